@@ -1,0 +1,31 @@
+"""Errors that a user can mend: one line that names what is wrong and what was expected."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in an input of the user: config, data file, download or argument.
+
+    Command lines print it as one line and exit with code 2; it never shows a traceback.
+    """
+
+
+def bad_input(where: object, key: str, value: object, expected: str) -> UserError:
+    """Build the one-line error for a bad value.
+
+    Parameters
+    ----------
+    where
+        File (or other place) that holds the value.
+    key
+        Key, column or array name in it; may be empty.
+    value
+        What was found.
+    expected
+        What should stand there.
+    """
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    place = f"{where}: {key}" if key else f"{where}"
+    return UserError(f"{place}: got {shown}, expected {expected}")

@@ -1,0 +1,96 @@
+"""Plug-ins: named, typed options that carry their own behaviour, found through registries.
+
+A plug-in is a frozen pydantic model. Its fields are the options a user writes in the config beside
+``kind``, its methods are the behaviour. A registry maps ``kind`` to the class as a string and imports
+the module only when that kind is asked for. So the config knows every option without loading torch
+(plug-ins import torch inside their methods), and a file's code digest covers just the plug-ins that
+its spec names (:mod:`cdgm.digest`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+
+
+class Strict(BaseModel):
+    """Base of all config types: unknown keys are refused and values can't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class Plugin(Strict):
+    """Base of every plug-in; subclasses narrow ``kind`` to a ``Literal`` of their own name."""
+
+    kind: str
+
+
+class Registry(Mapping[str, str]):
+    """Names of one kind of plug-in and where each lives (``"package.module:Class"``).
+
+    Parameters
+    ----------
+    what
+        What the plug-ins are, in the singular, for error messages ("likelihood").
+    entries
+        ``kind`` to ``"module:Class"``.
+    """
+
+    def __init__(self, what: str, entries: Mapping[str, str]) -> None:
+        self.what = what
+        self._entries = dict(entries)
+
+    def __getitem__(self, kind: str) -> str:
+        return self._entries[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, kind: str) -> type[Plugin]:
+        """Import the class registered under ``kind``.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if kind not in self._entries:
+            known = ", ".join(sorted(self._entries)) or "none yet"
+            raise ValueError(f"unknown {self.what} {kind!r}, known: {known}")
+        module, name = self._entries[kind].split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def parse(self, value: Any) -> Plugin:
+        """Turn ``{"kind": ..., options}`` into the plug-in; a plug-in passes through."""
+        if isinstance(value, Plugin):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            raise ValueError(f"a {self.what} is a mapping with the key 'kind'")
+        return self.load(value["kind"]).model_validate(dict(value))
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON schema of all entries, as alternatives told apart by ``kind``."""
+        options = []
+        for kind in sorted(self._entries):
+            schema = self.load(kind).model_json_schema()
+            schema.pop("$defs", None)
+            options.append(schema)
+        return {"oneOf": options} if options else {"type": "object", "maxProperties": 0}
+
+
+def field_of(registry: Registry) -> Any:
+    """Type for a pydantic field that holds a plug-in of ``registry``."""
+    return Annotated[
+        Any,
+        PlainValidator(registry.parse),
+        PlainSerializer(
+            lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True) | {"kind": plugin.kind}
+        ),
+        WithJsonSchema({"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}),
+    ]
