@@ -1,0 +1,1 @@
+"""What is optimised: how sources' ELBOs combine, penalties added to them, and constraints."""

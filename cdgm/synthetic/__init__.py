@@ -1,0 +1,1 @@
+"""Simulated comparative data with known latents."""

@@ -1,0 +1,112 @@
+"""Minibatches for a stack: each member draws its own rows, from its own replicate of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdgm.models.comparative_vae import Batch
+from cdgm.models.likelihoods._base import Likelihood
+
+# Steps whose random numbers are drawn at once; it changes the speed, never the numbers.
+CHUNK = 16
+
+
+def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Where each source's rows lie when the sources are laid end to end."""
+    rows, start = {}, 0
+    for source, size in sizes.items():
+        rows[source] = slice(start, start + size)
+        start += size
+    return rows
+
+
+class SourceData:
+    """The observations of one source, with what the likelihood needs of each row computed once.
+
+    Parameters
+    ----------
+    x
+        Observations (R, n, D), one slice a replicate.
+    replicates
+        Replicate of each member (E,).
+    likelihood
+        Gives the parameter-free part of the log-probability.
+    dtype
+        Floating point type of the stack.
+    """
+
+    def __init__(
+        self, x: np.ndarray, replicates: Sequence[int], likelihood: Likelihood, dtype: torch.dtype
+    ) -> None:
+        values = torch.as_tensor(np.ascontiguousarray(x)).to(dtype)
+        self.n = values.shape[1]
+        self.n_features = values.shape[2]
+        self.x = values.flatten(0, 1)
+        self.constant = likelihood.constant(values).flatten()
+        # A cell without a single count has no rate to scale; 1 keeps its logarithm finite.
+        library = values.sum(-1).clamp(min=1) if likelihood.counts else values.new_ones(values.shape[:2])
+        self.library = library.flatten()
+        self.offset = torch.as_tensor(replicates).unsqueeze(1) * self.n
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B)."""
+        flat = (index + self.offset).flatten()
+        members, size = index.shape
+        return (
+            self.x.index_select(0, flat).view(members, size, -1),
+            self.library.index_select(0, flat).view(members, size, 1),
+            self.constant.index_select(0, flat).view(members, size),
+        )
+
+
+def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Batch:
+    """Batch of the rows ``index``, source to (E, B_k), all sources laid end to end."""
+    parts = [source_data.take(index[source]) for source, source_data in data.items()]
+    x, library, constant = (torch.cat(arrays, dim=1) for arrays in zip(*parts, strict=True))
+    return Batch(x, library, constant, rows_of({source: index[source].shape[1] for source in data}))
+
+
+def shuffled_indices(
+    generators: Sequence[np.random.Generator], n: int, batch_size: int
+) -> Iterator[Tensor]:
+    """Endless index batches (E, batch_size): each member's own reshuffled epochs, end to end.
+
+    Every row is seen once an epoch, also where ``batch_size`` does not divide ``n``.
+    """
+    rest = np.empty((len(generators), 0), dtype=np.int64)
+    while True:
+        while rest.shape[1] < batch_size:
+            epoch = np.stack([rng.permutation(n) for rng in generators])
+            rest = np.concatenate([rest, epoch], axis=1)
+        yield torch.from_numpy(rest[:, :batch_size])
+        rest = rest[:, batch_size:]
+
+
+def standard_normals(
+    generators: Sequence[np.random.Generator], sizes: Mapping[str, tuple[int, int]], dtype: torch.dtype
+) -> Iterator[dict[str, Tensor]]:
+    """Endless noise for the blocks, block to (E, rows, d), each member from its own generator.
+
+    Parameters
+    ----------
+    generators
+        One a member.
+    sizes
+        Rows and dimension of each block.
+    dtype
+        Type returned; the numbers are drawn as float32, so that both types see the same.
+    """
+    total = sum(rows * d for rows, d in sizes.values())
+    while True:
+        chunk = np.stack([rng.standard_normal((CHUNK, total), dtype=np.float32) for rng in generators])
+        numbers = torch.from_numpy(chunk).to(dtype)
+        for step in range(CHUNK):
+            parts = numbers[:, step].split([rows * d for rows, d in sizes.values()], dim=1)
+            yield {
+                block: part.view(len(generators), *size)
+                for (block, size), part in zip(sizes.items(), parts, strict=True)
+            }

@@ -1,0 +1,188 @@
+"""The comparative VAE: one encoder a latent block, one decoder, any design of sources and blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cdgm.models.stacks import StackedMLP
+from cdgm.specs import ModelSpec
+
+# Posterior log-variances are kept in a range in which exp() is harmless in float32.
+LOG_VARIANCE_RANGE = (-14.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of all sources, source after source.
+
+    Attributes
+    ----------
+    x
+        Observations (E, B, D).
+    library
+        Library size of each row (E, B, 1); ones where the likelihood has none.
+    constant
+        Parameter-free part of each row's log-probability (E, B).
+    rows
+        For each source, where its rows lie in B.
+    """
+
+    x: Tensor
+    library: Tensor
+    constant: Tensor
+    rows: dict[str, slice]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of a batch gives; penalties and constraints are functions of it.
+
+    Attributes
+    ----------
+    elbo
+        Evidence lower bound of each source (K, E): nats, mean over its rows.
+    kl
+        KL divergence of each (source, active block) from the prior (E,): nats, mean over rows.
+    means, samples
+        Posterior means and samples of each (source, active block), (E, B_k, d); of the underlying
+        diagonal Gaussian where the posterior is twisted.
+    """
+
+    elbo: Tensor
+    kl: dict[tuple[str, str], Tensor]
+    means: dict[tuple[str, str], Tensor]
+    samples: dict[tuple[str, str], Tensor]
+
+
+class ComparativeVAE(nn.Module):
+    """A stack of E comparative VAEs.
+
+    For a source with active blocks A: u_b ~ N(0, I) for b in A and u_b = 0 otherwise, x ~ p(x | f(u)),
+    q(u_b | x) a diagonal Gaussian from block b's own encoder. Its objective (Kingma & Welling 2014, one
+    for each source) is
+    ``E_q log p(x | f(u)) - sum over b in A of KL(q(u_b | x) || N(0, I))``.
+
+    Parameters
+    ----------
+    spec
+        Architecture, design and dimensions.
+    n_features
+        Number of observed features D.
+    n_members
+        Number of members E.
+    """
+
+    def __init__(self, spec: ModelSpec, n_features: int, n_members: int) -> None:
+        super().__init__()
+        self.spec, self.n_features, self.n_members = spec, n_features, n_members
+        self.design, self.likelihood = spec.design, spec.likelihood
+        self.encoders = nn.ModuleDict(
+            {
+                block: StackedMLP(
+                    n_members, n_features, spec.encoder_hidden, 2 * spec.dims[block], spec.encoder_activation
+                )
+                for block in self.design.blocks
+            }
+        )
+        self.decoder = StackedMLP(
+            n_members, sum(spec.dims.values()), spec.decoder_hidden, n_features, spec.decoder_activation
+        )
+        self.likelihood_parameters = nn.ParameterDict(
+            self.likelihood.initial_parameters(n_members, n_features)
+        )
+
+    def reset(self, generators: Sequence[np.random.Generator]) -> None:
+        """Draw start values, each member from its own generator."""
+        for module in (*self.encoders.values(), self.decoder):
+            for layer in module.layers:
+                layer.reset(generators)
+
+    def posterior_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
+        """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.
+
+        A block that is inactive in the source is given too, as its encoder sees these rows: useful
+        to look at, no part of the model. Under a twisted posterior it is the twisted mean.
+        """
+        h = self.likelihood.encoder_input(x)
+        means = {block: self._encode(block, h)[0] for block in self.design.blocks}
+        if self.spec.posterior == "twisted":
+            active = self.design.active(source)
+            zeroed = {b: m if b in active else torch.zeros_like(m) for b, m in means.items()}
+            means = means | {self.spec.twist.block: self.spec.twist.apply(zeroed, torch)[self.spec.twist.block]}
+        return means
+
+    def _encode(self, block: str, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoders[block](h).chunk(2, dim=-1)
+        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+    def decode(self, latents: dict[str, Tensor]) -> Tensor:
+        """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
+        if self.spec.twist is not None:
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.twist).
+            latents = self.spec.twist.apply(latents, torch, inverse=True)
+        return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
+
+    def forward(self, batch: Batch, noise: dict[str, Tensor]) -> Pass:
+        """ELBO of each source on a batch, with one posterior sample a row.
+
+        Parameters
+        ----------
+        batch
+            The rows.
+        noise
+            Standard normal numbers for each block (E, rows of its active sources, d).
+        """
+        h = self.likelihood.encoder_input(batch.x)
+        kl, means, samples, latents = {}, {}, {}, {}
+        for block, sources in self.design.blocks.items():
+            rows = [batch.rows[source] for source in sources]
+            active = h if len(rows) == len(batch.rows) else torch.cat([h[:, r] for r in rows], dim=1)
+            mean, log_variance = self._encode(block, active)
+            sample = mean + (0.5 * log_variance).exp() * noise[block]
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+            sizes = [r.stop - r.start for r in rows]
+            pieces = zip(sources, *(v.split(sizes, 1) for v in (divergence, mean, sample)), strict=True)
+            for source, d, m, s in pieces:
+                kl[source, block] = d.mean(1)
+                means[source, block], samples[source, block] = m, s
+            latents[block] = self._fill(sample, block, batch.rows, samples)
+        if self.spec.posterior == "twisted":
+            latents = self.spec.twist.apply(latents, torch)
+        log_prob = self.likelihood.log_prob(
+            batch.x, self.decode(latents), batch.library, dict(self.likelihood_parameters)
+        )
+        log_prob = log_prob + batch.constant
+        elbo = torch.stack(
+            [
+                log_prob[:, batch.rows[source]].mean(1)
+                - sum(kl[source, block] for block in self.design.active(source))
+                for source in self.design.sources
+            ]
+        )
+        return Pass(elbo=elbo, kl=kl, means=means, samples=samples)
+
+    def _fill(
+        self,
+        sample: Tensor,
+        block: str,
+        rows: dict[str, slice],
+        samples: dict[tuple[str, str], Tensor],
+    ) -> Tensor:
+        """Samples of ``block`` for all rows: zeros where it is inactive."""
+        if len(self.design.blocks[block]) == len(rows):
+            return sample
+        members, _, d = sample.shape
+        return torch.cat(
+            [
+                samples[source, block]
+                if (source, block) in samples
+                else sample.new_zeros(members, r.stop - r.start, d)
+                for source, r in rows.items()
+            ],
+            dim=1,
+        )

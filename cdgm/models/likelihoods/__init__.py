@@ -1,0 +1,11 @@
+"""Registry of likelihoods; a new one is a module here and a line in the table."""
+
+from cdgm.plugins import Registry
+
+LIKELIHOODS = Registry(
+    "likelihood",
+    {
+        "gaussian": "cdgm.models.likelihoods.gaussian:Gaussian",
+        "negative_binomial": "cdgm.models.likelihoods.negative_binomial:NegativeBinomial",
+    },
+)

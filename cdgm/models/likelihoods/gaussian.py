@@ -1,0 +1,38 @@
+"""Gaussian likelihood with one learned standard deviation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cdgm.models.likelihoods._base import Likelihood
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Gaussian(Likelihood):
+    """``x ~ N(f, sd^2 I)``, the same learned ``sd`` for all features and sources."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    counts: ClassVar[bool] = False
+
+    def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
+        """``log_sd`` (E, 1, 1), starting at sd 1: the data are scaled to about that."""
+        import torch
+
+        return {"log_sd": torch.zeros(n_members, 1, 1)}
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The observations as they are."""
+        return x
+
+    def constant(self, x: Tensor) -> Tensor:
+        """``-D/2 log 2 pi`` for each row."""
+        return x.new_full(x.shape[:-1], -0.5 * x.shape[-1] * math.log(2 * math.pi))
+
+    def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """See :meth:`Likelihood.log_prob`."""
+        log_sd = parameters["log_sd"]
+        squares = (x - f).square().sum(-1)
+        return -0.5 * squares * (-2 * log_sd[..., 0]).exp() - x.shape[-1] * log_sd[..., 0]

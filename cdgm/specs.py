@@ -1,0 +1,132 @@
+"""What a single fit is made of. Light: pydantic only, so that the workflow and the fits share it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cdgm.designs import Design
+from cdgm.models.likelihoods import LIKELIHOODS
+from cdgm.objectives.combiners import COMBINERS
+from cdgm.objectives.constraints import CONSTRAINTS
+from cdgm.objectives.penalties import PENALTIES
+from cdgm.plugins import Strict, field_of
+from cdgm.twist import Twist
+
+Activation = Literal["leaky_relu", "silu", "tanh"]
+
+
+class ModelSpec(Strict):
+    """Architecture of a comparative VAE.
+
+    Attributes
+    ----------
+    design, dims
+        Sources and blocks, and the fitted dimension of each block.
+    encoder_hidden, decoder_hidden
+        Widths of the hidden layers.
+    encoder_activation, decoder_activation
+        Nonlinearity between layers.
+    likelihood
+        Law of the observations (plug-in).
+    twist
+        A twist T built into the decoder, which becomes ``net o T^-1``; absent means none.
+    posterior
+        ``mean_field``: diagonal Gaussians. ``twisted``: diagonal Gaussians carried forward by the
+        model's twist, which keeps volumes and the prior, so that the KL terms stay in closed form.
+    """
+
+    design: Design
+    dims: dict[str, int]
+    encoder_hidden: tuple[int, ...]
+    decoder_hidden: tuple[int, ...]
+    encoder_activation: Activation
+    decoder_activation: Activation
+    likelihood: field_of(LIKELIHOODS)
+    twist: Twist | None = None
+    posterior: Literal["mean_field", "twisted"] = "mean_field"
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSpec:
+        self.design.check_dims(self.dims, "dims of the model")
+        for key, values in (
+            ("dims", tuple(self.dims.values())),
+            ("encoder_hidden", self.encoder_hidden),
+            ("decoder_hidden", self.decoder_hidden),
+        ):
+            if any(value < 1 for value in values):
+                raise ValueError(f"{key} holds {min(values)}, expected values of at least 1")
+        if self.posterior == "twisted" and self.twist is None:
+            raise ValueError("posterior is 'twisted', but the model has no twist")
+        if self.twist is not None:
+            for block in (self.twist.block, self.twist.by):
+                if block not in self.dims:
+                    raise ValueError(f"twist names block {block!r}, the design has {sorted(self.dims)}")
+        return self
+
+
+class TrainingSpec(Strict):
+    """How a stack is trained.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps.
+    batch_size
+        Rows per source and step.
+    learning_rate
+        Peak of the one-cycle schedule (cosine up over 30 % of the steps, cosine down to 0).
+    clip
+        Largest norm of a member's gradient.
+    log_every
+        Steps between records of the history.
+    precision
+        Floating point type.
+    """
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    clip: float = Field(gt=0)
+    log_every: int = Field(ge=1)
+    precision: Literal["float32", "float64"] = "float32"
+
+
+class VariantSpec(Strict):
+    """A named way of fitting: how sources' objectives combine, and what is added to them.
+
+    Attributes
+    ----------
+    combiner
+        How the sources' ELBOs become one step (plug-in).
+    penalties, constraints
+        Terms added to the loss (plug-ins); none by default.
+    """
+
+    combiner: field_of(COMBINERS)
+    penalties: tuple[field_of(PENALTIES), ...] = ()
+    constraints: tuple[field_of(CONSTRAINTS), ...] = ()
+
+
+class FitSpec(Strict):
+    """One replicate stack: everything that decides its result, beside the data file.
+
+    Attributes
+    ----------
+    dataset
+        Id of the data set that it is fitted to.
+    model, variant, training
+        See the types.
+    seeds
+        One member a seed; for simulations the member is fitted to the replicate of that seed.
+    root_seed
+        Root of all random streams.
+    """
+
+    dataset: str
+    model: ModelSpec
+    variant: VariantSpec
+    training: TrainingSpec
+    seeds: tuple[int, ...] = Field(min_length=1)
+    root_seed: int
