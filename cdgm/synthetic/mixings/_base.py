@@ -16,6 +16,11 @@ MixingFunction = Callable[[Latents], np.ndarray]
 class Mixing(Plugin):
     """A family of mixing functions; :meth:`draw` picks one at random."""
 
+    @property
+    def slug(self) -> str:
+        """Short readable name for ids."""
+        return self.kind
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """Draw a mixing function.

@@ -30,6 +30,11 @@ class NearLinear(Mixing):
     slope: float = Field(gt=0)
     width: int = Field(ge=1)
 
+    @property
+    def slug(self) -> str:
+        """Kind and depth."""
+        return f"{self.kind}{self.layers}"
+
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
         slope = self.slope

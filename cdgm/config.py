@@ -1,0 +1,179 @@
+"""The typed config, and how errors in it are told.
+
+``config.yaml`` holds the science, complete. These types give a default only where absent means "off".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cdgm.data.config import DatasetSpec, DownloadSpec
+from cdgm.designs import Design
+from cdgm.overlays import file_with
+from cdgm.plugins import Strict
+from cdgm.specs import TrainingSpec, VariantSpec
+from cdgm.validation import validated
+
+# Names end up in paths and in figure labels.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
+
+
+class TwistScoring(Strict):
+    """Score fits against twisted truths too: the data law is the same for every angle."""
+
+    block: str
+    by: str
+    angles: tuple[float, ...] = Field(min_length=1)
+
+
+class EvaluationSpec(Strict):
+    """How fits are scored.
+
+    Attributes
+    ----------
+    elbo_draws
+        Posterior samples a held-out row.
+    null_draws
+        Permutations of each score's null.
+    neighbours
+        Neighbours of the kNN label scores on cells; simulations do not use it.
+    twist
+        Twisted truths to score against; absent means none.
+    """
+
+    elbo_draws: int = Field(ge=1)
+    null_draws: int = Field(ge=10)
+    neighbours: int = Field(ge=1)
+    twist: TwistScoring | None = None
+
+
+class Template(Strict):
+    """Everything about a fit but its seeds and variant; studies override parts of one.
+
+    Attributes
+    ----------
+    design
+        Name of a design.
+    simulation, dataset
+        Exactly one: a simulated setting (:class:`cdgm.synthetic.simulate.Simulation` without its
+        design), or the name of a data set of cells.
+    model
+        :class:`cdgm.specs.ModelSpec` without its design.
+    training, evaluation
+        See the types.
+    """
+
+    design: Name
+    simulation: dict[str, Any] | None = None
+    dataset: Name | None = None
+    model: dict[str, Any]
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+
+    @model_validator(mode="after")
+    def _check(self) -> Template:
+        if (self.simulation is None) == (self.dataset is None):
+            raise ValueError("needs exactly one of 'simulation' and 'dataset'")
+        return self
+
+
+class Seeds(Strict):
+    """Seeds of a study.
+
+    Attributes
+    ----------
+    first, count
+        The seeds are first, first + 1, ..., first + count - 1.
+    per_job
+        Members of a replicate stack: seeds fitted in one job.
+    per_file
+        Replicates of a simulated setting in one file; more seeds add files and leave these as they are.
+    """
+
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
+    per_job: int = Field(ge=1)
+    per_file: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Seeds:
+        if self.per_file % self.per_job:
+            raise ValueError(f"per_file is {self.per_file}, expected a multiple of per_job ({self.per_job})")
+        return self
+
+
+class Study(Strict):
+    """One experiment: which fits, scored how, drawn in which figures.
+
+    Attributes
+    ----------
+    target
+        Workflow target that builds it.
+    protocol
+        Name of the template that its settings start from.
+    seeds
+        See :class:`Seeds`.
+    variants
+        Names of variants; each setting is fitted with each.
+    settings
+        Name of a setting to its overrides of the template. A mapping is merged key by key; a value
+        with a ``kind``, a list or a number replaces what stood there.
+    sweep
+        Dotted key to values: every setting is repeated for every combination.
+    figures
+        Figures (modules of ``cdgm/plotting``) drawn from its tables.
+    """
+
+    target: Literal["all", "perturbseq", "atlas", "scaling"]
+    protocol: Name
+    seeds: Seeds
+    variants: tuple[Name, ...] = Field(min_length=1)
+    settings: dict[Name, dict[str, Any]] = Field(min_length=1)
+    sweep: dict[str, tuple[Any, ...]] = {}
+    figures: tuple[Name, ...] = Field(min_length=1)
+
+
+class Config(Strict):
+    """The whole config."""
+
+    root_seed: int = Field(ge=0)
+    designs: dict[Name, Design]
+    variants: dict[Name, VariantSpec]
+    downloads: dict[Name, DownloadSpec]
+    datasets: dict[Name, DatasetSpec]
+    protocols: dict[Name, dict[str, Any]]
+    studies: dict[Name, Study] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        for name, dataset in self.datasets.items():
+            if dataset.download not in self.downloads:
+                raise ValueError(
+                    f"datasets.{name}.download is {dataset.download!r}, expected one of {sorted(self.downloads)}"
+                )
+        for name, study in self.studies.items():
+            if study.protocol not in self.protocols:
+                raise ValueError(
+                    f"studies.{name}.protocol is {study.protocol!r}, expected one of {sorted(self.protocols)}"
+                )
+            for variant in study.variants:
+                if variant not in self.variants:
+                    raise ValueError(
+                        f"studies.{name}.variants names {variant!r}, expected one of {sorted(self.variants)}"
+                    )
+        return self
+
+
+def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
+    """Validate a config that was merged from ``files``, the last one on top.
+
+    Raises
+    ------
+    UserError
+        For the first thing that is wrong: one line with file, key, value and what was expected.
+    """
+    return validated(Config, values, where=lambda path: file_with(path, files))

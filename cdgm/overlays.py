@@ -1,0 +1,66 @@
+"""Config files: reading them, laying overrides over them, and finding which one holds a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cdgm.errors import UserError
+
+
+def file_with(path: Sequence[Any], files: Sequence[str | Path]) -> str:
+    """Which of ``files`` set the key at ``path``: the last that goes deepest towards it."""
+    best, best_depth = str(files[0]) if files else "config", 0
+    for file in files:
+        try:
+            node = read_yaml(file)
+        except UserError:
+            continue
+        depth = 0
+        for part in path:
+            if isinstance(node, Mapping) and part in node:
+                node = node[part]
+            elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+                node = node[part]
+            else:
+                break
+            depth += 1
+        if depth >= best_depth and depth:
+            best, best_depth = str(file), depth
+    return best
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file.
+
+    Raises
+    ------
+    UserError
+        If it is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = f"{path}, line {line + 1}" if line is not None else f"{path}"
+        raise UserError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from error
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``override`` on top: mappings merge, everything else replaces.
+
+    A mapping with a ``kind`` replaces too, so that one plug-in's options do not stay behind in another.
+    """
+    result = dict(base)
+    for key, value in override.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and "kind" not in value:
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,55 @@
+"""Fit one replicate stack."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from cdgm.command_line import log, parse_json, run
+from cdgm.data.bundle import read_bundle
+from cdgm.errors import UserError
+from cdgm.files import write_json, write_npz
+from cdgm.inference import save_stack
+from cdgm.provenance import Provenance
+from cdgm.specs import FitSpec
+from cdgm.training import train
+from cdgm.validation import validated
+
+
+def main() -> None:
+    """Parse, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="the fit, as JSON")
+    parser.add_argument("--data", required=True, help="data file (.npz)")
+    parser.add_argument("--out-dir", required=True, help="folder for model.npz, history.npz, spec.json")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    provenance = Provenance()
+    torch.set_num_threads(arguments.threads)
+    values = parse_json(arguments.spec, "--spec")
+    spec = validated(FitSpec, values, "--spec")
+    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    missing = [source for source in spec.model.design.sources if source not in bundle.x["train"]]
+    if missing:
+        raise UserError(f"{arguments.data}: sources: got {sorted(bundle.x['train'])}, expected also {missing}")
+    with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
+        trained = train(
+            spec, bundle.x["train"], bundle.replicates(spec.seeds), lambda done: bar.update(done - bar.n)
+        )
+    last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
+    for member, seed in enumerate(spec.seeds):
+        state = "finished" if trained.finite[member] else "diverged and was frozen"
+        log(f"seed {seed}: {state}; " + ", ".join(f"{name} {v[member]:.2f}" for name, v in last.items()))
+    out = Path(arguments.out_dir)
+    write_npz(out / "history.npz", trained.history)
+    write_json(out / "spec.json", values)
+    provenance.write(out / "provenance.json", values)
+    save_stack(out / "model.npz", trained.model, trained.finite)
+
+
+if __name__ == "__main__":
+    run(main)

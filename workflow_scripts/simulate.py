@@ -1,0 +1,26 @@
+"""Simulate all replicates of a setting into one data file."""
+
+from __future__ import annotations
+
+import argparse
+
+from cdgm.command_line import parse_json, run
+from cdgm.validation import validated
+from cdgm.files import write_npz
+from cdgm.synthetic.simulate import Simulation, simulate
+
+
+def main() -> None:
+    """Parse, simulate, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="the setting, as JSON")
+    parser.add_argument("--seeds", required=True, help="seeds of the replicates, as a JSON list")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--out", required=True, help="data file to write (.npz)")
+    arguments = parser.parse_args()
+    spec = validated(Simulation, parse_json(arguments.spec, "--spec"), "--spec")
+    write_npz(arguments.out, simulate(spec, parse_json(arguments.seeds, "--seeds"), arguments.root_seed))
+
+
+if __name__ == "__main__":
+    run(main)
