@@ -8,7 +8,24 @@ from typing import Any
 
 import yaml
 
-from cdgm.errors import UserError
+from cdgm.errors import UserError, bad_input
+
+
+def load_layers(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of config files laid over each other, the last on top, and single overrides over all.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, no YAML, or no mapping.
+    """
+    values: dict[str, Any] = {}
+    for file in files:
+        layer = read_yaml(file)
+        if not isinstance(layer, Mapping):
+            raise bad_input(file, "", layer, "a mapping of config keys")
+        values = merge(values, layer)
+    return merge(values, overrides)
 
 
 def file_with(path: Sequence[Any], files: Sequence[str | Path]) -> str:

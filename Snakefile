@@ -1,0 +1,42 @@
+"""Reproduce the claims on identifiable comparative deep generative models, from simulation to figures.
+
+Flow: simulate | fetch, preprocess -> fit -> evaluate -> summarise -> draw. One rule file a stage.
+"""
+
+from snakemake.utils import min_version, validate
+
+min_version("9.20")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+validate(config, f"{workflow.basedir}/cdgm/schema.json", set_default=False)
+
+
+include: "rules/data.smk"
+include: "rules/synthetic.smk"
+include: "rules/fit.smk"
+include: "rules/metrics.smk"
+include: "rules/figures.smk"
+
+
+localrules:
+    all,
+    perturbseq,
+
+
+rule all:
+    """All studies that need no more than the package index."""
+    default_target: True
+    input:
+        study_outputs("all"),
+
+
+rule perturbseq:
+    """The studies on Perturb-seq data, which are downloaded."""
+    input:
+        study_outputs("perturbseq"),

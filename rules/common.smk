@@ -1,0 +1,89 @@
+# What all rule files share: the validated config, the plan of jobs, code digests and paths.
+# Nothing else; each helper hands a rule just the part of the config that its result depends on.
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+# The command lines run with this very interpreter and this checkout's package, installed or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
+)
+# One thread a job: cores are used by jobs.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[variable] = "1"
+if str(workflow.basedir) not in sys.path:
+    sys.path.insert(0, str(workflow.basedir))
+
+from cdgm.config import parse_config
+from cdgm.digest import code_digest, plugin_modules
+from cdgm.errors import UserError
+from cdgm.files import canonical_json
+from cdgm.overlays import load_layers
+from cdgm.plan import dump, expand
+
+SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+CONFIG_FILES = [
+    f"{workflow.basedir}/config.yaml",
+    *(str(f) for f in workflow.config_settings.configfiles or ()),
+]
+
+try:
+    # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
+    config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
+    CONFIG = parse_config(config, CONFIG_FILES)
+    PLAN = expand(CONFIG, CONFIG_FILES)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+wildcard_constraints:
+    download=r"[a-z0-9_+-]+",
+    dataset=r"[a-z0-9_+-]+",
+    simulation=r"[a-z0-9_+-]+",
+    fit=r"[a-z0-9_+-]+",
+    evaluation=r"[a-z0-9_+-]+",
+    study=r"[a-z0-9_+-]+",
+    figure=r"[a-z0-9_]+",
+
+
+@cache
+def digest(script, *modules):
+    """Code digest of a command line and the plug-ins that it will load."""
+    return code_digest(SCRIPTS / script, modules)
+
+
+def code_of(script, spec):
+    """Code digest of a command line for a spec."""
+    return digest(script, *sorted(plugin_modules(spec)))
+
+
+def as_json(value):
+    """A spec as canonical JSON, without its defaults."""
+    return canonical_json(dump(value) if hasattr(value, "model_dump") else value)
+
+
+def script(name):
+    """Command that runs a command line of workflow_scripts/."""
+    return f"python {{SCRIPTS}}/{name}"
+
+
+def on_cells(study):
+    """Whether a study is on cells (it then has baselines and maps)."""
+    return any(row.dataset in CONFIG.datasets for row in PLAN.studies[study])
+
+
+def study_outputs(target):
+    """Figures and tables of the studies that belong to a workflow target."""
+    names = [name for name, study in CONFIG.studies.items() if study.target == target]
+    return [
+        *(f"results/tables/{name}_summary.csv" for name in names),
+        *(
+            f"results/figures/{name}/{figure}.png"
+            for name in names
+            for figure in CONFIG.studies[name].figures
+        ),
+    ]

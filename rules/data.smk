@@ -1,0 +1,50 @@
+# Real data. In: the registry in the config. Out: results/downloads/, results/data/<dataset>/.
+
+
+rule fetch:
+    """Fetch a raw file: from the mirror folder if it is there, else from its source; verify it."""
+    output:
+        "results/downloads/{download}/raw",
+    params:
+        spec=lambda w: as_json(CONFIG.downloads[w.download]),
+        code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
+    log:
+        "results/logs/fetch/{download}.log",
+    benchmark:
+        "results/benchmarks/fetch/{download}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    shell:
+        "python {SCRIPTS}/fetch.py --name {wildcards.download} --spec {params.spec:q}"
+        " --out {output} 2> {log}"
+
+
+rule preprocess:
+    """Read a raw file, add known effects if asked to, select genes, split: one data set of cells."""
+    input:
+        lambda w: f"results/downloads/{CONFIG.datasets[w.dataset].download}/raw",
+    output:
+        cells="results/data/{dataset}/cells.npz",
+        table="results/data/{dataset}/cells.csv",
+        genes="results/data/{dataset}/genes.csv",
+        provenance="results/data/{dataset}/provenance.json",
+    params:
+        spec=lambda w: as_json(CONFIG.datasets[w.dataset]),
+        root_seed=CONFIG.root_seed,
+        code=lambda w: code_of("preprocess.py", CONFIG.datasets[w.dataset]),
+    log:
+        "results/logs/preprocess/{dataset}.log",
+    benchmark:
+        "results/benchmarks/preprocess/{dataset}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "python {SCRIPTS}/preprocess.py --name {wildcards.dataset} --spec {params.spec:q}"
+        " --root-seed {params.root_seed} --raw {input} --out-dir results/data/{wildcards.dataset}"
+        " 2> {log}"

@@ -1,0 +1,35 @@
+# Fits. In: a data file. Out: results/fits/<id>/, one replicate stack each, on one thread.
+
+
+def data_file(fit):
+    """Data file that a fit reads."""
+    folder = "simulations" if PLAN.fits[fit].simulated else "data"
+    name = "data" if PLAN.fits[fit].simulated else "cells"
+    return f"results/{folder}/{PLAN.fits[fit].spec.dataset}/{name}.npz"
+
+
+rule fit:
+    """Fit one replicate stack: a configuration with a block of seeds."""
+    input:
+        lambda w: data_file(w.fit),
+    output:
+        model="results/fits/{fit}/model.npz",
+        history="results/fits/{fit}/history.npz",
+        spec="results/fits/{fit}/spec.json",
+        provenance="results/fits/{fit}/provenance.json",
+    params:
+        spec=lambda w: as_json(PLAN.fits[w.fit].spec),
+        code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
+    log:
+        "results/logs/fit/{fit}.log",
+    benchmark:
+        "results/benchmarks/fit/{fit}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "python {SCRIPTS}/fit.py --spec {params.spec:q} --data {input} --threads {threads}"
+        " --out-dir results/fits/{wildcards.fit} 2> {log}"

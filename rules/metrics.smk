@@ -1,0 +1,140 @@
+# Scores. In: fits and their data. Out: results/evaluations/<id>/, results/tables/<study>*.
+
+
+def evaluation_inputs(wildcards):
+    """A fit, its data file and, for cells, their table."""
+    fit = PLAN.evaluations[wildcards.evaluation].fit
+    inputs = {"model": f"results/fits/{fit}/model.npz", "spec": f"results/fits/{fit}/spec.json"}
+    inputs["data"] = data_file(fit)
+    if not PLAN.fits[fit].simulated:
+        inputs["cells"] = f"results/data/{PLAN.fits[fit].spec.dataset}/cells.csv"
+    return inputs
+
+
+rule evaluate:
+    """Score a fit on held-out points, each score beside its permutation null."""
+    input:
+        unpack(evaluation_inputs),
+    output:
+        metrics="results/evaluations/{evaluation}/metrics.csv",
+        latents="results/evaluations/{evaluation}/latents.npz",
+    params:
+        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
+        cells=lambda w, input: f"--cells {input.cells}" if "cells" in input.keys() else "",
+        code=lambda w: code_of("evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model),
+    log:
+        "results/logs/evaluate/{evaluation}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{evaluation}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "python {SCRIPTS}/evaluate.py --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
+        " --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
+
+
+rule baselines:
+    """Score linear baselines and a supervised ceiling on the cells of an evaluation."""
+    input:
+        data=lambda w: data_file(PLAN.evaluations[w.evaluation].fit),
+        cells=lambda w: f"results/data/{PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.dataset}/cells.csv",
+    output:
+        "results/baselines/{evaluation}/metrics.csv",
+    params:
+        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
+        model=lambda w: as_json(PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model),
+        root_seed=CONFIG.root_seed,
+        code=digest("baselines.py"),
+    log:
+        "results/logs/baselines/{evaluation}.log",
+    benchmark:
+        "results/benchmarks/baselines/{evaluation}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "python {SCRIPTS}/baselines.py --spec {params.spec:q} --model {params.model:q}"
+        " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
+
+
+rule map_cells:
+    """Lay out each latent space of a fit's first member in two dimensions, to be looked at."""
+    input:
+        latents="results/evaluations/{evaluation}/latents.npz",
+        cells=lambda w: f"results/data/{PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.dataset}/cells.csv",
+    output:
+        "results/maps/{evaluation}.csv",
+    params:
+        root_seed=CONFIG.root_seed,
+        code=digest("map_cells.py"),
+    log:
+        "results/logs/map_cells/{evaluation}.log",
+    benchmark:
+        "results/benchmarks/map_cells/{evaluation}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    shell:
+        "python {SCRIPTS}/map_cells.py --latents {input.latents} --cells {input.cells}"
+        " --root-seed {params.root_seed} --out {output} 2> {log}"
+
+
+def summary_inputs(wildcards):
+    """Scores and histories of all fits of a study and, on cells, its baselines and maps."""
+    rows = PLAN.studies[wildcards.study]
+    inputs = {
+        "metrics": [f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows],
+        "histories": [f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz" for row in rows],
+    }
+    if on_cells(wildcards.study):
+        inputs["baselines"] = [f"results/baselines/{row.evaluation}/metrics.csv" for row in baseline_rows(wildcards.study)]
+        inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
+    return inputs
+
+
+def baseline_rows(study):
+    """One row a data set of cells: the baselines do not depend on setting or variant."""
+    return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
+
+
+rule summarise:
+    """Gather a study's scores into one long table and one of medians and intervals."""
+    input:
+        unpack(summary_inputs),
+    output:
+        scores="results/tables/{study}.csv",
+        summary="results/tables/{study}_summary.csv",
+        history="results/tables/{study}_history.parquet",
+        maps="results/tables/{study}_maps.csv",
+    params:
+        rows=lambda w: as_json([study_row(row) for row in PLAN.studies[w.study]]),
+        baselines=lambda w: as_json(
+            [study_row(row) for row in baseline_rows(w.study)] if on_cells(w.study) else []
+        ),
+        root_seed=CONFIG.root_seed,
+        code=digest("summarise.py"),
+    log:
+        "results/logs/summarise/{study}.log",
+    benchmark:
+        "results/benchmarks/summarise/{study}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+    shell:
+        "python {SCRIPTS}/summarise.py --study {wildcards.study} --rows {params.rows:q}"
+        " --baselines {params.baselines:q} --root-seed {params.root_seed} --results results"
+        " --out-prefix results/tables/{wildcards.study} 2> {log}"
+
+
+def study_row(row):
+    """What the summary has to know of a stack: its place in the study and where its results lie."""
+    return [row.setting, row.variant, row.dataset, PLAN.evaluations[row.evaluation].fit, row.evaluation]
