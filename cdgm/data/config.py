@@ -65,7 +65,7 @@ class DatasetSpec(Strict):
     reader: field_of(READERS)
     sources: tuple[str, ...] = Field(min_length=1)
     spike_in: SpikeIn | None = None
-    cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = {}
+    cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()
     genes: field_of(GENES)
     held_out: float = Field(gt=0, lt=1)

@@ -64,7 +64,6 @@ def verify(path: Path, download: Download, where: str) -> None:
     """
     size = path.stat().st_size
     if download.size is not None and size != download.size:
-        # A download stops one block after the expected end, so "or more" is all that is known there.
         raise bad_input(where, "size in bytes", size, f"{download.size} (truncated, or another file)")
     for algorithm, expected in download.checksums().items():
         found = checksum(path, algorithm)

@@ -110,7 +110,8 @@ def spike_in(counts: sp.csr_matrix, options: SpikeIn, rng: np.random.Generator) 
     expressed = int((total > 0).sum())
     if options.most_expressed > expressed:
         raise UserError(
-            f"spike_in: most_expressed: got {options.most_expressed}, expected at most the {expressed} genes with a count"
+            f"spike_in: most_expressed: got {options.most_expressed}, expected at most the {expressed} "
+            "genes with a count"
         )
     groups = options.programs + 1
     target_cells = round(options.target_fraction * cells)

@@ -77,6 +77,6 @@ class Remote(Download):
         """Say what someone without network can do; ends an error line."""
         algorithm, value = next(iter(self.checksums().items()))
         return (
-            f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder and name "
-            f"that folder in {MIRROR_VARIABLE}"
+            f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder "
+            f"and name that folder in {MIRROR_VARIABLE}"
         )

@@ -74,6 +74,11 @@ class Https(Remote):
                 if response.status_code != 200:
                     again = response.status_code >= 500 or response.status_code in (408, 429)
                     return f"HTTP {response.status_code} {response.reason}", again
+                announced = response.headers.get("Content-Length", "")
+                is_page = response.headers.get("Content-Type", "").startswith("text/html")
+                # Said before a byte is fetched: it matters for files of many gigabytes.
+                if announced.isdigit() and int(announced) != self.size and not is_page:
+                    return f"size in bytes: the server announces {announced}, expected {self.size}", False
                 received = self._stream(response, destination, name)
         except requests.exceptions.Timeout:
             return "no answer in time", True

@@ -62,8 +62,8 @@ class Pypi(Remote):
         wheels = sorted(folder.glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             raise UserError(
-                f"{name}: pip cannot download {self.requirement} ({_reason(done.stdout + done.stderr)}); check the "
-                f"requirement and the network; {self.by_hand()}"
+                f"{name}: pip cannot download {self.requirement} ({_reason(done.stdout + done.stderr)}); "
+                f"check the requirement and the network; {self.by_hand()}"
             )
         return wheels[0]
 

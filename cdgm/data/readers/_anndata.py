@@ -84,7 +84,7 @@ def column(obs: pd.DataFrame, name: str, path: Path) -> pd.Series:
 def find_matrix(handle: h5py.File, layer: str | None, path: Path) -> h5py.Group | h5py.Dataset:
     """Return the matrix of a layer, or X for None."""
     if layer is None:
-        if "X" not in handle:
+        if "X" not in handle or getattr(handle["X"], "shape", ()) is None:
             raise bad_input(path, "parts", sorted(handle), "a matrix X (or name a layer)")
         return handle["X"]
     layers = sorted(handle["layers"]) if "layers" in handle else []

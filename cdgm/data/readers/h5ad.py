@@ -39,7 +39,7 @@ class H5ad(Reader):
     sources: dict[str, Annotated[tuple[str, ...], Field(min_length=1)] | Literal["rest"]] = Field(
         min_length=2
     )
-    labels: Labels = {}
+    labels: Labels = Field({})
     layer: str | None = None
 
     @field_validator("sources")

@@ -32,7 +32,7 @@ class H5adLog2(Reader):
     """
 
     kind: Literal["h5ad_log2"] = "h5ad_log2"
-    labels: Labels = {}
+    labels: Labels = Field({})
     tolerance: float = Field(gt=0, lt=0.5)
 
     def read(self, path: Path) -> Cells:

@@ -40,7 +40,7 @@ class SceptreRda(Reader):
     object: str = Field(min_length=1)
     min_guide_fraction: float = Field(ge=0.5, lt=1)
     control: str = Field(min_length=1)
-    classes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    classes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field({})
 
     @field_validator("classes")
     @classmethod
@@ -114,6 +114,9 @@ class SceptreRda(Reader):
         The table is ordered otherwise than the matrix: by position, guides would get others' targets.
         """
         where = f"{path}: grna_target_data_frame"
+        for needed in ("grna_id", "grna_target"):
+            if needed not in table.columns:
+                raise bad_input(where, "column", needed, f"one of {list(table.columns)}")
         ids = table["grna_id"].astype(str).to_numpy()
         targets = table["grna_target"].astype(str).to_numpy()
         if len(set(ids)) < len(ids):
