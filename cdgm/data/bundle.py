@@ -1,0 +1,167 @@
+"""The file that fits read: one array a split and source, with the truth where it is known.
+
+Imported by fit jobs, so numpy only.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cdgm.errors import UserError, bad_input
+from cdgm.files import read_npz
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Data of one simulation setting or one data set of cells.
+
+    Attributes
+    ----------
+    x
+        ``x[split][source]``, (R, n, D): R replicates (one a seed for simulations; 1 for cells), n points
+        (its own for each split and source), D features.
+    truth
+        ``truth[split][source][block]``, (R, n, d) float32; empty for cells, active blocks only.
+    seeds
+        Seeds of the replicates, (R,) int64; None for cells.
+    """
+
+    x: dict[str, dict[str, np.ndarray]]
+    truth: dict[str, dict[str, dict[str, np.ndarray]]] = field(default_factory=dict)
+    seeds: np.ndarray | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources, sorted (the file does not keep the design's order)."""
+        return tuple(sorted(self.x[SPLITS[0]]))
+
+    @property
+    def replicates(self) -> int:
+        """Number of replicates R."""
+        return self._any().shape[0]
+
+    @property
+    def features(self) -> int:
+        """Number of features D."""
+        return self._any().shape[2]
+
+    def _any(self) -> np.ndarray:
+        return next(iter(self.x[SPLITS[0]].values()))
+
+
+def read_bundle(path: str | os.PathLike[str], *, counts_required: bool = False) -> Bundle:
+    """Read and check a bundle.
+
+    Parameters
+    ----------
+    path
+        ``.npz`` with ``x/<split>/<source>`` and, for simulations, ``truth/<split>/<source>/<block>`` and
+        ``seeds``.
+    counts_required
+        Refuse values that are no counts (for count likelihoods).
+
+    Raises
+    ------
+    UserError
+        If an array is missing, has another shape than its fellows, is empty or holds NaN, infinity or
+        (with ``counts_required``) a negative or fractional value. Names file and array.
+    """
+    arrays = read_npz(path)
+    x: dict[str, dict[str, np.ndarray]] = {split: {} for split in SPLITS}
+    truth: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for name in sorted(arrays):
+        match name.split("/"):
+            case ["x", ("train" | "test") as split, source] if source:
+                x[split][source] = _checked_x(path, name, arrays[name], counts_required)
+            case ["truth", ("train" | "test") as split, source, block] if source and block:
+                truth.setdefault(split, {}).setdefault(source, {})[block] = arrays[name]
+            case ["seeds"]:
+                pass
+            case _:
+                raise bad_input(
+                    path, "array", name, "x/<split>/<source>, truth/<split>/<source>/<block> or seeds"
+                )
+    if not x["train"]:
+        raise bad_input(path, "arrays", sorted(arrays), "at least one named x/train/<source>")
+    if set(x["train"]) != set(x["test"]):
+        raise bad_input(
+            path, "sources in x/test", sorted(x["test"]), f"those of x/train: {sorted(x['train'])}"
+        )
+    _same_axes(path, x)
+    bundle = Bundle(x, truth, arrays.get("seeds"))
+    _check_truth(path, bundle)
+    if bundle.seeds is not None and (
+        bundle.seeds.shape != (bundle.replicates,) or bundle.seeds.dtype.kind not in "iu"
+    ):
+        found = f"{bundle.seeds.dtype} {bundle.seeds.shape}"
+        raise bad_input(path, "seeds", found, f"one integer for each of {bundle.replicates} replicates")
+    return bundle
+
+
+def _checked_x(path: object, name: str, values: np.ndarray, counts_required: bool) -> np.ndarray:
+    if values.dtype.kind not in "iuf":
+        raise bad_input(path, name, str(values.dtype), "numbers")
+    if values.ndim != 3:
+        raise bad_input(path, name, values.shape, "the shape (replicates, points, features)")
+    if values.shape[0] == 0 or values.shape[2] == 0:
+        raise bad_input(path, name, values.shape, "at least one replicate and one feature")
+    if values.shape[1] == 0:
+        raise UserError(f"{path}: {name}: got an empty source, expected at least 2 points")
+    if values.shape[1] < 2:
+        raise bad_input(path, name, f"{values.shape[1]} point", "at least 2 points")
+    if values.dtype.kind == "f":
+        _refuse(path, name, values, ~np.isfinite(values), "a finite number")
+    if counts_required and values.dtype.kind != "u":
+        _refuse(path, name, values, values < 0, "a count, which is not negative")
+        if values.dtype.kind == "f":
+            _refuse(path, name, values, values != np.floor(values), "a count, which is an integer")
+    return values
+
+
+def _refuse(path: object, name: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:
+    if bad.any():
+        place = tuple(int(each) for each in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise bad_input(path, f"{name}[{', '.join(map(str, place))}]", values[place].item(), expected)
+
+
+def _same_axes(path: object, x: dict[str, dict[str, np.ndarray]]) -> None:
+    """Replicates and features must be the same in all arrays; the number of points need not."""
+    first: str | None = None
+    for split in SPLITS:
+        for source, values in x[split].items():
+            name, found = f"x/{split}/{source}", (values.shape[0], values.shape[2])
+            if first is None:
+                first, expected = name, found
+            elif found != expected:
+                raise bad_input(path, f"{name}: replicates and features", found, f"{expected} as in {first}")
+
+
+def _check_truth(path: object, bundle: Bundle) -> None:
+    for split, by_source in bundle.truth.items():
+        for source, blocks in by_source.items():
+            if source not in bundle.x[split]:
+                raise bad_input(
+                    path, f"truth/{split}/{source}", source, f"a source of x: {list(bundle.sources)}"
+                )
+            points = bundle.x[split][source].shape[:2]
+            for block, values in blocks.items():
+                name = f"truth/{split}/{source}/{block}"
+                if (
+                    values.dtype.kind != "f"
+                    or values.ndim != 3
+                    or values.shape[:2] != points
+                    or values.shape[2] == 0
+                ):
+                    found = f"{values.dtype} {values.shape}"
+                    raise bad_input(
+                        path,
+                        name,
+                        found,
+                        f"floats of shape (replicates, points, dims) = ({points[0]}, {points[1]}, d)",
+                    )
+                _refuse(path, name, values, ~np.isfinite(values), "a finite number")

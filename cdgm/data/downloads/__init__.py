@@ -1,0 +1,14 @@
+"""Where a raw file of real data can come from; each kind is a plug-in."""
+
+from __future__ import annotations
+
+from cdgm.plugins import Registry
+
+DOWNLOADS = Registry(
+    "download",
+    {
+        "https": "cdgm.data.downloads.https:Https",
+        "local": "cdgm.data.downloads.local:Local",
+        "pypi": "cdgm.data.downloads.pypi:Pypi",
+    },
+)

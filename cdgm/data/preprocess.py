@@ -1,0 +1,214 @@
+"""From a raw file to the bundle of a data set: read, spike in, filter, choose genes, split."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cdgm.data.bundle import SPLITS
+from cdgm.data.cells import Cells
+from cdgm.data.config import DatasetSpec, Filters
+from cdgm.data.spike_in import spike_in
+from cdgm.errors import UserError, bad_input
+from cdgm.files import atomic, write_npz
+from cdgm.streams import stream
+
+logger = logging.getLogger(__name__)
+
+CELLS, CELL_TABLE, GENE_TABLE, PROGRAM_TABLE = "cells.npz", "cells.csv", "genes.csv", "programs.csv"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to be written.
+
+    Attributes
+    ----------
+    arrays
+        ``x/<split>/<source>`` to counts, (1, cells, genes), smallest unsigned type that holds them all.
+    cells
+        One row a cell in the order of the arrays: cell, split, source, row, label, further labels.
+    genes
+        One row a feature, in order: gene, mean and variance over the kept cells, detected (share of
+        cells with a count), program ("" where none).
+    programs
+        Programs of the spike-in: gene, program, selected (whether the gene became a feature); or None.
+    """
+
+    arrays: dict[str, np.ndarray]
+    cells: pd.DataFrame
+    genes: pd.DataFrame
+    programs: pd.DataFrame | None
+
+
+def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: int) -> Prepared:
+    """Prepare one data set.
+
+    Parameters
+    ----------
+    spec
+        What to do.
+    name
+        Name of the data set; names its random streams.
+    raw
+        The raw file.
+    root
+        Root seed of the run.
+
+    Raises
+    ------
+    UserError
+        If the file is not what the spec says or too few cells are left.
+    """
+    where = f"dataset {name}: {raw}"
+    cells = spec.reader.read(Path(raw))
+    programs = None
+    if spec.spike_in is not None:
+        cells, programs = _spike(cells, spec, name, root, where)
+    cells = _check_sources(cells, spec.sources, where)
+    cells = _subsample(
+        cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
+    )
+    cells = _filter(cells, spec.filters, where)
+    try:
+        chosen = spec.genes.select(cells.counts)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    cells = cells.take_genes(chosen)
+    # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
+    cells = _keep(
+        cells, np.asarray(cells.counts.sum(axis=1)).ravel() > 0, "have no count on the chosen genes", where
+    )
+    arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
+    program_of = {} if programs is None else dict(zip(programs["gene"], programs["program"], strict=True))
+    if programs is not None:
+        programs["selected"] = programs["gene"].isin(cells.genes)
+    return Prepared(arrays, table, _gene_table(cells, program_of), programs)
+
+
+def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
+    """Write ``cells.npz``, ``cells.csv``, ``genes.csv`` (and ``programs.csv``): all of them or none."""
+    folder = Path(out_dir)
+    with contextlib.ExitStack() as stack:
+        # Nothing is renamed into place before everything is written.
+        write_npz(stack.enter_context(atomic(folder / CELLS)), prepared.arrays)
+        tables = {CELL_TABLE: prepared.cells, GENE_TABLE: prepared.genes, PROGRAM_TABLE: prepared.programs}
+        for filename, table in tables.items():
+            if table is not None:
+                path = stack.enter_context(atomic(folder / filename))
+                table.to_csv(path, index=False, lineterminator="\n", float_format="%.8g")
+
+
+def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
+    try:
+        spiked = spike_in(cells.counts, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    obs = cells.obs.assign(source=spiked.source, label=spiked.label)
+    programs = pd.DataFrame({"gene": cells.genes[spiked.genes], "program": spiked.program})
+    return Cells(spiked.counts, cells.genes, obs), programs
+
+
+def _check_sources(cells: Cells, sources: tuple[str, ...], where: str) -> Cells:
+    if "source" not in cells.obs:
+        raise bad_input(where, "spike_in", None, "a spike-in, as this reader does not tell sources apart")
+    found = cells.obs["source"].value_counts().to_dict()
+    if set(found) != set(sources):
+        raise bad_input(where, "sources", list(sources), f"the sources of its cells: {sorted(found)}")
+    return cells
+
+
+def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator, where: str) -> Cells:
+    source = cells.obs["source"].to_numpy()
+    keep = np.ones(len(source), dtype=bool)
+    for name in sorted(most):
+        members = np.flatnonzero(source == name)
+        if not members.size:
+            raise bad_input(where, "cells_per_source", name, f"one of the sources {sorted(set(source))}")
+        if members.size > most[name]:
+            keep[members] = False
+            keep[rng.choice(members, size=most[name], replace=False)] = True
+    return cells.take(keep) if most else cells
+
+
+def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
+    detected = np.bincount(cells.counts.indices, minlength=cells.counts.shape[1])
+    # A gene without any count carries nothing, filter or not.
+    genes = detected >= max(1, filters.min_cells_per_gene)
+    if not genes.any():
+        raise bad_input(
+            where, "filters.min_cells_per_gene", filters.min_cells_per_gene, "some gene to be left"
+        )
+    cells = cells.take_genes(np.flatnonzero(genes))
+    counts = np.asarray(cells.counts.sum(axis=1)).ravel()
+    keep = (counts >= filters.min_counts_per_cell) & (
+        np.diff(cells.counts.indptr) >= filters.min_genes_per_cell
+    )
+    return _keep(cells, keep, "fall to the filters", where)
+
+
+def _keep(cells: Cells, keep: np.ndarray, why: str, where: str) -> Cells:
+    if not keep.any():
+        raise UserError(f"{where}: all {keep.size} cells {why}")
+    if keep.all():
+        return cells
+    logger.warning("%s: %d of %d cells %s and are left out", where, int((~keep).sum()), keep.size, why)
+    return cells.take(keep)
+
+
+def _split(
+    cells: Cells, spec: DatasetSpec, rng: np.random.Generator, where: str
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Hold a share of each source out; rows keep the file's order within split and source."""
+    source = cells.obs["source"].to_numpy()
+    rows: dict[tuple[str, str], np.ndarray] = {}
+    for name in spec.sources:
+        members = np.flatnonzero(source == name)
+        held_out = round(spec.held_out * members.size)
+        if held_out < 2 or members.size - held_out < 2:
+            raise UserError(
+                f"{where}: source {name!r}: got {members.size} cells after filtering, expected at least 2 to "
+                f"train on and 2 to hold out (held_out {spec.held_out})"
+            )
+        shuffled = rng.permutation(members)
+        rows["test", name], rows["train", name] = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
+    dtype = np.min_scalar_type(int(cells.counts.data.max()))
+    arrays, parts = {}, []
+    for split in SPLITS:
+        for name in spec.sources:
+            members = rows[split, name]
+            arrays[f"x/{split}/{name}"] = cells.counts[members].astype(dtype).toarray()[None]
+            part = cells.obs.iloc[members].drop(columns="source")
+            if "label" not in part:
+                part.insert(0, "label", "")
+            part.insert(0, "row", np.arange(members.size))
+            part.insert(0, "source", name)
+            part.insert(0, "split", split)
+            part.insert(0, "cell", part.index)
+            parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    fixed = ["cell", "split", "source", "row", "label"]
+    return arrays, table[fixed + [column for column in table if column not in fixed]]
+
+
+def _gene_table(cells: Cells, program_of: dict[str, str]) -> pd.DataFrame:
+    counts = cells.counts.astype(np.float64)
+    mean = np.asarray(counts.mean(axis=0)).ravel()
+    square = np.asarray(counts.multiply(counts).mean(axis=0)).ravel()
+    detected = np.bincount(counts.indices, minlength=counts.shape[1]) / counts.shape[0]
+    program = [program_of.get(gene, "") for gene in cells.genes]
+    return pd.DataFrame(
+        {
+            "gene": cells.genes,
+            "mean": mean,
+            "variance": square - mean**2,
+            "detected": detected,
+            "program": program,
+        }
+    )

@@ -1,0 +1,14 @@
+"""How a raw file becomes cells; each format is a plug-in."""
+
+from __future__ import annotations
+
+from cdgm.plugins import Registry
+
+READERS = Registry(
+    "reader",
+    {
+        "h5ad": "cdgm.data.readers.h5ad:H5ad",
+        "h5ad_log2": "cdgm.data.readers.h5ad_log2:H5adLog2",
+        "sceptre_rda": "cdgm.data.readers.sceptre_rda:SceptreRda",
+    },
+)

@@ -1,0 +1,165 @@
+"""Low-MOI CRISPR screens in the R data format of the sceptre package.
+
+One R list with ``response_matrix`` (genes x cells, UMI counts), ``grna_matrix`` (guides x cells),
+``grna_target_data_frame`` (guide, target) and ``extra_covariates`` (``bio_rep`` per cell).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from cdgm.data.cells import Cells
+from cdgm.data.readers.base import Reader
+from cdgm.errors import UserError, bad_input
+
+
+class SceptreRda(Reader):
+    """Reads counts and gives each cell the target of its most abundant guide.
+
+    ``obs`` gets the columns source, label, target, guide and replicate.
+
+    Attributes
+    ----------
+    object
+        Name of the R object in the file.
+    min_guide_fraction
+        A cell is kept if its top guide has *more* than this share of the cell's guide UMIs: cells with
+        two guides or mostly ambient ones are left out. At 0.5 or more the top guide is unique.
+    control
+        Target of the non-targeting guides; their cells are the source ``"background"``, others ``"target"``.
+    classes
+        Label to the targets that it stands for. Cells of other targets have the label "".
+    """
+
+    kind: Literal["sceptre_rda"] = "sceptre_rda"
+    object: str = Field(min_length=1)
+    min_guide_fraction: float = Field(ge=0.5, lt=1)
+    control: str = Field(min_length=1)
+    classes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field({})
+
+    @field_validator("classes")
+    @classmethod
+    def _one_class_a_target(cls, classes: dict) -> dict:
+        named = [target for targets in classes.values() for target in targets]
+        if len(set(named)) < len(named):
+            raise ValueError("a target may belong to one class only")
+        return classes
+
+    def read(self, path: Path) -> Cells:
+        """Read the file; see the base class."""
+        import pandas as pd
+
+        from cdgm.data.readers._anndata import refuse_duplicates, tidy
+
+        screen = self._load(path)
+        counts, genes = _matrix(screen["response_matrix"], f"{path}: response_matrix")
+        guides_by_cell, guides = _matrix(screen["grna_matrix"], f"{path}: grna_matrix")
+        refuse_duplicates(genes, path)
+        covariates = screen["extra_covariates"]
+        cells = counts.shape[1]
+        for part, found in (("grna_matrix", guides_by_cell.shape[1]), ("extra_covariates", len(covariates))):
+            if found != cells:
+                raise bad_input(f"{path}: {part}", "cells", found, f"the {cells} cells of response_matrix")
+        if "bio_rep" not in covariates.columns:
+            raise bad_input(
+                f"{path}: extra_covariates", "column", "bio_rep", f"one of {list(covariates.columns)}"
+            )
+
+        target_of_guide = self._targets(screen["grna_target_data_frame"], guides, path)
+        share, top = _top_guide(guides_by_cell)
+        label_of_target = {target: label for label, targets in self.classes.items() for target in targets}
+        target = target_of_guide[top]
+        obs = pd.DataFrame(
+            {
+                "source": np.where(target == self.control, "background", "target").astype(object),
+                "label": [label_of_target.get(each, "") for each in target],
+                "target": target,
+                "guide": guides[top],
+                "replicate": covariates["bio_rep"].astype(str).to_numpy(),
+            },
+            index=pd.Index(covariates.index.astype(str), name="cell"),
+        )
+        return Cells(tidy(counts.T.tocsr()), genes, obs).take(share > self.min_guide_fraction)
+
+    def _load(self, path: Path) -> dict:
+        import rdata
+
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file")
+        try:
+            with warnings.catch_warnings():
+                # rdata warns that it leaves the sparse matrix class to us.
+                warnings.simplefilter("ignore")
+                content = rdata.read_rda(path)
+        except Exception as error:  # a damaged file fails anywhere in the parser, with any type
+            raise UserError(
+                f"{path}: not a readable R data (.rda) file: {' '.join(str(error).split())[:200]}"
+            ) from error
+        if self.object not in content:
+            raise bad_input(path, "R object", self.object, f"one of {sorted(content)}")
+        screen = content[self.object]
+        for part in ("response_matrix", "grna_matrix", "grna_target_data_frame", "extra_covariates"):
+            if not isinstance(screen, dict) or part not in screen:
+                raise bad_input(path, f"parts of {self.object}", sorted(screen), f"a list with {part!r}")
+        return screen
+
+    def _targets(self, table, guides: np.ndarray, path: Path) -> np.ndarray:
+        """Return the target of each row of the guide matrix, joined by the guide's id.
+
+        The table is ordered otherwise than the matrix: by position, guides would get others' targets.
+        """
+        where = f"{path}: grna_target_data_frame"
+        for needed in ("grna_id", "grna_target"):
+            if needed not in table.columns:
+                raise bad_input(where, "column", needed, f"one of {list(table.columns)}")
+        ids = table["grna_id"].astype(str).to_numpy()
+        targets = table["grna_target"].astype(str).to_numpy()
+        if len(set(ids)) < len(ids):
+            raise bad_input(where, "grna_id", len(ids) - len(set(ids)), "no repeated guide")
+        target_of = dict(zip(ids, targets, strict=True))
+        missing = sorted(set(guides) - set(target_of))
+        if missing:
+            raise bad_input(
+                where, "grna_id", missing[:3], f"a target for each guide, {len(missing)} have none"
+            )
+        known = sorted(set(targets))
+        for named in [self.control, *(each for group in self.classes.values() for each in group)]:
+            if named not in known:
+                raise bad_input(where, "grna_target", named, f"one of {known}")
+        return np.array([target_of[guide] for guide in guides], dtype=object)
+
+
+def _matrix(node, where: str):
+    """Return an R sparse matrix as integer CSC (rows, cells) and its row names."""
+    import scipy.sparse as sp
+
+    kind = str(np.ravel(getattr(node, "class", type(node).__name__))[0])
+    if kind == "dgTMatrix":
+        matrix = sp.coo_matrix((node.x, (node.i, node.j)), shape=tuple(node.Dim)).tocsc()
+    elif kind == "dgCMatrix":
+        matrix = sp.csc_matrix((node.x, node.i, node.p), shape=tuple(node.Dim))
+    else:
+        raise bad_input(where, "class", kind, "dgTMatrix or dgCMatrix")
+    if node.Dimnames[0] is None:
+        raise bad_input(where, "row names", None, "the name of each row")
+    names = np.asarray(node.Dimnames[0]).astype(str).astype(object)
+    bad = ~((matrix.data >= 0) & (matrix.data == np.floor(matrix.data)))
+    if bad.any():
+        first = int(np.argmax(bad))
+        cell = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
+        place = f"row {names[matrix.indices[first]]!r}, cell {cell + 1}"
+        raise bad_input(where, place, float(matrix.data[first]), "a non-negative integer count")
+    return matrix.astype(np.int32), names
+
+
+def _top_guide(guides_by_cell) -> tuple[np.ndarray, np.ndarray]:
+    """Return the top guide's share of each cell's guide UMIs (0 without any) and its row."""
+    total = np.asarray(guides_by_cell.sum(axis=0)).ravel()
+    highest = guides_by_cell.max(axis=0).toarray().ravel()
+    top = np.asarray(guides_by_cell.argmax(axis=0)).ravel()
+    return highest / np.maximum(total, 1), top

@@ -1,0 +1,92 @@
+"""Score a trained stack on held-out data: one table of tidy rows a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdgm.data.bundle import Bundle
+from cdgm.inference import held_out_bounds, posterior_means
+from cdgm.metrics.cell_scores import score_space
+from cdgm.metrics.nulls import row
+from cdgm.metrics.simulation import draw_nulls, score_member
+from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.evaluation_spec import EvaluationSpec
+from cdgm.specs import FitSpec
+from cdgm.streams import stream
+from cdgm.twist import Twist
+
+Rows = list[dict[str, Any]]
+# Split, source and block to posterior means (E, n, d).
+Means = dict[tuple[str, str, str], np.ndarray]
+
+
+def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Means:
+    """Posterior means of all rows of a bundle, for each replicate in ``members`` (E,)."""
+    means = {}
+    for split, sources in bundle.x.items():
+        for source in model.design.sources:
+            for block, mean in posterior_means(model, sources[source], members, source).items():
+                means[split, source, block] = mean
+    return means
+
+
+def member_rows(member: int, spec: FitSpec, finite: np.ndarray, rows: Rows) -> Rows:
+    """Rows of one member, with the columns that say which it is."""
+    which = {"seed": spec.seeds[member], "member": member, "finite": bool(finite[member])}
+    return [which | r for r in rows]
+
+
+def bound_rows(
+    spec: FitSpec, evaluation: EvaluationSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
+) -> list[Rows]:
+    """Held-out ELBOs, KL terms and learned noise, a list of rows for each member."""
+    generators = [stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in spec.seeds]
+    elbo, kl = held_out_bounds(model, bundle.x["test"], members, generators, evaluation.elbo_draws)
+    learned = model.likelihood.summary(dict(model.likelihood_parameters))
+    return [
+        [
+            *(row(source, "", "", "elbo", value[e]) for source, value in elbo.items()),
+            *(row(source, block, "", "kl", value[e]) for (source, block), value in kl.items()),
+            *(row("", "", "", name, value[e]) for name, value in learned.items()),
+        ]
+        for e in range(model.n_members)
+    ]
+
+
+def score_simulation(
+    spec: FitSpec, evaluation: EvaluationSpec, bundle: Bundle, members: Sequence[int], means: Means
+) -> Iterator[Rows]:
+    """Recovery, leakage and their relatives against the simulated truth, member after member."""
+    nulls = None
+    for e, replicate in enumerate(members):
+        truths = {
+            source: {block: values[replicate] for block, values in blocks.items()}
+            for source, blocks in bundle.truth["test"].items()
+        }
+        estimates = {
+            source: {block: means["test", source, block][e] for block in blocks} for source, blocks in truths.items()
+        }
+        rng = stream("evaluate", "permutations", spec.dataset, spec.seeds[e], root=spec.root_seed)
+        if nulls is None:
+            nulls = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
+        yield score_member(estimates, truths, twisted_truths(evaluation, truths), rng, nulls)
+
+
+def twisted_truths(
+    evaluation: EvaluationSpec, truths: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[float, dict[str, dict[str, np.ndarray]]]:
+    """Truths under each twist that is scored, for the sources in which both its blocks are active."""
+    if evaluation.twist is None:
+        return {}
+    block, by = evaluation.twist.block, evaluation.twist.by
+    return {
+        angle: {
+            source: Twist(angle=angle, block=block, by=by).apply(dict(blocks), np)
+            for source, blocks in truths.items()
+            if block in blocks and by in blocks
+        }
+        for angle in evaluation.twist.angles
+    }
