@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.data.config import DatasetSpec, DownloadSpec
 from cdgm.designs import Design
+from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with
 from cdgm.plugins import Strict
 from cdgm.specs import TrainingSpec, VariantSpec
@@ -20,35 +21,6 @@ from cdgm.validation import validated
 
 # Names end up in paths and in figure labels.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
-
-
-class TwistScoring(Strict):
-    """Score fits against twisted truths too: the data law is the same for every angle."""
-
-    block: str
-    by: str
-    angles: tuple[float, ...] = Field(min_length=1)
-
-
-class EvaluationSpec(Strict):
-    """How fits are scored.
-
-    Attributes
-    ----------
-    elbo_draws
-        Posterior samples a held-out row.
-    null_draws
-        Permutations of each score's null.
-    neighbours
-        Neighbours of the kNN label scores on cells; simulations do not use it.
-    twist
-        Twisted truths to score against; absent means none.
-    """
-
-    elbo_draws: int = Field(ge=1)
-    null_draws: int = Field(ge=10)
-    neighbours: int = Field(ge=1)
-    twist: TwistScoring | None = None
 
 
 class Template(Strict):

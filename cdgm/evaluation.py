@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from cdgm.data.bundle import Bundle
+from cdgm.data.cell_table import CellTable
 from cdgm.inference import held_out_bounds, posterior_means
 from cdgm.metrics.cell_scores import score_space
 from cdgm.metrics.nulls import row
 from cdgm.metrics.simulation import draw_nulls, score_member
+from cdgm.metrics.spec import EvaluationSpec
 from cdgm.models.comparative_vae import ComparativeVAE
-from cdgm.evaluation_spec import EvaluationSpec
 from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.twist import Twist
@@ -90,3 +91,22 @@ def twisted_truths(
         }
         for angle in evaluation.twist.angles
     }
+
+
+def score_cells(
+    spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, means: Means
+) -> Iterator[Rows]:
+    """Label, clustering and mixing scores of each latent space, member after member.
+
+    All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
+    """
+    for e, seed in enumerate(spec.seeds):
+        rows: Rows = []
+        for block in spec.model.design.blocks:
+            latent = cells.join({(split, s): m[e] for (split, s, b), m in means.items() if b == block})
+            rng = stream("evaluate", "cells", spec.dataset, block, seed, root=spec.root_seed)
+            rows += score_space(
+                latent, cells.source, cells.label, block, strata=cells.strata, rng=rng,
+                draws=evaluation.null_draws,
+            )  # fmt: skip
+        yield rows

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cdgm.config import Config, EvaluationSpec, Study, Template
+from cdgm.config import Config, Study, Template
 from cdgm.errors import UserError
 from cdgm.files import canonical_json
+from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with, merge, read_yaml
 from cdgm.specs import FitSpec, ModelSpec
 from cdgm.synthetic.simulate import Simulation

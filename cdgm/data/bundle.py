@@ -6,6 +6,7 @@ Imported by fit jobs, so numpy only.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +45,22 @@ class Bundle:
     def replicates(self) -> int:
         """Number of replicates R."""
         return self._any().shape[0]
+
+    def replicates_of(self, seeds: Sequence[int], path: object) -> list[int]:
+        """Replicate that each member with these seeds is fitted to; cells have one for all.
+
+        Raises
+        ------
+        UserError
+            If a simulation lacks one of the seeds; names ``path``.
+        """
+        if self.seeds is None:
+            return [0] * len(seeds)
+        known = {int(seed): i for i, seed in enumerate(self.seeds)}
+        for seed in seeds:
+            if seed not in known:
+                raise bad_input(path, "seeds", sorted(known), f"a replicate with seed {seed}")
+        return [known[seed] for seed in seeds]
 
     @property
     def features(self) -> int:

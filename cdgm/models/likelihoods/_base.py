@@ -48,3 +48,7 @@ class Likelihood(Plugin):
         parameters
             Learned parameters, as :meth:`initial_parameters` names them.
         """
+
+    @abstractmethod
+    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What was learned of the noise, metric name to (E,); may be empty."""

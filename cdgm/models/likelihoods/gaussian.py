@@ -36,3 +36,7 @@ class Gaussian(Likelihood):
         log_sd = parameters["log_sd"]
         squares = (x - f).square().sum(-1)
         return -0.5 * squares * (-2 * log_sd[..., 0]).exp() - x.shape[-1] * log_sd[..., 0]
+
+    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``noise_sd``, in units of the data."""
+        return {"noise_sd": parameters["log_sd"].flatten().exp()}

@@ -60,3 +60,9 @@ class NegativeBinomial(Likelihood):
         log_total = torch.logaddexp(log_dispersion, log_rate)
         counts = (x + dispersion).lgamma().sum(-1) - dispersion.lgamma().sum(-1)
         return counts + (dispersion * (log_dispersion - log_total) + x * (log_rate - log_total)).sum(-1)
+
+    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``dispersion_median`` over features, where it is learned."""
+        if self.dispersion != "learned":
+            return {}
+        return {"dispersion_median": parameters["log_dispersion"].exp().flatten(1).median(dim=1).values}

@@ -1,0 +1,65 @@
+"""The table of cells beside a bundle: which array row each cell is, and its labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cdgm.errors import UserError, bad_input
+
+REQUIRED = ("cell", "split", "source", "row", "label")
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """Cells in the order of the bundle's arrays, split after split and source after source.
+
+    Attributes
+    ----------
+    table
+        One row a cell: cell, split, source, row, label, further labels.
+    """
+
+    table: pd.DataFrame
+
+    @property
+    def source(self) -> np.ndarray:
+        """Source of each cell (n,)."""
+        return self.table["source"].to_numpy(dtype=str)
+
+    @property
+    def label(self) -> np.ndarray:
+        """Label that scores are about (n,), "" where a cell has none."""
+        return self.table["label"].to_numpy(dtype=str)
+
+    @property
+    def strata(self) -> np.ndarray | None:
+        """Cell type (n,) where the data set has one."""
+        return self.table["cell_type"].to_numpy(dtype=str) if "cell_type" in self.table else None
+
+    def join(self, arrays: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
+        """Arrays by (split, source), (n_k, d) each, as one (n, d) in the order of the table."""
+        groups = list(dict.fromkeys(zip(self.table["split"], self.table["source"], strict=True)))
+        return np.concatenate([arrays[group] for group in groups])
+
+
+def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
+    """Read ``cells.csv``.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable table: {error}") from error
+    for column in REQUIRED:
+        if column not in table:
+            raise bad_input(path, "columns", list(table), f"a column named {column!r}")
+    return CellTable(table)

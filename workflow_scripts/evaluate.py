@@ -1,0 +1,58 @@
+"""Score one fitted stack on held-out data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cdgm.command_line import parse_json, run
+from cdgm.data.bundle import read_bundle
+from cdgm.data.cell_table import read_cell_table
+from cdgm.evaluation import bound_rows, embed, member_rows, score_cells, score_simulation
+from cdgm.files import atomic, read_json, write_npz
+from cdgm.inference import load_stack
+from cdgm.metrics.spec import EvaluationSpec
+from cdgm.specs import FitSpec
+from cdgm.validation import validated
+
+
+def main() -> None:
+    """Parse, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="how to score, as JSON")
+    parser.add_argument("--fit-spec", required=True, help="spec.json of the fit")
+    parser.add_argument("--model", required=True, help="model.npz of the fit")
+    parser.add_argument("--data", required=True, help="data file of the fit (.npz)")
+    parser.add_argument("--cells", help="table of cells, where the data are cells (.csv)")
+    parser.add_argument("--out-dir", required=True, help="folder for metrics.csv and latents.npz")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
+    spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
+    model, finite = load_stack(arguments.model, spec)
+    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    members = bundle.replicates_of(spec.seeds, arguments.data)
+    means = embed(model, bundle, members)
+    if arguments.cells is None:
+        scores = score_simulation(spec, evaluation, bundle, members, means)
+    else:
+        scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means)
+    bounds = bound_rows(spec, evaluation, model, bundle, members)
+    rows = [
+        row
+        for e, (bound, score) in enumerate(zip(bounds, scores, strict=True))
+        for row in member_rows(e, spec, finite, [*bound, *score])
+    ]
+    out = Path(arguments.out_dir)
+    arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
+    write_npz(out / "latents.npz", arrays | {"seeds": np.asarray(spec.seeds)})
+    with atomic(out / "metrics.csv") as path:
+        pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+
+
+if __name__ == "__main__":
+    run(main)

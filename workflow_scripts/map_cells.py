@@ -1,0 +1,39 @@
+"""Lay out each latent space of a fit's first member in two dimensions."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from cdgm.command_line import run
+from cdgm.data.cell_table import read_cell_table
+from cdgm.files import atomic, read_npz
+from cdgm.maps import layout
+from cdgm.streams import stream
+
+
+def main() -> None:
+    """Parse, lay out, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latents", required=True, help="latents.npz of an evaluation")
+    parser.add_argument("--cells", required=True, help="table of cells (.csv)")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--out", required=True, help="table to write (.csv)")
+    arguments = parser.parse_args()
+    cells = read_cell_table(arguments.cells)
+    arrays = read_npz(arguments.latents, ("seeds",))
+    means = {tuple(name.split("/")[1:]): mean[0] for name, mean in arrays.items() if name.startswith("mean/")}
+    parts = []
+    for block in dict.fromkeys(block for _, _, block in means):
+        latent = cells.join({(split, source): m for (split, source, b), m in means.items() if b == block})
+        seed = int(stream("map", block, root=arguments.root_seed).integers(2**31))
+        xy = layout(latent, seed)
+        table = cells.table[["cell", "split", "source", "label"]]
+        parts.append(table.assign(seed=int(arrays["seeds"][0]), block=block, x=xy[:, 0], y=xy[:, 1]))
+    with atomic(arguments.out) as path:
+        pd.concat(parts).to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""Gather a study's scores, histories and maps into its tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from cdgm.command_line import log, parse_json, run
+from cdgm.errors import UserError
+from cdgm.files import atomic, read_json, read_npz
+from cdgm.streams import stream
+from cdgm.tables import SCORE_COLUMNS, long_history, summarise, with_study
+
+MAP_COLUMNS = ["study", "setting", "variant", "dataset", "fit", "seed", "block", "cell", "split", "source", "label", "x", "y"]
+
+
+def main() -> None:
+    """Parse, gather, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--rows", required=True, help="JSON list of [setting, variant, dataset, fit, evaluation]")
+    parser.add_argument("--baselines", required=True, help="the same for the evaluations that have baselines")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--results", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--out-prefix", required=True, help="path of the tables without their endings")
+    arguments = parser.parse_args()
+    results: Path = arguments.results
+    scores, histories, maps = [], [], []
+    baselines = parse_json(arguments.baselines, "--baselines")
+    for setting, variant, dataset, fit, evaluation in parse_json(arguments.rows, "--rows"):
+        place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit=fit)
+        scores.append(with_study(read_table(results / "evaluations" / evaluation / "metrics.csv"), place))
+        seeds = read_json(results / "fits" / fit / "spec.json")["seeds"]
+        history = long_history(read_npz(results / "fits" / fit / "history.npz", ("step",)), seeds)
+        histories.append(with_study(history, place))
+        if baselines:
+            maps.append(with_study(read_table(results / "maps" / f"{evaluation}.csv"), place))
+    for setting, _, dataset, _, evaluation in baselines:
+        table = read_table(results / "baselines" / evaluation / "metrics.csv")
+        for variant, rows in table.groupby("variant", sort=False):
+            place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit="")
+            scores.append(with_study(rows.drop(columns="variant"), place))
+    long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
+    summary = summarise(long, stream("summarise", arguments.study, root=arguments.root_seed))
+    runs = long[long["fit"] != ""].drop_duplicates(["fit", "seed"])
+    log(f"{arguments.study}: {int(runs['finite'].sum())} of {len(runs)} fits finished")
+    write_csv(f"{arguments.out_prefix}.csv", long)
+    write_csv(f"{arguments.out_prefix}_summary.csv", summary)
+    write_csv(
+        f"{arguments.out_prefix}_maps.csv",
+        pd.concat(maps, ignore_index=True)[MAP_COLUMNS] if maps else pd.DataFrame(columns=MAP_COLUMNS),
+    )
+    with atomic(f"{arguments.out_prefix}_history.parquet") as path:
+        pd.concat(histories, ignore_index=True).to_parquet(path, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV table; empty text stays empty text."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values={"null_mean": [""], "null_high": [""], "value": [""]})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable table: {error}") from error
+    return table
+
+
+def write_csv(path: str, table: pd.DataFrame) -> None:
+    """Write a CSV table whole or not at all."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+
+
+if __name__ == "__main__":
+    run(main)
