@@ -74,7 +74,7 @@ lock: ## resolve requirements.lock anew, in an empty environment
 
 .PHONY: figures
 figures: env ## every figure and table, then the report
-	$(SNAKEMAKE) $(SNAKEMAKE_ARGS) all
+	$(SNAKEMAKE) all $(SNAKEMAKE_ARGS)
 	$(BIN)/snakemake --report $(REPORT)
 
 .PHONY: report
@@ -84,12 +84,12 @@ report: env ## one HTML file with the figures and their captions, from what is c
 
 .PHONY: perturbseq
 perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
-	$(SNAKEMAKE) $(SNAKEMAKE_ARGS) perturbseq
+	$(SNAKEMAKE) perturbseq $(SNAKEMAKE_ARGS)
 
 .PHONY: smoke
 smoke: env ## the whole workflow on tiny settings, in .smoke
 	@mkdir -p .smoke
-	$(SNAKEMAKE) --directory .smoke --configfile $(SMOKE_CONFIG) $(SNAKEMAKE_ARGS) all
+	$(SNAKEMAKE) all --directory .smoke --configfile $(SMOKE_CONFIG) $(SNAKEMAKE_ARGS)
 
 .PHONY: dag
 dag: env ## draw how the rules depend on each other
