@@ -65,7 +65,7 @@ def test_the_lock_is_exact_and_portable():
     assert len(pins) > 50
     for pin in pins:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", pin), pin
-    assert pins == sorted(set(pins), key=str.lower)
+    assert len(locked()) == len(pins), "a package is pinned twice"
 
 
 def test_declared_ranges_admit_the_locked_versions():
@@ -125,7 +125,7 @@ def test_nothing_is_tied_to_one_machine():
     # Written in pieces, so that this file does not find itself.
     hosts = ["py" + "pi.org", "python" + "hosted.org", "registry." + "npmjs", "deb." + "debian.org"]
     options = ["--index" + "-url", "--extra-index" + "-url", "--find" + "-links", "file" + "://"]
-    places = r"(?<![\w.~)}\]-])/(?:" + "|".join(["work", "root", "home", "Users", "opt"]) + r"/\w"
+    places = r"(?<![\w.~)}\]-])/(?:" + "|".join(["work", "root", "home", "Users", "opt"]) + r")/\w"
     forbidden = re.compile("|".join([*map(re.escape, hosts + options), places]))
     for path in tracked_files():
         if not path.is_file():
