@@ -42,9 +42,11 @@ help: ## list the targets
 env: $(VENV)/project.stamp ## create .venv with the versions of requirements.lock
 
 # An environment without this stamp comes from an interrupted install and is built anew; pip's cache keeps that short.
-# A lock that was only touched (checkout, rebase) is the same lock.
+# A lock that was only touched (checkout, rebase) is the same lock. The Python to build with is looked for outside of
+# the environment, which is about to be deleted.
 $(VENV)/lock.stamp: requirements.lock
 	@if [ -x $(BIN)/python ] && cmp -s requirements.lock $@; then touch $@; exit 0; fi; \
+	PATH=$$(printf %s "$$PATH" | tr ':' '\n' | grep -vxF "$(CURDIR)/$(BIN)" | paste -sd: -); \
 	for python in $(PYTHON) python3; do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done; \
