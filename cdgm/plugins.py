@@ -92,5 +92,7 @@ def field_of(registry: Registry) -> Any:
         PlainSerializer(
             lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True) | {"kind": plugin.kind}
         ),
-        WithJsonSchema({"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}),
+        WithJsonSchema(
+            {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}
+        ),
     ]

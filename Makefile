@@ -1,0 +1,140 @@
+# One target an intent; `make help` lists them. Works with GNU Make 3.81 and later.
+# `make figures` and `make test` need only Python 3.11 or later and a package index; the rest follows from them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Python to build the environment with; python3 is tried when this one is missing.
+PYTHON ?= python3.11
+# Jobs that may run at the same time. Every job computes with one thread.
+CORES ?= all
+# More arguments for snakemake and pytest, for instance `make test PYTEST_ARGS="-k twist"`.
+SNAKEMAKE_ARGS ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Files of one test module stay in one process, because they share a workflow run.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+SMOKE_CONFIG := tests/configs/smoke.yaml
+REPORT := results/report.html
+
+# Resolve the rest of the lock around these: they decide what is stale and what the numbers are.
+LOCK_PINS := torch==2.13.0 snakemake==9.27.1
+
+# The workflow's rules say `python`: it has to be the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Cores are used by jobs; threads of a library would only compete with them.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: CORES=$(CORES) PYTHON=$(PYTHON) SNAKEMAKE_ARGS= PYTEST_ARGS="
+
+# ---------------------------------------------------------------- environment
+
+.PHONY: env
+env: $(VENV)/project.stamp ## create .venv with the versions of requirements.lock
+
+# An environment without this stamp comes from an interrupted install and is built anew; pip's cache keeps that short.
+# A lock that was only touched (checkout, rebase) is the same lock. The Python to build with is looked for outside of
+# the environment, which is about to be deleted.
+$(VENV)/lock.stamp: requirements.lock
+	@if [ -x $(BIN)/python ] && cmp -s requirements.lock $@; then touch $@; exit 0; fi; \
+	PATH=$$(printf %s "$$PATH" | tr ':' '\n' | grep -vxF "$(CURDIR)/$(BIN)" | paste -sd: -); \
+	for python in $(PYTHON) python3; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo "error: cdgm needs Python 3.11 or later; neither $(PYTHON) nor python3 is one. Use: make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	echo "environment: $$("$$found" --version) -> $(VENV)"; \
+	rm -rf $(VENV) && \
+	{ "$$found" -m venv $(VENV) || { echo "error: $$found cannot make virtual environments (on Debian: install python3-venv)" >&2; exit 1; }; } && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	cp requirements.lock $@
+
+$(VENV)/project.stamp: $(VENV)/lock.stamp pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@
+
+.PHONY: lock
+lock: ## resolve requirements.lock anew, in an empty environment
+	@rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]' $(LOCK_PINS)
+	@{ sed -n '/^#/!q;p' requirements.lock; \
+	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
+	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
+	@mv .lock-venv/new requirements.lock && rm -rf .lock-venv build && git diff --stat requirements.lock
+
+# ---------------------------------------------------------------- results
+
+.PHONY: figures
+figures: env ## every figure and table, then the report
+	$(SNAKEMAKE) all $(SNAKEMAKE_ARGS)
+	$(BIN)/snakemake --report $(REPORT)
+
+.PHONY: report
+report: env ## one HTML file with the figures and their captions, from what is computed
+	@[ -d results/figures ] || { echo "error: results/figures is missing: run 'make figures' first" >&2; exit 1; }
+	$(BIN)/snakemake --report $(REPORT)
+
+.PHONY: perturbseq
+perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
+	$(SNAKEMAKE) perturbseq $(SNAKEMAKE_ARGS)
+
+.PHONY: smoke
+smoke: env ## the whole workflow on tiny settings, in .smoke
+	@mkdir -p .smoke
+	$(SNAKEMAKE) all --directory .smoke --configfile $(SMOKE_CONFIG) $(SNAKEMAKE_ARGS)
+
+.PHONY: dag
+dag: env ## draw how the rules depend on each other
+	@mkdir -p results
+	@if command -v dot >/dev/null; then \
+		$(BIN)/snakemake --rulegraph dot all > results/rulegraph.dot && \
+		dot -Tsvg results/rulegraph.dot -o results/rulegraph.svg && \
+		dot -Tpng results/rulegraph.dot -o results/rulegraph.png && \
+		echo "results/rulegraph.svg results/rulegraph.png"; \
+	else \
+		$(BIN)/snakemake --rulegraph mermaid-js all > results/rulegraph.mmd && \
+		echo "results/rulegraph.mmd (Mermaid text; install graphviz for a picture)"; \
+	fi
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: test
+test: env ## unit, workflow and short end-to-end tests
+	$(PYTEST) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) tests/workflow tests/e2e $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: env ## random configurations for a long time
+	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: env ## ruff, snakefmt and Snakemake's own lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+.PHONY: bench
+bench: env ## throughput of stacked fits against single ones, with its ratios
+	$(BIN)/python benchmarks/throughput.py
+
+# ---------------------------------------------------------------- tidying
+
+.PHONY: clean
+clean: ## delete everything computed; keeps .venv
+	rm -rf results .smoke .snakemake .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find cdgm workflow_scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: distclean
+distclean: clean ## delete the environment too
+	rm -rf $(VENV) .lock-venv

@@ -1,0 +1,183 @@
+"""Promises about the environment: versions in step, imports declared, nothing tied to one machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA_SPECS = sorted((ROOT / "envs").glob("*.yaml"))
+# conda packages that are named otherwise than on the Python index
+CONDA_NAMES = {"pytorch": "torch", "pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+
+
+def locked() -> dict[str, Version]:
+    """Exact versions of the lock, by canonical name."""
+    versions = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            versions[canonicalize_name(name)] = Version(version)
+    return versions
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    lines = list(PROJECT["dependencies"])
+    for extra in extras:
+        lines += PROJECT["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+def tracked_files() -> list[Path]:
+    try:
+        listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+
+
+def imported_names(path: Path) -> set[str]:
+    """Top-level names that a file imports anywhere, its own package left out."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_the_lock_is_exact_and_portable():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pins = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(pins) > 50
+    for pin in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", pin), pin
+    assert len(locked()) == len(pins), "a package is pinned twice"
+
+
+def test_declared_ranges_admit_the_locked_versions():
+    versions = locked()
+    for requirement in requirements("dev"):
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"{name} is declared, but not in requirements.lock"
+        assert versions[name] in requirement.specifier, f"{requirement} does not admit {versions[name]}"
+
+
+def test_makefile_pins_are_the_locked_ones():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pins = re.search(r"^LOCK_PINS := (.*)$", makefile, re.MULTILINE).group(1).split()
+    for pin in pins:
+        name, version = pin.split("==")
+        assert locked()[name] == Version(version), f"{pin} in Makefile, {locked()[name]} in requirements.lock"
+
+
+@pytest.mark.parametrize("spec", CONDA_SPECS, ids=lambda path: path.name)
+def test_conda_versions_equal_the_lock(spec: Path):
+    versions = locked()
+    entries = yaml.safe_load(spec.read_text(encoding="utf-8"))["dependencies"]
+    pip_entries = [line for entry in entries if isinstance(entry, dict) for line in entry["pip"]]
+    pins = [line.split("==") for line in pip_entries]
+    pins += [entry.split("=") for entry in entries if isinstance(entry, str) and "=" in entry]
+    assert pins
+    for name, version in pins:
+        name = canonicalize_name(CONDA_NAMES.get(name, name))
+        if name != "python":
+            assert versions[name] == Version(version), (
+                f"{spec.name}: {name}={version}, lock: {versions[name]}"
+            )
+
+
+def test_conda_spec_holds_all_that_jobs_import():
+    entries = yaml.safe_load((ROOT / "envs" / "cdgm.yaml").read_text(encoding="utf-8"))["dependencies"]
+    lines = [line for entry in entries for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
+    held = {canonicalize_name(re.split("=+", line)[0]) for line in lines}
+    needed = {canonicalize_name(requirement.name) for requirement in requirements()} - {"snakemake"}
+    assert needed <= held
+
+
+@pytest.mark.parametrize("folder", ["cdgm", "workflow_scripts"])
+def test_every_import_is_declared(folder: str):
+    declared = {canonicalize_name(requirement.name) for requirement in requirements("peers")}
+    providers = packages_distributions()
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for name in imported_names(path) - set(sys.stdlib_module_names) - {"cdgm", "workflow_scripts"}:
+            # An optional peer need not be installed here; then its distribution is told by its name.
+            found = providers.get(name) or {"scvi": ["scvi-tools"]}.get(name, [name])
+            assert declared & {canonicalize_name(provider) for provider in found}, (
+                f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not declare"
+            )
+
+
+def test_nothing_is_tied_to_one_machine():
+    # Written in pieces, so that this file does not find itself.
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "registry." + "npmjs", "deb." + "debian.org"]
+    options = ["--index" + "-url", "--extra-index" + "-url", "--find" + "-links", "file" + "://"]
+    places = r"(?<![\w.~)}\]-])/(?:" + "|".join(["work", "root", "home", "Users", "opt"]) + r")/\w"
+    forbidden = re.compile("|".join([*map(re.escape, hosts + options), places]))
+    for path in tracked_files():
+        if not path.is_file():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = forbidden.search(text)
+        assert found is None, f"{path.relative_to(ROOT)} names {found.group()!r}"
+
+
+def test_importing_the_package_is_cheap():
+    heavy = ["torch", "scanpy", "anndata", "sklearn", "scipy", "seaborn", "matplotlib", "pandas", "snakemake"]
+    code = f"import cdgm, sys; print([name for name in {heavy} if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_version_is_the_project_s():
+    import cdgm
+
+    assert cdgm.__version__ == PROJECT["version"]
+
+
+def test_version_is_known_without_an_install(monkeypatch: pytest.MonkeyPatch):
+    from importlib import metadata
+
+    import cdgm
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert cdgm._version() == PROJECT["version"]
+
+
+def test_public_table_is_complete():
+    import cdgm
+
+    for name in cdgm.__all__:
+        assert getattr(cdgm, name) is not None
+    assert set(cdgm.__all__) <= set(dir(cdgm))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        cdgm.no_such_name  # noqa: B018
+
+
+def test_documents_name_only_make_targets_that_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) == targets, "a target lacks its help"
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        code = " ".join(re.findall(r"`[^`]+`", path.read_text("utf-8")))
+        named = set(re.findall(r"\bmake ([a-z-]+)", code))
+        assert named <= targets, f"{path.name} names make targets that do not exist: {named - targets}"
