@@ -57,7 +57,7 @@ class SourceData:
         flat = (index + self.offset).flatten()
         members, size = index.shape
         return (
-            self.x.index_select(0, flat).view(members, size, -1),
+            self.x.index_select(0, flat).view(members, size, self.n_features),
             self.library.index_select(0, flat).view(members, size, 1),
             self.constant.index_select(0, flat).view(members, size),
         )

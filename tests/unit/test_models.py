@@ -1,0 +1,249 @@
+"""The model: closed forms, likelihoods against torch.distributions, gradients, designs, the twist."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
+from torch.distributions import Normal, kl_divergence
+from torch.distributions import NegativeBinomial as TorchNegativeBinomial
+
+from cdgm.data.batches import SourceData, assemble, rows_of
+from cdgm.inference import held_out_bounds, load_stack, posterior_means, save_stack
+from cdgm.models.comparative_vae import Batch
+from cdgm.models.likelihoods.gaussian import Gaussian
+from cdgm.models.likelihoods.negative_binomial import NegativeBinomial
+from cdgm.models.stacks import StackedMLP, flatten_parameters
+from cdgm.training import build_model, train
+
+SINGLE = {"sources": ["only"], "blocks": {"all": ["only"]}}
+
+
+def batch_and_noise(spec, rows=7, n_features=6):
+    design = spec.model.design
+    generator = torch.Generator().manual_seed(1)
+    members, total = len(spec.seeds), rows * len(design.sources)
+    x = torch.randn(members, total, n_features, generator=generator, dtype=torch.float64)
+    batch = Batch(x, torch.ones(members, total, 1), torch.zeros(members, total), rows_of(dict.fromkeys(design.sources, rows)))
+    noise = {
+        block: torch.randn(members, rows * len(sources), spec.model.dims[block], generator=generator, dtype=torch.float64)
+        for block, sources in design.blocks.items()
+    }
+    return batch, noise
+
+
+def test_linear_gaussian_fit_reaches_the_optimum_of_probabilistic_pca():
+    """Tipping & Bishop 1999: the maximum likelihood has a closed form, and a linear VAE attains it."""
+    rng = np.random.default_rng(0)
+    n, d, q = 2_000, 6, 2
+    x = rng.standard_normal((n, q)) * [2.0, 1.0] @ rng.standard_normal((q, d)) + 0.5 * rng.standard_normal((n, d)) + 1.0
+    eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
+    noise = eigenvalues[q:].mean()
+    best = -0.5 * (d * math.log(2 * math.pi) + np.log(eigenvalues[:q]).sum() + (d - q) * math.log(noise) + d)
+    spec = fit_spec(
+        (0, 1),
+        SINGLE,
+        {"all": q},
+        model={"encoder_hidden": [], "decoder_hidden": []},
+        training={"steps": 3_000, "batch_size": 256, "learning_rate": 1e-2, "precision": "float64"},
+    )
+    trained = train(spec, {"only": x[None]}, [0, 0])
+    elbo, _ = held_out_bounds(
+        trained.model, {"only": x[None]}, [0, 0], [np.random.default_rng(i) for i in range(2)], draws=50
+    )
+    sd = torch.exp(trained.model.likelihood_parameters["log_sd"]).flatten().detach().numpy()
+    assert (elbo["only"] < best + 0.01).all()
+    np.testing.assert_allclose(elbo["only"], best, atol=0.02)
+    np.testing.assert_allclose(sd, math.sqrt(noise), rtol=0.02)
+
+
+@pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES, SINGLE], ids=["contrastive", "three", "single"])
+def test_elbo_and_kl_agree_with_torch_distributions(design):
+    """Rebuild each source's ELBO by hand, member by member, from ordinary matrix products."""
+    spec = fit_spec(design=design, dims=dict(zip(design["blocks"], (3, 2, 1), strict=False)), training={"precision": "float64"})
+    model = build_model(spec, 6)
+    batch, noise = batch_and_noise(spec)
+    result = model(batch, noise)
+    for e in range(3):
+        used = dict.fromkeys(design["blocks"], 0)
+        for k, source in enumerate(design["sources"]):
+            rows = batch.rows[source]
+            x = batch.x[e, rows]
+            latents, kls = [], {}
+            for block, sources in design["blocks"].items():
+                d = spec.model.dims[block]
+                if source not in sources:
+                    latents.append(torch.zeros(len(x), d, dtype=torch.float64))
+                    continue
+                mean, log_variance = member_mlp(model.encoders[block], e, x).chunk(2, dim=-1)
+                posterior = Normal(mean, (0.5 * log_variance).exp())
+                kls[block] = kl_divergence(posterior, Normal(0.0, 1.0)).sum(-1).mean()
+                start = used[block]
+                latents.append(mean + posterior.scale * noise[block][e, start : start + len(x)])
+            for block, sources in design["blocks"].items():
+                used[block] += len(x) if source in sources else 0
+            f = member_mlp(model.decoder, e, torch.cat(latents, -1))
+            log_prob = Normal(f, 1.0).log_prob(x).sum(-1).mean() + 3 * math.log(2 * math.pi)  # constant is added by data
+            torch.testing.assert_close(result.elbo[k, e], log_prob - sum(kls.values()))
+            for block, value in kls.items():
+                torch.testing.assert_close(result.kl[source, block][e], value)
+    assert set(result.kl) == {(s, b) for b, sources in design["blocks"].items() for s in sources}
+
+
+def member_mlp(mlp, e, x):
+    *hidden, last = mlp.layers
+    for layer in hidden:
+        x = torch.nn.functional.leaky_relu(x @ layer.weight[e] + layer.bias[e], 0.2)
+    return x @ last.weight[e] + last.bias[e]
+
+
+def test_gaussian_agrees_with_torch():
+    x, f = torch.randn(2, 5, 4, dtype=torch.float64), torch.randn(2, 5, 4, dtype=torch.float64)
+    log_sd = torch.tensor([[[0.3]], [[-1.0]]], dtype=torch.float64)
+    ours = Gaussian().log_prob(x, f, torch.ones(2, 5, 1), {"log_sd": log_sd}) + Gaussian().constant(x)
+    torch.testing.assert_close(ours, Normal(f, log_sd.exp()).log_prob(x).sum(-1))
+
+
+@pytest.mark.parametrize("link", ["exp", "softmax"])
+@pytest.mark.parametrize("dispersion", ["learned", 2.5])
+def test_negative_binomial_agrees_with_torch(link, dispersion):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((2, 5, 4), 3.0, dtype=torch.float64), generator=generator)
+    f = torch.randn(2, 5, 4, dtype=torch.float64, generator=generator)
+    library = x.sum(-1, keepdim=True).clamp(min=1)
+    likelihood = NegativeBinomial(link=link, dispersion=dispersion)
+    parameters = {"log_dispersion": torch.randn(2, 1, 4, dtype=torch.float64, generator=generator)}
+    theta = parameters["log_dispersion"].exp() if dispersion == "learned" else torch.tensor(dispersion, dtype=torch.float64)
+    rate = library * (f.softmax(-1) if link == "softmax" else f.exp())
+    oracle = TorchNegativeBinomial(theta.expand_as(f), logits=rate.log() - theta.log()).log_prob(x).sum(-1)
+    torch.testing.assert_close(likelihood.log_prob(x, f, library, parameters) + likelihood.constant(x), oracle)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [Gaussian(), NegativeBinomial(link="softmax", dispersion="learned"), NegativeBinomial(link="exp", dispersion=4.0)],
+    ids=["gaussian", "nb-softmax", "nb-exp-known"],
+)
+def test_gradients_of_log_probabilities(likelihood):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((2, 3, 4), 2.0, dtype=torch.float64), generator=generator)
+    f = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    names = list(likelihood.initial_parameters(2, 4))
+    values = [p.double().requires_grad_() for p in likelihood.initial_parameters(2, 4).values()]
+    library = torch.full((2, 3, 1), 5.0, dtype=torch.float64)
+
+    def log_prob(f, *parameters):
+        return likelihood.log_prob(x, f, library, dict(zip(names, parameters, strict=True)))
+
+    assert torch.autograd.gradcheck(log_prob, (f, *values))
+
+
+def test_gradient_of_the_elbo():
+    """Autograd through stack, reparametrised sample and twist against finite differences."""
+    spec = fit_spec(
+        (0,), dims={"background": 2, "salient": 2}, training={"precision": "float64"},
+        model={"twist": {"angle": 1.5, "block": "background", "by": "salient"}, "encoder_activation": "tanh", "decoder_activation": "silu"},
+    )  # fmt: skip
+    model = build_model(spec, 4)
+    batch, noise = batch_and_noise(spec, rows=3, n_features=4)
+    names = [name for name, _ in model.named_parameters()]
+
+    def elbo(*parameters):
+        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (batch, noise)).elbo.sum()
+
+    assert torch.autograd.gradcheck(elbo, tuple(p.detach().requires_grad_() for p in model.parameters()))
+
+
+def test_an_inactive_block_enters_the_decoder_as_zeros():
+    spec = fit_spec(training={"precision": "float64"})
+    model = build_model(spec, 6)
+    batch, noise = batch_and_noise(spec)
+    before = model(batch, noise).elbo.detach().clone()
+    with torch.no_grad():
+        model.decoder.layers[0].weight[:, 2:] += 1.0  # rows of the salient block
+    after = model(batch, noise).elbo
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_twisted_posterior_has_the_elbo_of_the_plain_model():
+    """Decoder net o T^-1 with posterior T(q): the same evidence from other latents, exactly."""
+    twist = {"angle": 2.0, "block": "background", "by": "salient"}
+    plain = fit_spec(dims={"background": 5, "salient": 3}, training={"precision": "float64"})
+    twisted = fit_spec(
+        dims={"background": 5, "salient": 3}, training={"precision": "float64"},
+        model={"twist": twist, "posterior": "twisted"},
+    )  # fmt: skip
+    a, b = build_model(plain, 6), build_model(twisted, 6)
+    b.load_state_dict(a.state_dict())
+    batch, noise = batch_and_noise(plain)
+    torch.testing.assert_close(a(batch, noise).elbo, b(batch, noise).elbo)
+    u, v = a.posterior_means(batch.x, "target"), b.posterior_means(batch.x, "target")
+    torch.testing.assert_close(v["salient"], u["salient"])
+    assert (v["background"] - u["background"])[..., :4].abs().max() > 0.05
+    torch.testing.assert_close(v["background"].norm(dim=-1), u["background"].norm(dim=-1))
+    # In the background source nothing is twisted.
+    torch.testing.assert_close(
+        a.posterior_means(batch.x, "background")["background"], b.posterior_means(batch.x, "background")["background"]
+    )
+
+
+def test_flat_parameters_are_the_parameters():
+    mlp = StackedMLP(3, 4, [5], 2, "silu")
+    for layer in mlp.layers:
+        layer.reset([np.random.default_rng(i) for i in range(3)])
+    x = torch.randn(3, 6, 4)
+    before = mlp(x)
+    flat = flatten_parameters(mlp, 3)
+    assert flat.shape == (3, 4 * 5 + 5 + 5 * 2 + 2)
+    assert torch.equal(mlp(x), before)
+    flat[1] = 0.0
+    assert torch.equal(mlp(x)[1], torch.zeros(6, 2))
+    assert torch.equal(mlp(x)[0], before[0])
+
+
+def test_posterior_means_do_not_depend_on_chunks(monkeypatch):
+    spec = fit_spec(training={"steps": 3})
+    x = observations(spec)
+    model = train(spec, x, [0, 1, 2]).model
+    whole = posterior_means(model, x["target"], [0, 1, 2], "target")
+    monkeypatch.setattr("cdgm.inference.CHUNK", 13)
+    parts = posterior_means(model, x["target"], [0, 1, 2], "target")
+    for block in whole:
+        np.testing.assert_allclose(whole[block], parts[block], rtol=1e-5, atol=1e-6)
+
+
+def test_held_out_bounds_are_means_over_rows(monkeypatch):
+    """Sources of unequal size, cut into unequal chunks, still give plain means over rows."""
+    spec = fit_spec(training={"steps": 3, "precision": "float64"})
+    x = {"background": observations(spec, n=5)["background"], "target": observations(spec, n=90)["target"]}
+    model = train(spec, x, [0, 1, 2]).model
+    generators = lambda: [np.random.default_rng(i) for i in range(3)]  # noqa: E731
+    whole, kl = held_out_bounds(model, x, [0, 1, 2], generators(), draws=300)
+    monkeypatch.setattr("cdgm.inference.CHUNK", 10)
+    parts, kl_parts = held_out_bounds(model, x, [0, 1, 2], generators(), draws=300)
+    for key in kl:
+        np.testing.assert_allclose(kl[key], kl_parts[key], rtol=1e-9)
+    for source in whole:
+        np.testing.assert_allclose(whole[source], parts[source], rtol=0.02)
+
+
+def test_batches_take_each_member_from_its_own_replicate():
+    x = np.arange(2 * 4 * 1, dtype=np.float32).reshape(2, 4, 1)
+    data = {"only": SourceData(x, [1, 0, 1], Gaussian(), torch.float32)}
+    batch = assemble(data, {"only": torch.tensor([[0, 3], [0, 3], [1, 1]])})
+    assert batch.x[..., 0].tolist() == [[4, 7], [0, 3], [5, 5]]
+
+
+def test_a_stack_is_saved_and_loaded(tmp_path):
+    spec = fit_spec(training={"steps": 3})
+    x = observations(spec)
+    trained = train(spec, x, [0, 1, 2])
+    save_stack(tmp_path / "model.npz", trained.model, trained.finite)
+    loaded, finite = load_stack(tmp_path / "model.npz", spec)
+    assert finite.tolist() == [True] * 3
+    for a, b in zip(trained.model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(a, b)
