@@ -1,0 +1,203 @@
+"""Simulations: laws, injectivity, the twist, streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cdgm.streams import stream
+from cdgm.synthetic.mixings._base import orthonormal
+from cdgm.synthetic.simulate import Simulation, draw_latents, simulate, simulate_one
+from cdgm.twist import Twist
+from tests.unit.builders import THREE_SOURCES, simulation
+
+LEAKY = {"kind": "leaky_relu", "layers": 2, "slope": 0.2, "width": 8}
+TWIST = {"angle": 2.0, "block": "background", "by": "salient"}
+
+
+def test_shapes_and_active_blocks():
+    arrays = simulate(simulation(), [4, 9], root=1)
+    assert arrays["x/train/background"].shape == (2, 200, 12)
+    assert arrays["truth/test/target/salient"].shape == (2, 60, 3)
+    assert "truth/train/background/salient" not in arrays
+    assert arrays["seeds"].tolist() == [4, 9]
+    assert all(a.dtype == np.float32 for name, a in arrays.items() if name != "seeds")
+
+
+def test_any_design_is_simulated():
+    spec = simulation(
+        design=THREE_SOURCES,
+        dims={"own": 1, "shared": 2, "pair": 3},
+        n_train=dict.fromkeys("abc", 50),
+        n_test=dict.fromkeys("abc", 20),
+    )
+    arrays = simulate(spec, [0], root=1)
+    assert sorted(n for n in arrays if n.startswith("truth/test/b")) == ["truth/test/b/own", "truth/test/b/shared"]
+
+
+def test_latents_are_standard_normal_where_active_and_zero_elsewhere():
+    spec = simulation()
+    latents = draw_latents(spec.design, spec.dims, "background", 5_000, np.random.default_rng(0))
+    assert list(latents) == ["background", "salient"]
+    assert not latents["salient"].any()
+    assert stats.kstest(latents["background"].ravel(), "norm").pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [{"kind": "linear"}, LEAKY, LEAKY | {"layers": 4}, {"kind": "near_linear", "layers": 3, "slope": 0.1, "width": 9}],
+    ids=lambda m: m["kind"] + str(m.get("layers", "")),
+)
+def test_mixings_are_injective(mixing):
+    """The Jacobian has full column rank everywhere we look, with a margin."""
+    spec = simulation(mixing=mixing)
+    mix = spec.mixing.draw(np.random.default_rng(3), 8, 12)
+    u = np.random.default_rng(4).standard_normal((50, 8))
+
+    def apply(points):
+        return mix({"background": points[:, :5], "salient": points[:, 5:]})
+
+    step = 1e-5
+    jacobian = np.stack([(apply(u + step * e) - apply(u - step * e)) / (2 * step) for e in np.eye(8)], axis=-1)
+    smallest = np.linalg.svd(jacobian, compute_uv=False)[:, -1]
+    assert smallest.min() > 0.2 ** spec.mixing.model_dump().get("layers", 1) * 0.3
+
+
+def test_leaky_relu_is_piecewise_affine_and_the_twist_is_not():
+    """Along a short segment inside one piece second differences vanish; under a twist they do not."""
+    plain = simulation().mixing.draw(np.random.default_rng(3), 8, 12)
+    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(np.random.default_rng(3), 8, 12)
+    u, direction = np.random.default_rng(5).standard_normal((2, 200, 8))
+    points = [u + h * direction for h in (-1e-3, 0, 1e-3)]
+
+    def bend(mix):
+        low, mid, high = (mix({"background": p[:, :5], "salient": p[:, 5:]}) for p in points)
+        return np.abs(low - 2 * mid + high).max(axis=1)
+
+    assert np.median(bend(plain)) < 1e-14
+    assert np.median(bend(twisted)) > 1e-7
+
+
+def test_orthonormal_rows_of_uniform_law():
+    weight = orthonormal(np.random.default_rng(0), 3, 7)
+    np.testing.assert_allclose(weight @ weight.T, np.eye(3), atol=1e-12)
+    # QR without the sign fix gives a biased first entry; Haar gives mean 0.
+    first = [orthonormal(np.random.default_rng(i), 2, 2)[0, 0] for i in range(2_000)]
+    assert abs(np.mean(first)) < 4 * np.std(first) / np.sqrt(2_000)
+    with pytest.raises(ValueError, match="injectively"):
+        orthonormal(np.random.default_rng(0), 7, 3)
+
+
+def test_signal_has_unit_sd_and_noise_its_own():
+    quiet = simulate_one(simulation(noise={"kind": "gaussian", "sd": 1e-6}, n_train={"background": 9_000, "target": 9_000}), 3, 1)
+    loud = simulate_one(simulation(noise={"kind": "gaussian", "sd": 0.5}, n_train={"background": 9_000, "target": 9_000}), 3, 1)
+    signal = np.concatenate([quiet["x/train/background"], quiet["x/train/target"]])
+    assert signal.std() == pytest.approx(1.0, rel=0.02)
+    noise = loud["x/train/target"] - quiet["x/train/target"]
+    assert noise.std() == pytest.approx(0.5, rel=0.02)
+
+
+def test_settings_that_differ_in_mixing_share_latents():
+    a, b = simulate_one(simulation(), 3, 1), simulate_one(simulation(mixing={"kind": "linear"}), 3, 1)
+    np.testing.assert_array_equal(a["truth/train/target/salient"], b["truth/train/target/salient"])
+    assert not np.array_equal(a["x/train/target"], b["x/train/target"])
+
+
+def test_replicates_do_not_depend_on_each_other():
+    many, one = simulate(simulation(), [4, 9], 1), simulate(simulation(), [9], 1)
+    np.testing.assert_array_equal(many["x/train/target"][1], one["x/train/target"][0])
+    assert not np.array_equal(many["x/train/target"][0], many["x/train/target"][1])
+    assert not np.array_equal(one["x/train/target"], simulate(simulation(), [9], 2)["x/train/target"])
+
+
+class TestTwist:
+    twist = Twist(**TWIST)
+
+    def latents(self, n=20_000):
+        rng = np.random.default_rng(0)
+        return {"background": rng.standard_normal((n, 5)), "salient": rng.standard_normal((n, 3))}
+
+    def test_inverse(self):
+        u = self.latents(100)
+        back = self.twist.apply(self.twist.apply(u, np), np, inverse=True)
+        np.testing.assert_allclose(back["background"], u["background"], atol=1e-12)
+
+    def test_keeps_the_prior_and_its_volume(self):
+        u = self.latents()
+        v = self.twist.apply(u, np)
+        np.testing.assert_allclose(
+            np.linalg.norm(v["background"], axis=1), np.linalg.norm(u["background"], axis=1), rtol=1e-12
+        )
+        for column in v["background"].T:
+            assert stats.kstest(column, "norm").pvalue > 0.01
+        both = np.concatenate([v["background"], v["salient"]], axis=1)
+        np.testing.assert_allclose(np.cov(both.T), np.eye(8), atol=0.04)
+
+    def test_is_the_identity_where_the_other_block_is_zero(self):
+        u = self.latents(50) | {"salient": np.zeros((50, 3))}
+        np.testing.assert_allclose(self.twist.apply(u, np)["background"], u["background"], atol=1e-12)
+
+    def test_an_odd_coordinate_stays(self):
+        u = self.latents(50)
+        v = self.twist.apply(u, np)
+        np.testing.assert_array_equal(v["background"][:, 4], u["background"][:, 4])
+        assert np.abs(v["background"][:, :4] - u["background"][:, :4]).max() > 0.5
+
+    def test_rotates_by_the_angle_that_it_says(self):
+        v = self.twist.apply({"background": np.array([[1.0, 0.0]]), "salient": np.array([[0.3, 0.4]])}, np)
+        np.testing.assert_allclose(v["background"], [[np.cos(1.0), np.sin(1.0)]], atol=1e-12)
+
+    def test_numpy_and_torch_agree_and_the_gradient_at_zero_is_finite(self):
+        import torch
+
+        u = self.latents(10)
+        tensors = {block: torch.from_numpy(values).requires_grad_() for block, values in u.items()}
+        v = self.twist.apply(tensors, torch)
+        np.testing.assert_allclose(v["background"].detach(), self.twist.apply(u, np)["background"], atol=1e-12)
+        zero = {"background": torch.ones(2, 4, requires_grad=True), "salient": torch.zeros(2, 3, requires_grad=True)}
+        self.twist.apply(zero, torch)["background"].sum().backward()
+        assert torch.isfinite(zero["salient"].grad).all()
+
+
+def test_twisted_mixing_gives_the_same_points_from_twisted_latents():
+    """f o T^-1 at T(u) is f at u: the two settings can't be told apart by their data."""
+    plain = simulation().mixing.draw(stream("m", root=1), 8, 12)
+    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(stream("m", root=1), 8, 12)
+    rng = np.random.default_rng(0)
+    u = {"background": rng.standard_normal((100, 5)), "salient": rng.standard_normal((100, 3))}
+    np.testing.assert_allclose(twisted(Twist(**TWIST).apply(u, np)), plain(u), atol=1e-12)
+
+
+def test_the_background_law_is_unchanged_by_the_twist():
+    """In the background the salient block is zero, so even the points are the same; the target's are not,
+    but their law is."""
+    sizes = {"n_train": {"background": 4_000, "target": 4_000}}
+    plain = simulate_one(simulation(**sizes), 3, 1)
+    twisted = simulate_one(simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}, **sizes), 3, 1)
+    np.testing.assert_allclose(plain["x/train/background"], twisted["x/train/background"], atol=0.02)  # the scale is estimated
+    assert np.abs(plain["x/train/target"] - twisted["x/train/target"]).max() > 0.5
+    for feature in range(12):
+        a, b = plain["x/train/target"][:, feature], twisted["x/train/target"][:, feature]
+        assert stats.ks_2samp(a, b).pvalue > 1e-3
+    np.testing.assert_allclose(np.cov(plain["x/train/target"].T), np.cov(twisted["x/train/target"].T), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dims": {"background": 5}}, "dims of the simulation"),
+        ({"dims": {"background": 5, "salient": 0}}, "at least 1"),
+        ({"n_features": 7}, "n_features is 7"),
+        ({"mixing": LEAKY | {"width": 6}}, "mixing width is 6"),
+        ({"n_train": {"background": 5}}, "n_train names"),
+        ({"n_test": {"background": 5, "target": 1}}, "at least 2"),
+        ({"mixing": {"kind": "cubic"}}, "unknown mixing 'cubic', known: leaky_relu, linear"),
+        ({"mixing": LEAKY | {"slope": -0.1}}, "greater than 0"),
+        ({"noise": {"kind": "gaussian", "sd": 0.1, "colour": "red"}}, "Extra inputs"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        simulation(**changes)
+    assert isinstance(simulation(), Simulation)
