@@ -1,0 +1,1 @@
+"""Scores of fits: recovery and leakage, independence, cells, their nulls and closed forms."""

@@ -1,0 +1,286 @@
+"""Scores of one latent space of cells: labels, clusters, and how the sources mix.
+
+Labels are arrays of strings, "" where a cell has none. Nothing here knows which source is which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from cdgm.metrics.halves import as_matrix
+from cdgm.metrics.nulls import NO_NULL, Null, summary
+
+NEIGHBOURS = 15
+MIXING_NEIGHBOURS = 50
+SILHOUETTE_POINTS = 5000
+#: A class needs this many cells to be called the strongest; a handful of cells tops any list by chance.
+SMALLEST_CLASS = 20
+_CHUNK = 1024
+# A space of this size or less holds float32 rounding of one point.
+_SMALLEST_SIZE = 1e-6
+
+
+def neighbours(latent: np.ndarray, k: int, rng: np.random.Generator | int = 0) -> np.ndarray:
+    """Indices (n, k) of the nearest other points, unordered; k is cut to n - 1.
+
+    Exact, in chunks of float32 products. Distances get a seeded jitter of 1e-6 of the space's size, because
+    a collapsed block puts all cells on one point, and ties broken by row order would let cells that lie
+    sorted in the file find their own kind.
+    """
+    rng = np.random.default_rng(rng)
+    points = as_matrix(latent)
+    n = len(points)
+    k = min(k, n - 1)
+    points = points - points.mean(axis=0)
+    size = np.sqrt((points**2).sum(axis=1).mean())
+    jitter = rng.normal(size=points.shape)
+    points = (points / size + 1e-6 * jitter if size > _SMALLEST_SIZE else jitter).astype(np.float32)
+    squares = (points * points).sum(axis=1)
+    found = np.empty((n, k), dtype=np.int64)
+    for start in range(0, n, _CHUNK):
+        chunk = points[start : start + _CHUNK]
+        distances = squares[None, :] - 2.0 * chunk @ points.T
+        distances[np.arange(len(chunk)), np.arange(start, start + len(chunk))] = np.inf
+        found[start : start + _CHUNK] = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    return found
+
+
+def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean over classes of the share of cells predicted right; codes are 0, ..., classes - 1."""
+    sizes = np.bincount(codes)
+    return float((np.bincount(codes, weights=predicted == codes) / sizes).mean())
+
+
+def knn_accuracy(codes: np.ndarray, nearest: np.ndarray) -> float:
+    """Leave-one-out accuracy of a vote among neighbours, balanced over classes twice.
+
+    A vote counts one over its class's size, and the accuracy is the mean over classes: a space that knows
+    nothing scores 1 / classes whatever their sizes.
+
+    Parameters
+    ----------
+    codes
+        (n,) class of each cell, 0, ..., classes - 1.
+    nearest
+        (n, k) neighbours among the same cells, from :func:`neighbours`.
+    """
+    classes = int(codes.max()) + 1
+    weights = 1.0 / np.bincount(codes, minlength=classes)
+    votes = np.zeros((len(codes), classes))
+    voters = codes[nearest]
+    for label in range(classes):
+        votes[:, label] = (voters == label).sum(axis=1) * weights[label]
+    return balanced_accuracy(codes, votes.argmax(axis=1))
+
+
+def silhouettes(latent: np.ndarray, labellings: np.ndarray) -> np.ndarray:
+    r"""Mean silhouette of several labellings of the same points, :math:`(b - a) / \max(a, b)`.
+
+    a: mean distance to the own class, b: to the nearest other one (Rousseeuw 1987); 0 for a class of one
+    and where all distances vanish. The distances are formed once for all labellings.
+
+    Parameters
+    ----------
+    latent
+        (n, d).
+    labellings
+        (L, n) codes 0, ..., classes - 1.
+    """
+    points = as_matrix(latent)
+    squares = (points * points).sum(axis=1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2.0 * points @ points.T, 0.0))
+    np.fill_diagonal(distances, 0.0)
+    distances = distances.astype(np.float32)
+    values = np.empty(len(labellings))
+    everyone = np.arange(len(points))
+    for i, codes in enumerate(labellings):
+        sizes = np.bincount(codes)
+        sums = distances @ np.eye(len(sizes), dtype=np.float32)[codes]
+        own = sums[everyone, codes] / np.maximum(sizes[codes] - 1, 1)
+        means = sums / sizes
+        means[everyone, codes] = np.inf
+        other = means.min(axis=1)
+        larger = np.maximum(own, other)
+        score = np.where(larger > 0, (other - own) / np.where(larger > 0, larger, 1.0), 0.0)
+        values[i] = np.where(sizes[codes] > 1, score, 0.0).mean()
+    return values
+
+
+def clusters(latent: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """k-means codes (best of 10 seeded starts); all 0 where the points coincide."""
+    points = as_matrix(latent)
+    if np.ptp(points, axis=0).max() <= _SMALLEST_SIZE:
+        return np.zeros(len(points), dtype=np.int64)
+    return KMeans(n_clusters=k, n_init=10, random_state=seed).fit_predict(points)
+
+
+def label_scores(
+    latent: np.ndarray, labels: np.ndarray, rng: np.random.Generator | int = 0, draws: int = 100
+) -> dict[str, tuple[float, Null]]:
+    """knn_accuracy, nmi, ari and silhouette of the labelled cells, each with its permutation null.
+
+    Parameters
+    ----------
+    latent
+        (n, d).
+    labels
+        (n,) strings; cells with "" are left out.
+    rng
+        Generator or seed: of the tie-breaking, the k-means starts, the subsample and the permutations.
+    draws
+        Permutations of the labels; the neighbours, clusters and distances stay as they are.
+
+    Returns
+    -------
+    dict
+        ``{metric: (value, null)}``; empty with fewer than two classes.
+    """
+    rng = np.random.default_rng(rng)
+    labels = np.asarray(labels, dtype=str)
+    known = labels != ""
+    names, codes = np.unique(labels[known], return_inverse=True)
+    if len(names) < 2 or known.sum() < 3:
+        return {}
+    points = as_matrix(latent)[known]
+    nearest = neighbours(points, NEIGHBOURS, rng)
+    found = clusters(points, len(names), int(rng.integers(2**31)))
+    shuffled = np.array([rng.permutation(codes) for _ in range(draws)])
+    scores = {
+        "knn_accuracy": lambda y: knn_accuracy(y, nearest),
+        "nmi": lambda y: float(normalized_mutual_info_score(y, found)),
+        "ari": lambda y: float(adjusted_rand_score(y, found)),
+    }
+    result = {m: (score(codes), summary(map(score, shuffled))) for m, score in scores.items()}
+    some = np.sort(rng.permutation(len(points))[:SILHOUETTE_POINTS])
+    # A rare class may be missing from the subsample: code anew.
+    several = np.array([np.unique(c[some], return_inverse=True)[1] for c in (codes, *shuffled[:20])])
+    if several[0].max() > 0:
+        values = silhouettes(points[some], several)
+        result["silhouette"] = (float(values[0]), summary(values[1:]))
+    return result
+
+
+def agreement(
+    labels: np.ndarray, predicted: np.ndarray, rng: np.random.Generator | int = 0, draws: int = 100
+) -> dict[str, tuple[float, Null]]:
+    """Scores of a classifier's predictions on the scale of :func:`label_scores`.
+
+    Returns
+    -------
+    dict
+        knn_accuracy (balanced accuracy), nmi and ari (predictions as clusters); empty with fewer than two
+        classes.
+    """
+    rng = np.random.default_rng(rng)
+    names = np.unique(labels)
+    if len(names) < 2:
+        return {}
+    codes = np.searchsorted(names, labels)
+    scores = {
+        "knn_accuracy": lambda y: balanced_accuracy(y, np.searchsorted(names, predicted)),
+        "nmi": lambda y: float(normalized_mutual_info_score(y, predicted)),
+        "ari": lambda y: float(adjusted_rand_score(y, predicted)),
+    }
+    shuffled = [rng.permutation(codes) for _ in range(draws)]
+    return {m: (score(codes), summary(map(score, shuffled))) for m, score in scores.items()}
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Neighbours of all cells in one space, and what is known of the cells.
+
+    Parameters
+    ----------
+    nearest
+        (n, k) indices of neighbours.
+    source
+        (n,) source of each cell.
+    stratum
+        (n,) cell type, where known: expectations are then formed within it.
+    """
+
+    nearest: np.ndarray
+    source: np.ndarray
+    stratum: np.ndarray | None = None
+
+    def excess(self, source: str, order: np.ndarray | None = None) -> np.ndarray:
+        """Share of a source among each cell's neighbours over its share expected there; (n,).
+
+        Without strata the expectation is the source's share of all other cells. With strata it is the mean
+        over the neighbours of the source's share in *their* type, so that sources with unlike cell types
+        aren't called unmixed for that.
+
+        Parameters
+        ----------
+        source
+            Which.
+        order
+            Permutation of the sources, for nulls.
+        """
+        own = (self.source if order is None else self.source[order]) == source
+        if self.stratum is None:
+            expected = np.full(len(own), (own.sum() - own) / (len(own) - 1))
+        else:
+            _, codes = np.unique(self.stratum, return_inverse=True)
+            shares = np.bincount(codes, weights=own) / np.bincount(codes)
+            expected = shares[codes][self.nearest].mean(axis=1)
+        share = own[self.nearest].mean(axis=1)
+        return np.where(expected > 0, share / np.where(expected > 0, expected, 1.0), 1.0)
+
+    def mixing(self, source: str, order: np.ndarray | None = None) -> float:
+        """Mean :meth:`excess` of a source over its own cells: 1 mixed, one over its share apart."""
+        own = (self.source if order is None else self.source[order]) == source
+        return float(self.excess(source, order)[own].mean())
+
+    def by_class(self, source: str, labels: np.ndarray, order: np.ndarray | None = None) -> dict[str, float]:
+        """:meth:`mixing` within each class of the source's cells that has :data:`SMALLEST_CLASS` or more."""
+        own = self.source == source
+        excess = self.excess(source, order)
+        members = {name: own & (labels == name) for name in np.unique(labels[own & (labels != "")])}
+        return {str(n): float(excess[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
+
+
+def source_mixing(latent: np.ndarray, source: np.ndarray, which: str, k: int = MIXING_NEIGHBOURS) -> float:
+    """Share of a source among the ``k`` neighbours of its own cells, over expectation.
+
+    1 in a space where the sources mix; above it they separate, up to one over the source's share.
+
+    Parameters
+    ----------
+    latent
+        (n, d), cells of all sources.
+    source
+        (n,) source of each cell.
+    which
+        The source whose cells are asked.
+    k
+        Neighbours.
+    """
+    return Neighbourhood(neighbours(latent, k), np.asarray(source, dtype=str)).mixing(which)
+
+
+def source_separation(
+    source: np.ndarray, nearest: np.ndarray, rng: np.random.Generator | int = 0, draws: int = 0
+) -> tuple[float, Null]:
+    """How well neighbours tell the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
+
+    Unlike the mixing of one source it has one scale for all shares and numbers of sources.
+
+    Parameters
+    ----------
+    source
+        (n,) source of each cell.
+    nearest
+        (n, k) from :func:`neighbours`.
+    rng, draws
+        Generator or seed, and number of permutations, of the null.
+    """
+    rng = np.random.default_rng(rng)
+    _, codes = np.unique(np.asarray(source, dtype=str), return_inverse=True)
+    value = knn_accuracy(codes, nearest)
+    null = summary(knn_accuracy(rng.permutation(codes), nearest) for _ in range(draws)) if draws else NO_NULL
+    return value, null

@@ -1,0 +1,162 @@
+"""Scores of cells: scikit-learn as oracle, chance levels, degenerate spaces, known mixing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, pairwise_distances, silhouette_score
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+
+from cdgm.metrics import cells
+from cdgm.metrics.cell_scores import score_space
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(17)
+
+
+@pytest.fixture
+def groups(rng):
+    """Three clusters, 300 + 60 + 40 cells, and their codes."""
+    codes = np.repeat([0, 1, 2], [300, 60, 40])
+    return rng.normal(size=(400, 4)) + 2.5 * np.eye(4)[codes], codes
+
+
+def table(rows):
+    return {(r["source"], r["metric"]): r for r in rows}
+
+
+def test_neighbours_agree_with_sklearn(rng):
+    points = rng.normal(size=(1500, 6))
+    expected = NearestNeighbors(n_neighbors=16).fit(points).kneighbors(points)[1][:, 1:]
+    found = cells.neighbours(points, 15)
+    agree = [len(set(a) & set(b)) for a, b in zip(found, expected, strict=True)]
+    assert np.mean(agree) > 15 - 1e-2
+    assert not (found == np.arange(1500)[:, None]).any()
+
+
+def test_knn_accuracy_agrees_with_sklearn_on_equal_classes(rng):
+    codes = np.repeat([0, 1, 2], 80)
+    points = rng.normal(size=(240, 3)) + 1.2 * np.eye(3)[codes]
+    predicted = np.empty(240, dtype=int)
+    for i in range(240):
+        rest = np.arange(240) != i
+        model = KNeighborsClassifier(15).fit(points[rest], codes[rest])
+        predicted[i] = model.predict(points[i : i + 1])[0]
+    expected = balanced_accuracy_score(codes, predicted)
+    assert cells.knn_accuracy(codes, cells.neighbours(points, 15)) == pytest.approx(expected, abs=0.02)
+
+
+def test_knn_accuracy_is_at_chance_for_unequal_classes_that_mix(rng):
+    codes = np.repeat([0, 1, 2], [3000, 300, 100])
+    nearest = cells.neighbours(rng.normal(size=(3400, 5)), 15)
+    values = [cells.knn_accuracy(rng.permutation(codes), nearest) for _ in range(60)]
+    assert np.mean(values) == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_silhouette_agrees_with_sklearn(groups):
+    points, codes = groups
+    alone = np.where(np.arange(400) == 399, 3, codes)  # a class of one scores 0
+    values = cells.silhouettes(points, np.array([codes, alone]))
+    distances = pairwise_distances(points)
+    expected = [silhouette_score(distances, c, metric="precomputed") for c in (codes, alone)]
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_label_scores_and_their_nulls(groups, rng):
+    points, codes = groups
+    labels = np.array(["a", "b", "c"])[codes]
+    order = rng.permutation(400)
+    scores = cells.label_scores(points[order], labels[order], rng=0)
+    assert set(scores) == {"knn_accuracy", "nmi", "ari", "silhouette"}
+    assert scores["knn_accuracy"][0] > 0.85
+    for metric, chance in (("knn_accuracy", 1 / 3), ("nmi", 0.0), ("ari", 0.0)):
+        value, (mean, high) = scores[metric]
+        assert mean == pytest.approx(chance, abs=0.03) and mean < high < value
+    assert scores["silhouette"][0] > scores["silhouette"][1][1]
+    assert repr(cells.label_scores(points[order], labels[order], rng=0)) == repr(scores)
+
+
+def test_ari_is_that_of_its_clusters(groups):
+    points, codes = groups
+    labels = codes.astype(str)
+    seed = np.random.default_rng(0)
+    cells.neighbours(points, 15, seed)
+    found = cells.clusters(points, 3, int(seed.integers(2**31)))
+    assert cells.label_scores(points, labels, rng=0)["ari"][0] == adjusted_rand_score(labels, found)
+
+
+def test_cells_without_a_label_are_left_out(groups, rng):
+    points, codes = groups
+    labels = np.array(["a", "b", "c"])[codes]
+    junk = rng.normal(size=(500, 4))
+    full = np.concatenate([labels, np.full(500, "")])
+    scores = cells.label_scores(np.vstack([points, junk]), full, rng=3)
+    assert repr(scores) == repr(cells.label_scores(points, labels, rng=3))
+    assert cells.label_scores(points, np.where(codes == 0, "a", ""), rng=3) == {}
+
+
+def test_a_collapsed_space_knows_nothing_even_of_sorted_cells():
+    labels = np.repeat(["a", "b"], 200)
+    source = np.repeat(["x", "y"], 200)
+    for flat in (np.zeros((400, 3)), np.full((400, 3), 0.7, dtype=np.float32)):
+        assert cells.label_scores(flat, labels)["knn_accuracy"][0] == pytest.approx(0.5, abs=0.1)
+        assert cells.label_scores(flat, labels)["silhouette"][0] == pytest.approx(0.0, abs=1e-3)
+        assert cells.source_mixing(flat, source, "x") == pytest.approx(1.0, abs=0.05)
+
+
+def test_mixing_is_one_when_mixed_and_one_over_the_share_when_apart(rng):
+    points = rng.normal(size=(2000, 5))
+    source = rng.permutation(np.repeat(["x", "y"], [500, 1500]))
+    apart = points + 50.0 * (source == "x")[:, None]
+    for which, share in (("x", 0.25), ("y", 0.75)):
+        assert cells.source_mixing(points, source, which) == pytest.approx(1.0, abs=0.04)
+        assert cells.source_mixing(apart, source, which) == pytest.approx(1 / share, rel=0.01)
+
+
+def test_mixing_within_cell_types_forgives_unlike_compositions(rng):
+    kind = np.repeat(["p", "q"], 1000)
+    source = np.where(rng.random(2000) < np.where(kind == "p", 0.8, 0.2), "x", "y")
+    points = rng.normal(size=(2000, 4)) + 8.0 * (kind == "q")[:, None]
+    rows = table(score_space(points, source, np.full(2000, ""), "z", strata=kind, rng=0, draws=10))
+    assert rows["x", "source_mixing"]["value"] > 1.3
+    assert rows["x", "source_mixing_within"]["value"] == pytest.approx(1.0, abs=0.03)
+    assert rows["x", "source_mixing_within"]["null_mean"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_strongest_class_is_found(rng):
+    source = np.repeat(["x", "y"], 600)
+    label = np.where(source == "y", np.tile(["a", "b", "c"], 400), "")
+    points = rng.normal(size=(1200, 4)) + 6.0 * (label == "b")[:, None]
+    rows = table(score_space(points, source, label, "z", rng=0, draws=20))
+    assert rows["y", "source_mixing_strongest"]["value"] == pytest.approx(2.0, abs=0.02)
+    assert rows["y", "source_mixing_strongest"]["null_high"] < 1.15
+    assert 1.1 < rows["y", "source_mixing"]["value"] < 1.6
+    assert rows["x+y", "source_separation"]["value"] > rows["x+y", "source_separation"]["null_high"]
+    named = table(score_space(points, source, label, "z", strongest="a", rng=0, draws=20))
+    assert named["y", "source_mixing_strongest"]["value"] < 1.2
+    assert ("x", "knn_accuracy") not in rows and ("y", "knn_accuracy") in rows
+
+
+def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):
+    for names, sizes in ((["x", "y"], [1800, 200]), (["x", "y", "z"], [400, 400, 800])):
+        source = rng.permutation(np.repeat(names, sizes))
+        points = rng.normal(size=(len(source), 4))
+        mixed = score_space(points, source, np.full(len(source), ""), "z", rng=0, draws=10)
+        joint = table(mixed)["+".join(names), "source_separation"]
+        assert joint["value"] == pytest.approx(1 / len(names), abs=0.06)
+        codes = np.unique(source, return_inverse=True)[1]
+        apart = points + 30.0 * codes[:, None]
+        assert cells.source_separation(source, cells.neighbours(apart, 50))[0] == pytest.approx(1.0)
+
+
+def test_rows_are_tidy(groups):
+    points, codes = groups
+    source = np.where(np.arange(400) % 2, "x", "y")
+    rows = score_space(points, source, codes.astype(str), "salient", rng=0, draws=5)
+    assert len({(r["source"], r["truth"], r["metric"]) for r in rows}) == len(rows)
+    assert all(np.isfinite(r["value"]) for r in rows)
+    assert all(np.isnan(r["null_mean"]) == (r["metric"] == "active_dims") for r in rows)
+    with pytest.raises(ValueError, match="pair up"):
+        score_space(points, source[:-1], codes.astype(str), "salient")

@@ -1,0 +1,75 @@
+"""HSIC: brute-force oracle, known means under independence, and the test's size and power."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from cdgm.metrics.independence import expected_distance, hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
+
+
+def mean_kernel(dim):
+    """E k(x, x') of two standard normal vectors: (1 + 4 gamma)^(-d/2)."""
+    return (1.0 + 2.0 / expected_distance(dim) ** 2) ** (-dim / 2)
+
+
+def test_bandwidth_is_the_expected_distance():
+    rng = np.random.default_rng(0)
+    for dim in (1, 3, 10):
+        distances = np.linalg.norm(rng.normal(size=(100_000, dim)) - rng.normal(size=(100_000, dim)), axis=1)
+        assert expected_distance(dim) == pytest.approx(distances.mean(), rel=0.01)
+    x = np.array([[0.0], [expected_distance(1)]])
+    assert rbf_kernel(x)[0, 1] == pytest.approx(np.exp(-0.5))
+
+
+def test_quadruple_sums():
+    rng = np.random.default_rng(1)
+    n = 6
+    x = rng.normal(size=(n, 2))
+    y = x[:, :1] + rng.normal(size=(n, 1))
+    k, m = rbf_kernel(x), rbf_kernel(y)
+
+    def term(i, j, q, r):
+        return k[i, j] * (m[i, j] + m[q, r] - 2.0 * m[i, q])
+
+    every = [term(i, j, q, r) for i in range(n) for j in range(n) for q in range(n) for r in range(n)]
+    distinct = [term(*quadruple) for quadruple in permutations(range(n), 4)]
+    assert hsic_biased(x, y) == pytest.approx(np.mean(every), abs=1e-12)
+    assert hsic_unbiased(x, y) == pytest.approx(np.mean(distinct), abs=1e-12)
+
+
+def test_means_under_independence():
+    rng = np.random.default_rng(2)
+    n = 64
+    pairs = [(rng.normal(size=(n, 5)), rng.normal(size=(n, 3))) for _ in range(400)]
+    floor = (1 - mean_kernel(5)) * (1 - mean_kernel(3)) / n
+    biased = np.array([hsic_biased(*pair) for pair in pairs])
+    unbiased = np.array([hsic_unbiased(*pair) for pair in pairs])
+    assert biased.mean() == pytest.approx(floor, rel=0.05)
+    assert abs(unbiased.mean()) < 3 * unbiased.std() / np.sqrt(len(pairs))
+    assert abs(unbiased.mean()) < 0.03 * floor
+
+
+def test_p_values():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(600, 3))
+    value, p, (mean, high) = hsic_test(x, np.abs(x) + 0.3 * rng.normal(size=x.shape), rng, draws=99)
+    assert p == 0.01 and value > high > mean
+    small = [
+        hsic_test(rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), rng, draws=19)[1] for _ in range(300)
+    ]
+    assert np.mean(np.array(small) <= 0.1) == pytest.approx(0.1, abs=0.06)
+
+
+def test_a_collapsed_block_is_independent():
+    rng = np.random.default_rng(4)
+    value, p, _ = hsic_test(rng.normal(size=(100, 3)), np.zeros((100, 2)), rng, draws=49)
+    assert value == pytest.approx(0.0, abs=1e-12)
+    assert p == 1.0
+
+
+def test_three_points_are_too_few():
+    with pytest.raises(ValueError, match="4 points"):
+        hsic_unbiased(np.zeros((3, 1)), np.zeros((3, 1)))

@@ -1,0 +1,130 @@
+"""Linear and nonlinear R2, the twist, and its closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ortho_group
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+
+from cdgm.metrics import bounds, regression
+from cdgm.metrics.recovery import recovery_cc
+from cdgm.metrics.regression import KernelRegression, entanglement_r2, linear_r2, nonlinear_r2
+
+
+def twist(z, t, c):
+    """Turn pairs of columns of z by c |t| (written here anew: the simulator has its own)."""
+    angle = c * np.linalg.norm(t, axis=1)
+    turned = z.copy()
+    for i in range(0, z.shape[1] - 1, 2):
+        pair = (z[:, i] + 1j * z[:, i + 1]) * np.exp(1j * angle)
+        turned[:, i], turned[:, i + 1] = pair.real, pair.imag
+    return turned
+
+
+@pytest.fixture(scope="module")
+def latents():
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(4000, 5)), rng.normal(size=(4000, 3))
+
+
+def test_linear_r2_agrees_with_sklearn():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    y = x @ rng.normal(size=(4, 3)) * [1.0, 5.0, 0.1] + rng.normal(size=(300, 3))
+    model = LinearRegression().fit(x[::2], y[::2])
+    expected = r2_score(y[1::2], model.predict(x[1::2]), multioutput="variance_weighted")
+    assert linear_r2(x, y) == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_fold_leaks_without_a_linear_trace(latents):
+    z, t = latents
+    folded = np.sign(z[:, :3]) * np.abs(t)
+    assert linear_r2(folded, np.abs(t)) < 0.01
+    assert nonlinear_r2([folded], np.abs(t)) > 0.95
+
+
+def test_the_kernel_keeps_up_with_least_squares_on_linear_data(latents):
+    z, _ = latents
+    noisy = z + 0.5 * np.random.default_rng(1).normal(size=z.shape)
+    assert nonlinear_r2([noisy], z) == pytest.approx(linear_r2(noisy, z), abs=0.01)
+    assert nonlinear_r2([noisy], z) == pytest.approx(0.8, abs=0.02)
+
+
+def test_independent_and_collapsed_inputs_explain_nothing(latents):
+    z, t = latents
+    assert abs(nonlinear_r2([t], z)) < 0.015
+    assert abs(nonlinear_r2([np.zeros_like(t)], z)) < 0.005
+    assert abs(nonlinear_r2([z, np.zeros_like(t)], z) - nonlinear_r2([z], z)) < 0.005
+    assert nonlinear_r2([z], np.ones_like(z)) == 0.0
+
+
+def test_rotating_an_input_block_changes_nothing(latents):
+    z, t = latents
+    turned = z @ ortho_group.rvs(5, random_state=0)
+    target = twist(z, t, 1.0)
+    assert nonlinear_r2([turned, t], target) == pytest.approx(nonlinear_r2([z, t], target), abs=1e-3)
+
+
+def test_targets_share_factorisations_without_changing_each_other(latents):
+    z, t = latents
+    targets = [z, twist(z, t, 2.0), t]
+    together = KernelRegression([z]).r2(targets)
+    assert together == pytest.approx([nonlinear_r2([z], target) for target in targets], abs=1e-4)
+    with pytest.raises(ValueError, match="4000 rows"):
+        KernelRegression([z]).r2([z[:-1]])
+
+
+@pytest.mark.parametrize(("angle", "least"), [(0.5, 0.97), (1.0, 0.95), (2.0, 0.8)])
+def test_the_twist_shows_only_when_both_blocks_are_known(latents, angle, least):
+    z, t = latents
+    target = twist(z, t, angle)
+    alone = bounds.twisted_r2(angle)
+    assert linear_r2(z, target) == pytest.approx(alone, abs=0.03)
+    assert nonlinear_r2([z], target) == pytest.approx(alone, abs=0.03)
+    assert nonlinear_r2([z, t], target) > least
+    assert abs(nonlinear_r2([t], target)) < 0.015
+    assert abs(nonlinear_r2([target], t)) < 0.015
+    assert entanglement_r2(z, [t], target) > least - alone - 0.03
+    assert recovery_cc(z, target) == pytest.approx(bounds.twisted_recovery(angle), abs=0.03)
+
+
+def test_no_entanglement_without_a_twist(latents):
+    z, t = latents
+    rng = np.random.default_rng(5)
+    z_hat, t_hat = z + 0.2 * rng.normal(size=z.shape), t + 0.2 * rng.normal(size=t.shape)
+    assert abs(entanglement_r2(z_hat, [t_hat], z)) < 0.01
+    assert entanglement_r2(z_hat, [t_hat], twist(z, t, 2.0)) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("angle", "value"), [(0.0, 1.0), (0.5, 0.945), (1.0, 0.798), (2.0, 0.411), (4.0, 0.045)]
+)
+def test_twist_correlation_of_the_design(angle, value):
+    assert bounds.twist_correlation(angle) == pytest.approx(value, abs=5e-4)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 6])
+@pytest.mark.parametrize("angle", [0.7, 2.0])
+def test_twist_correlation_against_monte_carlo(angle, dim):
+    norms = np.linalg.norm(np.random.default_rng(dim).normal(size=(200_000, dim)), axis=1)
+    assert bounds.twist_correlation(angle, dim) == pytest.approx(
+        abs(np.exp(1j * angle * norms).mean()), abs=0.006
+    )
+
+
+def test_an_odd_coordinate_keeps_one():
+    assert bounds.twisted_recovery(4.0, 5) == pytest.approx((4 * bounds.twist_correlation(4.0) + 1) / 5)
+    assert bounds.twisted_recovery(4.0, 4) == pytest.approx(bounds.twist_correlation(4.0))
+    assert bounds.twisted_recovery(0.0, 5) == bounds.twisted_r2(0.0, 5) == 1.0
+
+
+def test_the_choice_of_width_and_ridge_comes_from_the_fit_half_only(latents):
+    z, t = latents
+    target = twist(z, t, 2.0)
+    spoiled = target.copy()
+    spoiled[1::2] = np.random.default_rng(0).normal(size=spoiled[1::2].shape)
+    choose = KernelRegression([z, t])._choose
+    assert choose([target]) == choose([spoiled])
+    assert regression.KernelRegression([z, t]).r2([spoiled])[0] < 0.0

@@ -1,0 +1,94 @@
+"""Rows of one member: complete, tidy, and right where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cdgm.metrics.simulation import draw_nulls, score_member
+
+KEYS = {"source", "block", "truth", "twist", "metric", "value", "null_mean", "null_high"}
+
+
+def lookup(rows, **where):
+    found = [r["value"] for r in rows if all(r[k] == v for k, v in where.items())]
+    assert len(found) == 1, (where, found)
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def study():
+    rng = np.random.default_rng(11)
+    n = 1600
+    truths = {"g0": {"shared": rng.normal(size=(n, 4))}}
+    truths["g1"] = {"shared": rng.normal(size=(n, 4)), "own": rng.normal(size=(n, 3))}
+    z, t = truths["g1"].values()
+    phase = np.exp(2j * np.linalg.norm(t, axis=1))[:, None]
+    turned = (z[:, :2] + 1j * z[:, 2:]) * phase
+    twisted = {"g0": truths["g0"], "g1": {"shared": np.hstack([turned.real, turned.imag]), "own": t}}
+    means = {
+        source: {
+            block: (u + 0.2 * rng.normal(size=u.shape)).astype(np.float32) for block, u in blocks.items()
+        }
+        for source, blocks in truths.items()
+    }
+    means["g0"]["own"] = np.zeros((n, 3), dtype=np.float32)
+    nulls = draw_nulls(means, truths, rng=0, draws=20, nonlinear_draws=5, entanglement_draws=2)
+    return means, truths, {0.0: truths, 2.0: twisted}, nulls
+
+
+def test_rows_are_tidy_and_each_occurs_once(study):
+    means, truths, twisted, nulls = study
+    rows = score_member(means, truths, twisted, nulls=nulls)
+    assert all(set(row) == KEYS for row in rows)
+    ids = [tuple(row[k] for k in ("source", "block", "truth", "twist", "metric")) for row in rows]
+    assert len(ids) == len(set(ids))
+    assert all(np.isfinite(row["value"]) for row in rows)
+    assert not any(row["source"] == "g0" and row["block"] == "own" for row in rows)
+    without = {row["metric"] for row in rows if np.isnan(row["null_mean"])}
+    assert without == {"active_dims", "alignment_min", "alignment_max", "hsic_p"}
+
+
+def test_the_values_of_a_good_fit(study):
+    means, truths, twisted, nulls = study
+    rows = score_member(means, truths, twisted, nulls=nulls)
+    at = dict(source="g1", block="shared", truth="shared")
+    assert lookup(rows, metric="recovery_cc", twist=0.0, **at) == pytest.approx(1 / np.sqrt(1.04), abs=0.01)
+    assert lookup(rows, metric="recovery_r2", twist=0.0, **at) == pytest.approx(1 / 1.04, abs=0.01)
+    assert lookup(rows, metric="recovery_cc", twist=2.0, **at) == pytest.approx(0.411, abs=0.06)
+    assert lookup(rows, metric="recovery_cc", twist=2.0, source="g0", block="shared") > 0.97
+    assert lookup(rows, metric="active_dims", source="g1", block="own") == 3
+    for twist in (0.0, 2.0):
+        for metric in ("leakage_cc", "leakage_r2", "leakage_r2_nonlinear", "leakage_cc_excess"):
+            for block, truth in (("shared", "own"), ("own", "shared")):
+                place = dict(source="g1", block=block, truth=truth, twist=twist)
+                assert abs(lookup(rows, metric=metric, **place)) < 0.07
+    joint = dict(source="g1", block="shared+own", truth="shared", metric="entanglement_r2")
+    assert abs(lookup(rows, twist=0.0, **joint)) < 0.02
+    assert lookup(rows, twist=2.0, **joint) > 0.35
+    assert lookup(rows, metric="hsic_p", source="g1") > 0.01
+
+
+def test_nulls_lie_below_what_is_real_and_near_zero(study):
+    means, truths, _, nulls = study
+    for row in score_member(means, truths, nulls=nulls):
+        if row["metric"].startswith("recovery"):
+            assert abs(row["null_mean"]) < 0.04 and row["null_high"] < 0.1 < row["value"]
+        if row["metric"].startswith("entanglement"):
+            assert abs(row["null_mean"]) < 0.02
+
+
+def test_same_seed_same_rows_and_no_nulls_no_excess(study):
+    means, truths, _, _ = study
+    rows = score_member(means, truths, rng=1, hsic_draws=19)
+    assert repr(rows) == repr(score_member(means, truths, rng=1, hsic_draws=19))
+    assert "leakage_cc_excess" not in {row["metric"] for row in rows}
+
+
+def test_three_blocks_are_scored_by_the_same_code():
+    rng = np.random.default_rng(0)
+    blocks = {name: rng.normal(size=(400, 2)) for name in ("a", "b", "c")}
+    rows = score_member({"s": blocks}, {"s": blocks}, hsic_draws=9)
+    assert sum(row["metric"] == "leakage_r2" for row in rows) == 6
+    assert sum(row["metric"] == "hsic" for row in rows) == 3
+    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a+b+c"}
