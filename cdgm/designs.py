@@ -57,3 +57,17 @@ class Design(Strict):
     def shared_blocks(self) -> tuple[str, ...]:
         """Blocks active in more than one source."""
         return tuple(block for block, sources in self.blocks.items() if len(sources) > 1)
+
+    def contrast(self) -> tuple[str, str, str]:
+        """The first private block, its source, and the first source to compare that one with.
+
+        Raises
+        ------
+        ValueError
+            If no block belongs to one source alone, or there is one source only.
+        """
+        for block, sources in self.blocks.items():
+            others = [source for source in self.sources if source not in sources]
+            if len(sources) == 1 and others:
+                return block, sources[0], others[0]
+        raise ValueError("no block of the design belongs to one of several sources alone")

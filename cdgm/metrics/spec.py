@@ -24,13 +24,10 @@ class EvaluationSpec(Strict):
         Posterior samples a held-out row.
     null_draws
         Permutations of each score's null.
-    neighbours
-        Neighbours of the kNN label scores on cells; simulations do not use it.
     twist
         Twisted truths to score against; absent means none.
     """
 
     elbo_draws: int = Field(ge=1)
     null_draws: int = Field(ge=10)
-    neighbours: int = Field(ge=1)
     twist: TwistScoring | None = None

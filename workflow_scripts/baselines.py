@@ -1,0 +1,53 @@
+"""Score linear baselines and a supervised ceiling on a data set of cells."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from cdgm.command_line import parse_json, run
+from cdgm.data.bundle import read_bundle
+from cdgm.data.cell_table import read_cell_table
+from cdgm.files import atomic
+from cdgm.metrics.cell_scores import score_baselines
+from cdgm.metrics.spec import EvaluationSpec
+from cdgm.specs import ModelSpec
+from cdgm.streams import stream
+from cdgm.validation import validated
+
+
+def main() -> None:
+    """Parse, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="how to score, as JSON")
+    parser.add_argument("--model", required=True, help="model whose design and dimensions to match, as JSON")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--data", required=True, help="data file (.npz)")
+    parser.add_argument("--cells", required=True, help="table of cells (.csv)")
+    parser.add_argument("--out", required=True, help="table to write (.csv)")
+    arguments = parser.parse_args()
+    evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
+    model = validated(ModelSpec, parse_json(arguments.model, "--model"), "--model")
+    bundle = read_bundle(arguments.data, counts_required=True)
+    cells = read_cell_table(arguments.cells)
+    block, foreground, reference = model.design.contrast()
+    rows = score_baselines(
+        cells.join({(split, s): x[0] for split, sources in bundle.x.items() for s, x in sources.items()}),
+        cells.source,
+        cells.label,
+        foreground,
+        reference,
+        block=block,
+        dims=model.dims[block],
+        strata=cells.strata,
+        rng=stream("baselines", root=arguments.root_seed),
+        draws=evaluation.null_draws,
+    )
+    table = pd.DataFrame(rows).assign(seed=-1, member=0, finite=True)
+    with atomic(arguments.out) as path:
+        table.to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+
+
+if __name__ == "__main__":
+    run(main)
