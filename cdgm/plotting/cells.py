@@ -1,0 +1,235 @@
+"""Figure ``cells``: maps of the latent spaces of cells, and label and mixing scores beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from cdgm.errors import bad_input
+from cdgm.plotting import style
+from cdgm.plotting.tables import (
+    BASELINES,
+    Arm,
+    SourceData,
+    Tables,
+    arms_of,
+    finished,
+    need,
+    of_arm,
+    order_of,
+    pick,
+    rows_of,
+)
+
+LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")
+MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_separation")
+MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
+SIZES = {"oracle": 70}
+#: Beyond this many cells the points of a map are stored as pixels in the PDF.
+MANY = 1500
+
+
+@style.style()
+def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
+    """Maps of every block coloured by source and by label, and scores of all seeds, a row an arm.
+
+    Raises
+    ------
+    UserError
+        If the study has no maps, no kNN scores, or no maps of an arm.
+    """
+    scores = rows_of(tables, "scores", study)
+    need(scores, study, metric="knn_accuracy")
+    maps = rows_of(tables, "maps", study)
+    arms = arms_of(scores)
+    for arm in arms:
+        if of_arm(maps, arm).empty:
+            raise bad_input(f"maps of study {study!r}", "setting", [a[0] for a in arms_of(maps)], f"also {arm[0]!r}")
+    sources, blocks = order_of(tables, study)
+    colours = style.colours(blocks, style.BLOCK_COLOURS)
+    drawn = [b for b in blocks if (maps["block"] == b).any()]
+
+    figure = style.new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(drawn)))
+    data = SourceData()
+    rows = figure.subfigures(len(arms), 1, squeeze=False)[:, 0]
+    for row, arm in zip(rows, arms, strict=True):
+        mine = scores[(scores["setting"] == arm[0]) & scores["variant"].isin([arm[1], *BASELINES])]
+        note = finished(of_arm(scores, arm))
+        title = style.arm_label(arm, arms) + (f" ({note})" if note else "")
+        row.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        axes = _layout(row, drawn, mine)
+        _maps(axes, of_arm(maps, arm), drawn, style.colours(sources, style.SOURCE_COLOURS), data)
+        _scores(axes["scores"], mine, LABEL_SCORES, arm, colours, data, "scores")
+        style.panel_title(axes["scores"], "c", "labels of target cells")
+        axes["scores"].set_xlabel("score (1 is perfect)")
+        if "mixing" in axes:
+            _scores(axes["mixing"], mine, MIXING_SCORES, arm, colours, data, "mixing")
+            axes["mixing"].axvline(1.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
+            style.panel_title(axes["mixing"], "d", "sources")
+            axes["mixing"].set_xlabel("over expectation (1, dotted: mixed)")
+    figure.legend(handles=_handles(scores, colours), loc="outside upper right", ncols=4)
+    return figure, data.table()
+
+
+def _layout(row: SubFigure, blocks: list[str], scores: pd.DataFrame) -> dict[str, Axes]:
+    """Maps on the left, a row a block; scores on the right, sized by how many there are."""
+    labels = sum((scores["metric"] == m).any() for m in LABEL_SCORES)
+    mixing = sum((scores["metric"] == m).any() for m in MIXING_SCORES)
+    height = labels + mixing + (1 if mixing else 0)
+    cells = []
+    for i in range(height * len(blocks)):
+        block = blocks[i // height]
+        right = "scores" if i < labels * len(blocks) or not mixing else "mixing"
+        cells.append([f"{block}/source", f"{block}/label", right])
+    return row.subplot_mosaic(cells, width_ratios=[1.0, 1.0, 1.55])
+
+
+def _maps(
+    axes: dict[str, Axes], maps: pd.DataFrame, blocks: list[str], sources: dict[str, str], data: SourceData
+) -> None:
+    """Cells of one seed; a fixed shuffle keeps one group from hiding another."""
+    maps = pick(maps, seed=maps["seed"].min())
+    for i, block in enumerate(blocks):
+        cells = pick(maps, block=block).sort_values("cell", kind="stable")
+        cells = cells.iloc[np.random.default_rng(0).permutation(len(cells))]
+        data.add(f"map of {block}", "map", cells.sort_index())
+        labels = sorted(cells.loc[cells["label"] != "", "label"].unique())
+        label_colours = style.colours(labels, style.LABEL_COLOURS) | {"": style.UNLABELLED_COLOUR}
+        by_source, by_label = axes[f"{block}/source"], axes[f"{block}/label"]
+        _cloud(by_source, cells, cells["source"].map(sources))
+        labelled = cells[cells["source"].isin(cells.loc[cells["label"] != "", "source"])]
+        # Cells without a label are the ground on which the others lie.
+        labelled = pd.concat([labelled[labelled["label"] == ""], labelled[labelled["label"] != ""]])
+        _cloud(by_label, labelled, labelled["label"].map(label_colours))
+        by_source.set_ylabel(f"{block} space")
+        if i == 0:
+            style.panel_title(by_source, "a", "by source")
+            style.panel_title(by_label, "b", "target cells by label")
+        for panel in (by_source, by_label):
+            panel.set_xlim(_limits(cells["x"]))
+            panel.set_ylim(_limits(cells["y"]))
+            panel.set_xticks([])
+            panel.set_yticks([])
+            for side in ("top", "right"):
+                panel.spines[side].set_visible(True)
+        if i == len(blocks) - 1:
+            unlabelled = [""] if (labelled["label"] == "").any() else []
+            for panel, handles in (
+                (by_source, [style.dot_handle(c, f"{s} cells") for s, c in sources.items()]),
+                (by_label, [style.dot_handle(label_colours[n], _label(n)) for n in [*labels, *unlabelled]]),
+            ):
+                panel.legend(
+                    handles=handles,
+                    loc="upper center",
+                    bbox_to_anchor=(0.5, -0.02),
+                    ncols=2,
+                    fontsize=8,
+                    handletextpad=0.1,
+                    columnspacing=0.8,
+                    borderaxespad=0.2,
+                )
+
+
+def _cloud(axes: Axes, cells: pd.DataFrame, colours: pd.Series) -> None:
+    size = float(np.clip(4000 / max(len(cells), 1), 2.0, 9.0))
+    axes.scatter(
+        cells["x"],
+        cells["y"],
+        s=size,
+        c=list(colours),
+        alpha=0.8,
+        linewidths=0,
+        rasterized=len(cells) > MANY,
+    )
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    """The range of all but the farthest thousandth, so that one stray cell doesn't shrink the rest."""
+    low, high = np.nanquantile(values, [0.0005, 0.9995])
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ") if name else "not scored"
+
+
+def _scores(
+    axes: Axes,
+    rows: pd.DataFrame,
+    metrics: tuple[str, ...],
+    arm: Arm,
+    colours: dict[str, str],
+    data: SourceData,
+    panel: str,
+) -> None:
+    """A group of lanes a metric: one a block with all seeds, and one with the baselines."""
+    metrics = tuple(m for m in metrics if (rows["metric"] == m).any())
+    blocks = [b for b in colours if (of_arm(rows, arm)["block"] == b).any()]
+    baselines = [v for v in BASELINES if (rows["variant"] == v).any()]
+    lanes = len(blocks) + bool(baselines)
+    step = 0.84 / lanes
+    for i, metric in enumerate(metrics):
+        scored = pick(rows, metric=metric)
+        for j, block in enumerate(blocks):
+            lane = pick(of_arm(scored, arm), block=block).sort_values("seed")
+            if lane.empty:
+                continue
+            position = i + (j - (lanes - 1) / 2) * step
+            high = float(lane["null_high"].median())
+            style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
+            good = lane[lane["finite"]]
+            median = style.strip(
+                axes, position, good["value"], colours[block], horizontal=True, width=step * 0.8
+            )
+            data.add(panel, "seed", good)
+            data.add(panel, "not finished", lane[~lane["finite"]])
+            for kind, value in (("median", median), ("null_high", high)):
+                data.add(panel, kind, lane.iloc[:1], seed=None, value=value)
+        position = i + (lanes - 1) / 2 * step
+        for variant in baselines:
+            lane = pick(scored, variant=variant)
+            lane = lane[np.isfinite(lane["value"])]
+            if lane.empty:
+                continue
+            value = float(lane["value"].median())
+            axes.scatter(
+                value,
+                position,
+                s=SIZES.get(variant, 30),
+                marker=MARKERS[variant],
+                facecolor="white",
+                edgecolor=style.REFERENCE_COLOUR,
+                linewidths=1.1,
+                zorder=4,
+            )
+            data.add(panel, "reference", lane.iloc[:1], seed=None, value=value)
+    axes.set_yticks(range(len(metrics)), [style.metric_title(m) for m in metrics])
+    axes.set_ylim(len(metrics) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for i in range(len(metrics) - 1):
+        axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.0), max(high, 1.05))
+
+
+def _handles(scores: pd.DataFrame, colours: dict[str, str]) -> list[object]:
+    handles: list[object] = [style.point_handle(c, f"{b} block") for b, c in colours.items()]
+    for variant in BASELINES:
+        if (scores["variant"] == variant).any():
+            handles.append(
+                Line2D(
+                    *([], []),
+                    linestyle="none",
+                    marker=MARKERS[variant],
+                    markersize=9 if variant == "oracle" else 6,
+                    markerfacecolor="white",
+                    markeredgecolor=style.REFERENCE_COLOUR,
+                    label=style.variant_label(variant),
+                )
+            )
+    return [*handles, style.null_handle()]

@@ -1,0 +1,196 @@
+"""Reading, checking and slicing the tables that figures are drawn from.
+
+An *arm* is a (setting, variant) pair of a study; most studies have one variant, and then it is a setting.
+Nothing here knows names of sources or blocks: they come from the tables, with their order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cdgm.errors import UserError, bad_input
+
+TEXT = ("study", "setting", "variant", "fit", "dataset", "source", "block", "truth", "metric", "quantity")
+TEXT_MAPS = ("cell", "split", "label")
+NUMBERS = ("value", "null_mean", "null_high", "twist", "seed", "step", "x", "y")
+
+COLUMNS = {
+    "scores": (
+        *("study", "setting", "variant", "seed", "finite", "source", "block", "truth", "twist"),
+        *("metric", "value", "null_high"),
+    ),
+    "history": ("study", "setting", "variant", "seed", "step", "quantity", "source", "block", "value"),
+    "maps": ("study", "setting", "variant", "seed", "block", "cell", "source", "label", "x", "y"),
+}
+
+#: Rows of methods that are not fits of ours, for comparison.
+BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle")
+
+Tables = Mapping[str, pd.DataFrame]
+Arm = tuple[str, str]
+
+
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table, parquet or CSV by its suffix; in text columns an empty cell is "" and "NA" is "NA".
+
+    Raises
+    ------
+    UserError
+        If the file is missing or no table.
+    """
+    text = dict.fromkeys((*TEXT, *TEXT_MAPS), str)
+    empty = {name: ["", "nan", "NaN"] for name in NUMBERS}
+    try:
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable table: {' '.join(str(error).split())}") from error
+
+
+def rows_of(tables: Tables, name: str, study: str) -> pd.DataFrame:
+    """A study's rows of the table ``name``, with clean types.
+
+    Raises
+    ------
+    UserError
+        If the table, one of its columns, or the study is missing.
+    """
+    if name not in tables:
+        raise bad_input(f"study {study!r}", "tables", sorted(tables), f"also the table {name!r}")
+    table = tables[name]
+    for column in COLUMNS[name]:
+        if column not in table.columns:
+            raise bad_input(f"{name} of study {study!r}", "columns", list(table.columns), f"also {column!r}")
+    rows = table[table["study"] == study].reset_index(drop=True)
+    if rows.empty:
+        raise bad_input(name, "study", list(table["study"].unique()), f"rows of study {study!r}")
+    for column in rows.columns:
+        if column in TEXT or column in TEXT_MAPS:
+            rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
+        elif column in NUMBERS:
+            rows[column] = pd.to_numeric(rows[column], errors="coerce")
+    if "twist" in rows:
+        rows["twist"] = rows["twist"].fillna(0.0)
+    if "finite" in rows:
+        # A column of True, False or of their names, by how it was read.
+        rows["finite"] = rows["finite"].astype(str).isin(["True", "true", "1", "1.0"])
+        rows["finite"] &= np.isfinite(rows["value"]) | (rows["metric"] == "")
+    return rows
+
+
+def pick(rows: pd.DataFrame, **equal: object) -> pd.DataFrame:
+    """Rows whose columns equal the given values."""
+    keep = np.ones(len(rows), dtype=bool)
+    for column, value in equal.items():
+        keep &= (rows[column] == value).to_numpy()
+    return rows[keep]
+
+
+def need(rows: pd.DataFrame, study: str, **equal: object) -> pd.DataFrame:
+    """Like :func:`pick`, but there must be some.
+
+    Raises
+    ------
+    UserError
+        Naming the first column whose value isn't there.
+    """
+    kept = rows
+    for column, value in equal.items():
+        before, kept = kept, pick(kept, **{column: value})
+        if kept.empty:
+            found = list(before[column].unique())
+            raise bad_input(f"scores of study {study!r}", column, found, f"rows of {value!r}")
+    return kept
+
+
+def arms_of(rows: pd.DataFrame) -> list[Arm]:
+    """(setting, variant) pairs in the order of first appearance, without the baselines."""
+    own = rows[~rows["variant"].isin(BASELINES)]
+    pairs = own[["setting", "variant"]].drop_duplicates()
+    return list(pairs.itertuples(index=False, name=None))
+
+
+def of_arm(rows: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Rows of one arm."""
+    return pick(rows, setting=arm[0], variant=arm[1])
+
+
+def seeds_of(rows: pd.DataFrame) -> tuple[set[int], set[int]]:
+    """Seeds whose fit finished, and all seeds, of an arm's scores.
+
+    A fit that turned non-finite is flagged on all its rows; one bad *score* doesn't make a bad fit.
+    """
+    finite = rows.groupby("seed")["finite"].any()
+    return set(finite.index[finite]), set(finite.index)
+
+
+def finished(rows: pd.DataFrame) -> str:
+    """"9 of 10 fits finished", or "" if all of an arm's did."""
+    good, every = seeds_of(rows)
+    return "" if good == every else f"{len(good)} of {len(every)} fits finished"
+
+
+def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
+    """Sources and blocks of a study, in an order that gives them the same colours in all figures.
+
+    Blocks active in more sources come first, then sources with fewer active blocks; ties keep the order
+    of appearance. So a shared block comes before a private one, and a control before what is compared to it.
+    """
+    if "history" in tables:
+        kl = pick(rows_of(tables, "history", study), quantity="kl")
+    else:
+        scores = rows_of(tables, "scores", study)
+        kl = scores[~scores["variant"].isin(BASELINES) & (scores["block"] != "") & (scores["source"] != "")]
+        kl = kl[~kl["block"].str.contains("+", regex=False)]
+    pairs = list(kl[["source", "block"]].drop_duplicates().itertuples(index=False, name=None))
+    sources, blocks = _unique(source for source, _ in pairs), _unique(block for _, block in pairs)
+    sources.sort(key=lambda source: sum(pair[0] == source for pair in pairs))
+    blocks.sort(key=lambda block: -sum(pair[1] == block for pair in pairs))
+    return sources, blocks
+
+
+def main_source(rows: pd.DataFrame, block: str) -> str:
+    """The source on whose points a block is judged: where most blocks are active, so that they can mix."""
+    scored = rows[~rows["block"].str.contains("+", regex=False) & (rows["block"] != "")]
+    counts = scored.groupby("source", sort=False)["block"].nunique()
+    own = [source for source in counts.index if (pick(scored, source=source)["block"] == block).any()]
+    return max(own, key=lambda source: counts[source]) if own else ""
+
+
+class SourceData:
+    """Collects the numbers that a figure shows, one row a mark."""
+
+    COLUMNS: Sequence[str] = (
+        *("panel", "kind", "setting", "variant", "source", "block", "truth", "twist", "metric"),
+        *("quantity", "step", "seed", "cell", "label", "x", "y", "value"),
+    )
+
+    def __init__(self) -> None:
+        self._frames: list[pd.DataFrame] = []
+
+    def add(self, panel: str, kind: str, rows: pd.DataFrame | None = None, **fixed: object) -> None:
+        """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
+
+        ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
+        the null band), "reference", "closed_form", "map".
+        """
+        frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
+        self._frames.append(frame.assign(panel=panel, kind=kind, **fixed))
+
+    def table(self) -> pd.DataFrame:
+        """All marks; columns that no mark of the figure has are left out."""
+        used = [c for c in self.COLUMNS if any(c in frame for frame in self._frames)]
+        columns = {c: [v for f in self._frames for v in (f[c] if c in f else [None] * len(f))] for c in used}
+        return pd.DataFrame(columns)
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,32 @@
+"""Draw one figure of a study, with its source data."""
+
+from __future__ import annotations
+
+import argparse
+
+from cdgm.command_line import run
+from cdgm.plotting.figures import load_figure
+
+
+def main() -> None:
+    """Parse, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", required=True, help="name of the figure: a module of cdgm/plotting")
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
+    parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
+    parser.add_argument("--maps", help="2-D maps of cells (.csv), for studies on cells")
+    parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
+    arguments = parser.parse_args()
+    draw = load_figure(arguments.figure)
+    # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
+    from cdgm.plotting.style import save
+    from cdgm.plotting.tables import read_table
+
+    paths = {"scores": arguments.scores, "history": arguments.history, "maps": arguments.maps}
+    tables = {name: read_table(path) for name, path in paths.items() if path}
+    save(*draw(tables, arguments.study), arguments.out_prefix)
+
+
+if __name__ == "__main__":
+    run(main)
