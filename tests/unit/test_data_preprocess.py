@@ -76,6 +76,9 @@ def test_arrays_tables_and_raw_file_agree(raw, tmp_path):
     order = cells[["split", "source"]].drop_duplicates().to_numpy().tolist()
     assert order == [["train", "target"], ["train", "background"], ["test", "target"], ["test", "background"]]
     assert sorted(cells["cell"]) == sorted(f"c{i}" for i in range(CELLS))
+    for _, part in cells.groupby(["split", "source"]):
+        assert list(part["row"]) == list(range(len(part)))
+        assert part["cell"].str[1:].astype(int).is_monotonic_increasing  # the file's order
     columns = [int(gene[1:]) for gene in genes["gene"]]
     for cell in cells.itertuples():
         found = bundle.x[cell.split][cell.source][0, cell.row]
