@@ -89,7 +89,8 @@ def read_npz(path: str | os.PathLike[str], required: tuple[str, ...] = ()) -> di
         If the file is missing, damaged, holds pickles, or lacks one of ``required``.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Our own handle: on a damaged file numpy would leave its one open.
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error

@@ -13,7 +13,15 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
 
 class Strict(BaseModel):
@@ -26,6 +34,11 @@ class Plugin(Strict):
     """Base of every plug-in; subclasses narrow ``kind`` to a ``Literal`` of their own name."""
 
     kind: str
+
+    @model_serializer(mode="wrap")
+    def _keep_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``kind`` is a default of each subclass, but without it nothing can be read back."""
+        return {"kind": self.kind} | handler(self)
 
 
 class Registry(Mapping[str, str]):
@@ -89,9 +102,7 @@ def field_of(registry: Registry) -> Any:
     return Annotated[
         Any,
         PlainValidator(registry.parse),
-        PlainSerializer(
-            lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True) | {"kind": plugin.kind}
-        ),
+        PlainSerializer(lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True)),
         WithJsonSchema(
             {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from cdgm.command_line import run
@@ -19,10 +20,12 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="name of that entry")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to put the file")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Retries are progress: like the bar, they show on a terminal only; a log holds the outcome.
+    level = logging.INFO if sys.stderr.isatty() else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
     download = parse_spec(arguments.spec, f"download {arguments.name}", DOWNLOADS.parse)
     origin = fetch(download, f"download {arguments.name}", arguments.out)
-    logging.info("download %s: verified, from %s", arguments.name, origin)
+    print(f"download {arguments.name}: verified, from {origin}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -173,8 +173,8 @@ def _split(
         held_out = round(spec.held_out * members.size)
         if held_out < 2 or members.size - held_out < 2:
             raise UserError(
-                f"{where}: source {name!r}: got {members.size} cells after filtering, expected at least 2 to "
-                f"train on and 2 to hold out (held_out {spec.held_out})"
+                f"{where}: source {name!r}: got {members.size} cell(s) after filtering, expected at least "
+                f"2 to train on and 2 to hold out (held_out {spec.held_out})"
             )
         shuffled = rng.permutation(members)
         rows["test", name], rows["train", name] = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])

@@ -51,7 +51,7 @@ class Https(Remote):
                 failure, worth_again = self._try(url, destination, name)
                 if failure is None:
                     return
-                logger.warning("%s: attempt %d of %d at %s: %s", name, attempt + 1, ATTEMPTS, url, failure)
+                logger.info("%s: attempt %d of %d at %s: %s", name, attempt + 1, ATTEMPTS, url, failure)
                 if not worth_again:
                     break
                 if attempt + 1 < ATTEMPTS:

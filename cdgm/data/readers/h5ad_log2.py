@@ -71,6 +71,11 @@ class H5adLog2(Reader):
             exponents,
             "log2(1 + c x count): finite, at least 0, below 31",
         )
+        # Raw counts would pass what follows: 2^count - 1 is an integer too.
+        if exponents.size and (exponents == np.round(exponents)).all():
+            raise bad_input(
+                path, "X", "integers only", "log2(1 + c x count); for raw counts use the reader h5ad"
+            )
         scaled = np.exp2(exponents) - 1
         filled = np.flatnonzero(np.diff(values.indptr))
         one_molecule = np.ones(values.shape[0])

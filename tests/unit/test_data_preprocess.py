@@ -1,0 +1,289 @@
+"""From a raw file to a bundle: contents, order, seeds, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from pydantic import ValidationError
+
+from cdgm.data.bundle import read_bundle
+from cdgm.data.config import DatasetSpec, parse_spec
+from cdgm.data.genes import GENES
+from cdgm.data.preprocess import preprocess, write_prepared
+from cdgm.data.tables import read_cells
+from cdgm.files import canonical_json
+from cdgm.streams import stream
+from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
+
+CELLS, GENE_COUNT = 90, 25
+COUNTS = made_counts(CELLS, GENE_COUNT, seed=7)
+READER = {
+    "kind": "h5ad",
+    "source_column": "treatment",
+    "sources": {"background": ["control"], "target": "rest"},
+    "labels": {"label": "treatment"},
+}
+SPEC = {
+    "download": "mine",
+    "reader": READER,
+    "sources": ["target", "background"],  # not sorted: the order is the design's
+    "genes": {"kind": "most_expressed", "n": 10},
+    "held_out": 0.3,
+}
+SPIKED = SPEC | {
+    "reader": {"kind": "h5ad_log2", "labels": {"kind": "treatment"}, "tolerance": 0.01},
+    "spike_in": {
+        "programs": 2,
+        "genes_per_program": 3,
+        "most_expressed": 12,
+        "keep": 0.2,
+        "target_fraction": 0.5,
+    },
+}
+
+
+def spec(base=SPEC, **changes) -> DatasetSpec:
+    return DatasetSpec.model_validate(base | changes)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    return write_h5ad(tmp_path_factory.mktemp("raw") / "mine.h5ad", sparse(COUNTS), treated(CELLS))
+
+
+@pytest.fixture(scope="module")
+def raw_log2(tmp_path_factory) -> Path:
+    counts = COUNTS.copy()
+    counts[:, 1] = 1
+    path = tmp_path_factory.mktemp("raw") / "log2.h5ad"
+    return write_h5ad(path, sparse(np.log2(1 + 0.7 * counts)), treated(CELLS))
+
+
+def test_arrays_tables_and_raw_file_agree(raw, tmp_path):
+    write_prepared(preprocess(spec(), "mine", raw, root=1), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "cells.npz", "genes.csv"]
+    bundle = read_bundle(tmp_path / "cells.npz", counts_required=True)
+    cells = read_cells(tmp_path / "cells.csv")
+    genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
+    assert list(cells.columns) == ["cell", "split", "source", "row", "label"]
+    assert list(genes.columns) == ["gene", "mean", "variance", "detected", "program"]
+    order = cells[["split", "source"]].drop_duplicates().to_numpy().tolist()
+    assert order == [["train", "target"], ["train", "background"], ["test", "target"], ["test", "background"]]
+    assert sorted(cells["cell"]) == sorted(f"c{i}" for i in range(CELLS))
+    for _, part in cells.groupby(["split", "source"]):
+        assert list(part["row"]) == list(range(len(part)))
+        assert part["cell"].str[1:].astype(int).is_monotonic_increasing  # the file's order
+    columns = [int(gene[1:]) for gene in genes["gene"]]
+    for cell in cells.itertuples():
+        found = bundle.x[cell.split][cell.source][0, cell.row]
+        number = int(cell.cell[1:])
+        np.testing.assert_array_equal(found, COUNTS[number, columns])
+        assert cell.label == treated(CELLS)["treatment"][number]
+        assert cell.source == ("background" if cell.label == "control" else "target")
+    assert bundle.x["test"]["target"].shape == (1, 18, 10)
+    assert bundle.x["test"]["background"].shape == (1, 9, 10)
+    assert bundle.x["train"]["target"].dtype == np.uint8
+    np.testing.assert_allclose(genes["mean"], COUNTS[:, columns].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(genes["variance"], COUNTS[:, columns].var(axis=0), rtol=1e-6)
+
+
+def test_the_type_is_the_smallest_that_holds_the_counts(tmp_path):
+    counts = COUNTS.copy()
+    counts[4, 3] = 300
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(counts), treated(CELLS))
+    arrays = preprocess(spec(genes={"kind": "all"}), "mine", path, root=1).arrays
+    assert {values.dtype for values in arrays.values()} == {np.dtype(np.uint16)}
+    assert max(values.max() for values in arrays.values()) == 300
+
+
+def test_spiked_cells_carry_their_programs(raw_log2, tmp_path):
+    prepared = preprocess(spec(SPIKED), "toy", raw_log2, root=1)
+    write_prepared(prepared, tmp_path)
+    programs = pd.read_csv(tmp_path / "programs.csv")
+    genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
+    cells = read_cells(tmp_path / "cells.csv")
+    assert programs.groupby("program").size().to_dict() == {"program 1": 3, "program 2": 3}
+    assert set(cells.loc[cells["source"] == "target", "label"]) == {"program 1", "program 2", "untouched"}
+    assert set(cells.loc[cells["source"] == "background", "label"]) == {""}
+    assert "kind" in cells.columns
+    named = dict(zip(programs["gene"], programs["program"], strict=True))
+    assert list(genes["program"]) == [named.get(gene, "") for gene in genes["gene"]]
+    assert list(programs["selected"]) == list(programs["gene"].isin(genes["gene"]))
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(raw_log2, tmp_path):
+    for folder, name, root in (("a", "toy", 1), ("b", "toy", 1), ("c", "toy", 2), ("d", "other", 1)):
+        write_prepared(preprocess(spec(SPIKED), name, raw_log2, root=root), tmp_path / folder)
+    for file in ("cells.npz", "cells.csv", "genes.csv", "programs.csv"):
+        contents = [(tmp_path / folder / file).read_bytes() for folder in "abcd"]
+        assert contents[0] == contents[1]
+        if file in ("cells.csv", "programs.csv"):
+            assert contents[0] != contents[2] != contents[3] != contents[0]
+
+
+def test_filters_and_subsampling(raw, tmp_path):
+    prepared = preprocess(spec(cells_per_source={"target": 12}), "mine", raw, root=1)
+    assert prepared.cells["source"].value_counts().to_dict() == {"target": 12, "background": 30}
+    counts = np.zeros((CELLS, 4), dtype=int)
+    counts[:, 0], counts[:5, 1], counts[:4, 2], counts[9, 0] = 3, 1, 1, 1  # gene 3 has no count
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(counts), treated(CELLS))
+    filters = {"min_cells_per_gene": 5, "min_counts_per_cell": 2}
+    prepared = preprocess(spec(genes={"kind": "all"}, filters=filters), "mine", path, root=1)
+    assert list(prepared.genes["gene"]) == ["g0", "g1"]
+    assert "c9" not in set(prepared.cells["cell"])
+    assert len(prepared.cells) == CELLS - 1
+
+
+def test_cells_without_counts_on_the_chosen_genes_are_left_out(tmp_path):
+    counts = COUNTS.copy()
+    counts[6] = 0
+    counts[6, -1] = 1
+    counts[:, 0] += 50
+    counts[6, 0] = 0
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(counts), treated(CELLS))
+    prepared = preprocess(spec(genes={"kind": "most_expressed", "n": 1}), "mine", path, root=1)
+    assert list(prepared.genes["gene"]) == ["g0"]
+    assert "c6" not in set(prepared.cells["cell"])
+
+
+def test_nothing_is_written_when_one_file_fails(raw, tmp_path, monkeypatch):
+    prepared = preprocess(spec(), "mine", raw, root=1)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    refused(lambda: write_prepared(prepared, tmp_path / "out"), "No space left on device")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"sources": ["background", "treated"]}, ["sources", "treated", "['background', 'target']"]),
+        ({"sources": ["background"]}, ["sources", "['background', 'target']"]),
+        ({"genes": {"kind": "most_expressed", "n": 26}}, ["genes: n", 26, "25 genes"]),
+        ({"genes": {"kind": "pearson_residuals", "n": 26, "theta": 100}}, ["genes: n", 26]),
+        ({"filters": {"min_cells_per_gene": 91}}, ["min_cells_per_gene", 91]),
+        ({"filters": {"min_counts_per_cell": 10**6}}, ["all 90 cells", "filters"]),
+        ({"held_out": 0.01}, ["source 'target'", "60 cell(s)", "held_out 0.01"]),
+        ({"cells_per_source": {"up": 9}}, ["cells_per_source", "'up'", "background"]),
+        ({"reader": {"kind": "h5ad_log2", "tolerance": 0.3}}, ["integers only", "reader h5ad"]),
+    ],
+)
+def test_what_does_not_fit_the_file_is_named(raw, changes, parts):
+    refused(lambda: preprocess(spec(**changes), "mine", raw, root=1), "mine.h5ad", *parts)
+
+
+def test_a_reader_that_knows_no_sources_needs_a_spike_in(raw_log2):
+    log2 = spec(SPIKED, spike_in=None)
+    refused(lambda: preprocess(log2, "toy", raw_log2, root=1), "dataset toy", "spike_in")
+
+
+def test_one_cell_is_not_enough(tmp_path):
+    obs = {"treatment": ["control", "drug", "drug", "drug", "drug", "drug"]}
+    path = write_h5ad(tmp_path / "one.h5ad", sparse(made_counts(6, 12)), obs)
+    refused(
+        lambda: preprocess(spec(held_out=0.5), "mine", path, root=1), "one.h5ad", "'background'", "1 cell(s)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"held_out": 0}, "held_out"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"held_out": "much"}, "held_out"),
+        ({"sources": []}, "sources"),
+        ({"sources": ["a", "a"]}, "sources"),
+        ({"genes": {"kind": "most_expressed", "n": -5}}, "genes.n"),
+        ({"genes": {"kind": "favourites"}}, "known: all, most_expressed, pearson_residuals"),
+        ({"genes": {"kind": "pearson_residuals", "n": 5}}, "genes.theta"),
+        ({"reader": {"kind": "h5ad"}}, "reader.source_column"),
+        ({"reader": "h5ad"}, "reader"),
+        ({"filters": {"min_cells": 3}}, "filters.min_cells"),
+        ({"cells_per_source": {"target": 1}}, "cells_per_source.target"),
+        ({"spike_in": {"programs": 2}}, "spike_in"),
+        ({"tissue": "blood"}, "tissue"),
+    ],
+)
+def test_a_bad_spec_is_one_line_with_the_key(changes, part):
+    text = canonical_json(SPEC | changes)
+    refused(lambda: parse_spec(text, "dataset mine", DatasetSpec.model_validate), "dataset mine: ", part)
+
+
+def test_a_spec_survives_the_round_trip_through_json():
+    for base in (SPEC, SPIKED):
+        once = spec(base)
+        assert DatasetSpec.model_validate(once.model_dump(mode="json")) == once
+    with pytest.raises(ValidationError):
+        once.held_out = 0.5
+
+
+# Gene selections
+
+
+def test_pearson_residuals_find_the_genes_that_vary():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(5.0, (300, 40))
+    counts[:150, 7] *= 6
+    counts[:150, 21] *= 3
+    chosen = GENES.parse({"kind": "pearson_residuals", "n": 2, "theta": 100}).select(sp.csr_matrix(counts))
+    assert list(chosen) == [7, 21]
+
+
+def test_most_expressed_ranks_by_total_and_keeps_the_order_of_ties():
+    counts = sp.csr_matrix([[1, 5, 1, 2], [1, 5, 1, 2]])
+    assert list(GENES.parse({"kind": "most_expressed", "n": 3}).select(counts)) == [1, 3, 0]
+    assert list(GENES.parse({"kind": "all"}).select(counts)) == [0, 1, 2, 3]
+
+
+# Streams and the command line
+
+
+def test_streams_differ_by_name_order_type_and_root():
+    draws = {
+        stream(*names, root=root).integers(1 << 60)
+        for names, root in (
+            (("a", "bc"), 1),
+            (("ab", "c"), 1),
+            (("a", 1), 1),
+            (("a", "1"), 1),
+            (("a", "bc"), 2),
+        )
+    }
+    assert len(draws) == 5
+    assert stream("a", root=1).integers(1 << 60) == stream("a", root=1).integers(1 << 60)
+
+
+def test_the_command_line_writes_or_says_why_not(raw, tmp_path):
+    root = Path(__file__).parents[2]
+    good, bad = canonical_json(SPEC), canonical_json(SPEC | {"sources": ["background", "treated"]})
+    for text, folder, code in ((good, "good", 0), (bad, "bad", 2)):
+        script = [
+            sys.executable,
+            str(root / "workflow_scripts" / "preprocess.py"),
+            "--spec",
+            text,
+            "--name",
+            "mine",
+        ]
+        script += ["--root-seed", "1", "--raw", str(raw), "--out-dir", str(tmp_path / folder)]
+        done = subprocess.run(script, capture_output=True, text=True, env={"PYTHONPATH": str(root)})
+        assert done.returncode == code, done.stderr
+        if code:
+            assert done.stderr.count("\n") == 1
+            assert not (tmp_path / folder).exists()
+        else:
+            assert (tmp_path / folder / "cells.npz").exists()
+            prepared = preprocess(spec(), "mine", raw, root=1)
+            np.testing.assert_array_equal(
+                read_bundle(tmp_path / folder / "cells.npz").x["test"]["target"],
+                prepared.arrays["x/test/target"],
+            )

@@ -1,0 +1,283 @@
+"""Readers: counts and labels come out right, and bad files are named in one line."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from cdgm.data.readers import READERS, _anndata
+from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
+
+USER = {
+    "kind": "h5ad",
+    "source_column": "treatment",
+    "sources": {"background": ["control"], "target": "rest"},
+    "labels": {"label": "treatment"},
+}
+
+
+def user_reader(**changes):
+    return READERS.parse({**USER, **changes})
+
+
+# A user's AnnData file
+
+
+@pytest.mark.parametrize("how", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint16])
+def test_counts_are_the_same_from_every_storage(tmp_path, how, dtype, monkeypatch):
+    counts = made_counts(12, 5)
+    path = write_h5ad(tmp_path / "a.h5ad", how(counts.astype(dtype)), treated(12))
+    monkeypatch.setattr(_anndata, "BLOCK_ENTRIES", 7)  # several blocks, the last one short
+    cells = user_reader().read(path)
+    assert isinstance(cells.counts, sp.csr_matrix)
+    assert cells.counts.dtype == np.int32
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    assert cells.counts.nnz == (counts > 0).sum()
+    assert list(cells.genes) == ["g0", "g1", "g2", "g3", "g4"]
+    assert list(cells.obs["source"]) == ["background" if i % 3 == 0 else "target" for i in range(12)]
+    assert list(cells.obs["label"]) == treated(12)["treatment"]
+    assert list(cells.obs.index[:2]) == ["c0", "c1"]
+
+
+def test_a_layer_can_hold_the_counts(tmp_path):
+    counts = made_counts(9, 4)
+    path = write_h5ad(
+        tmp_path / "a.h5ad", sparse(np.log1p(counts)), treated(9), layers={"raw": sparse(counts)}
+    )
+    np.testing.assert_array_equal(user_reader(layer="raw").read(path).counts.toarray(), counts)
+    refused(lambda: user_reader(layer="spliced").read(path), "a.h5ad", "layer", "spliced", "raw")
+    refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c0', gene 'g0'", "integer count")
+
+
+def test_more_than_two_sources_and_left_out_values(tmp_path):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": list("abcd") * 3})
+    cells = user_reader(sources={"one": ["a"], "two": ["b"], "three": ["c"]}).read(path)
+    assert cells.obs["source"].value_counts().to_dict() == {"one": 3, "two": 3, "three": 3}
+    assert cells.counts.shape == (9, 5)
+
+
+@pytest.mark.parametrize("how", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
+@pytest.mark.parametrize("value", [-1.0, 0.5, np.nan, np.inf, 3e9])
+def test_a_bad_count_is_named_with_cell_and_gene(tmp_path, how, value, monkeypatch):
+    counts = made_counts(9, 4).astype(np.float32)
+    counts[7, 2] = value
+    path = write_h5ad(tmp_path / "a.h5ad", how(counts), treated(9))
+    monkeypatch.setattr(_anndata, "BLOCK_ENTRIES", 5)
+    refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c7', gene 'g2'", value, "integer count")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"source_column": "guide"}, ["guide", "treatment"]),
+        ({"labels": {"label": "cluster"}}, ["cluster", "treatment"]),
+        ({"sources": {"background": ["vehicle"], "target": "rest"}}, ["treatment", "vehicle", "control"]),
+        (
+            {"sources": {"background": ["control", "drug 0", "drug 1"], "target": "rest"}},
+            ["'target' has none"],
+        ),
+    ],
+    ids=["source column", "label column", "background label", "all one source"],
+)
+def test_what_is_missing_is_named_beside_what_is_there(tmp_path, changes, parts):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(9, 4)), treated(9))
+    refused(lambda: user_reader(**changes).read(path), "a.h5ad", *parts)
+
+
+def test_a_missing_source_can_not_fall_to_the_rest(tmp_path):
+    obs = {"treatment": ["control", None, "drug", "drug"]}
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(4, 4)), obs)
+    refused(lambda: user_reader(labels={}).read(path), "a.h5ad", "treatment", "missing value")
+
+
+def test_repeated_genes_are_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(9, 3)), treated(9), genes=["A", "B", "A"])
+    refused(lambda: user_reader().read(path), "a.h5ad", "gene names", "'A'")
+
+
+def test_files_that_are_no_anndata_are_named(tmp_path):
+    good = write_h5ad(tmp_path / "good.h5ad", sparse(made_counts(9, 4)), treated(9))
+    content = good.read_bytes()
+    (tmp_path / "cut.h5ad").write_bytes(content[: len(content) // 2])
+    (tmp_path / "page.h5ad").write_text("<html>")
+    for name in ("cut.h5ad", "page.h5ad", "none.h5ad"):
+        refused(lambda path=tmp_path / name: user_reader().read(path), name)
+    empty = write_h5ad(tmp_path / "empty.h5ad", sparse(np.zeros((0, 4))), {"treatment": []})
+    refused(lambda: user_reader().read(empty), "empty.h5ad", "cells (obs)", "at least one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"sources": {"background": ["a"], "target": ["a"]}}, "one source only"),
+        ({"sources": {"background": "rest", "target": "rest"}}, "only one source"),
+        ({"sources": {"background": ["a"]}}, "sources"),
+        ({"sources": {"background": [], "target": "rest"}}, "sources"),
+        ({"labels": {"split": "treatment"}}, "split"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_bad_options_are_refused(changes, part):
+    with pytest.raises(ValueError, match=part):
+        user_reader(**changes)
+
+
+# log2(1 + c x count)
+
+
+def log2_file(path, counts, factor=1.0, extra=0.0):
+    rng = np.random.default_rng(1)
+    scale = factor * rng.uniform(0.2, 5.0, (counts.shape[0], 1))
+    values = np.log2(1 + scale * counts) + extra * (counts > 0)
+    return write_h5ad(path, sparse(values), {"kind": ["T"] * counts.shape[0]})
+
+
+def log2_reader():
+    return READERS.parse({"kind": "h5ad_log2", "labels": {"cell_type": "kind"}, "tolerance": 0.01})
+
+
+def test_counts_are_recovered_from_log2_values(tmp_path):
+    counts = made_counts(40, 30, seed=3)
+    counts[3, 5], counts[4] = 9000, 0  # a very high count and a cell without any
+    counts[np.arange(40) != 4, 1] = 1  # each other cell has a gene with one molecule
+    cells = log2_reader().read(log2_file(tmp_path / "a.h5ad", counts))
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    assert cells.counts.dtype == np.int32
+    assert set(cells.obs["cell_type"]) == {"T"}
+    assert "source" not in cells.obs
+
+
+def test_values_that_are_no_scaled_counts_are_refused(tmp_path):
+    counts = made_counts(20, 30)
+    counts[:, 1] = 1
+    path = log2_file(tmp_path / "a.h5ad", counts, extra=0.3)
+    refused(lambda: log2_reader().read(path), "a.h5ad", "X in cell 'c0'", "an integer within 0.01")
+    natural = write_h5ad(tmp_path / "b.h5ad", sparse(np.log1p(0.37 * counts)), {"kind": ["T"] * 20})
+    refused(lambda: log2_reader().read(natural), "b.h5ad", "an integer within")
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.5, np.inf, 900.0])
+def test_impossible_log2_values_are_named(tmp_path, value):
+    values = np.log2(1 + made_counts(5, 6)).astype(np.float32)
+    values[2, 3] = value
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(values), {"kind": ["T"] * 5})
+    refused(lambda: log2_reader().read(path), "X in cell 'c2', gene 'g3'", value)
+
+
+# sceptre's R data
+
+
+def r_matrix(values, names):
+    coo = sp.coo_matrix(np.asarray(values, dtype=float))
+    fields = {
+        "i": coo.row,
+        "j": coo.col,
+        "x": coo.data,
+        "Dim": np.array(coo.shape),
+        "Dimnames": [names, None],
+    }
+    return SimpleNamespace(**fields, **{"class": np.array(["dgTMatrix"])})
+
+
+def screen(**changes):
+    """Six cells, three guides; the target table is in another order than the matrix."""
+    guides = [[9, 0, 0, 5, 4, 0], [1, 8, 0, 5, 1, 0], [0, 1, 7, 0, 0, 0]]
+    parts = {
+        "response_matrix": r_matrix(made_counts(6, 4).T, np.array(["A", "B", "C", "D"])),
+        "grna_matrix": r_matrix(guides, np.array(["xg1", "NTg1", "yg1"])),
+        "grna_target_data_frame": pd.DataFrame(
+            {"grna_id": ["NTg1", "xg1", "yg1"], "grna_target": ["non-targeting", "X", "Y"]}
+        ),
+        "extra_covariates": pd.DataFrame({"bio_rep": ["r1", "r2"] * 3}, index=list("123567")),
+    }
+    return parts | changes
+
+
+def screen_reader(monkeypatch, tmp_path, content, **changes):
+    import rdata
+
+    path = tmp_path / "screen.rda"
+    path.write_bytes(b"stands for an R file")
+    monkeypatch.setattr(rdata, "read_rda", lambda _: content)
+    options = {
+        "object": "toy",
+        "min_guide_fraction": 0.8,
+        "control": "non-targeting",
+        "classes": {"x": ["X"]},
+    }
+    reader = READERS.parse({"kind": "sceptre_rda", **options, **changes})
+    return lambda: reader.read(path)
+
+
+def test_guides_are_joined_by_id(monkeypatch, tmp_path):
+    cells = screen_reader(monkeypatch, tmp_path, {"toy": screen()})()
+    # Cell 4 is a tie, cell 5 has exactly .8 (more is asked for), cell 6 no guide at all.
+    assert list(cells.obs.index) == ["1", "2", "3"]
+    assert list(cells.obs["guide"]) == ["xg1", "NTg1", "yg1"]
+    assert list(cells.obs["target"]) == ["X", "non-targeting", "Y"]
+    assert list(cells.obs["source"]) == ["target", "background", "target"]
+    assert list(cells.obs["label"]) == ["x", "", ""]
+    assert list(cells.obs["replicate"]) == ["r1", "r2", "r1"]
+    np.testing.assert_array_equal(cells.counts.toarray(), made_counts(6, 4)[:3])
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "parts"),
+    [
+        ({"other": screen()}, {}, ["R object", "toy", "other"]),
+        ({"toy": {"response_matrix": 1}}, {}, ["grna_matrix"]),
+        ({"toy": screen()}, {"control": "vehicle"}, ["grna_target", "vehicle", "non-targeting"]),
+        ({"toy": screen()}, {"classes": {"z": ["Z"]}}, ["grna_target", "'Z'", "'X'"]),
+        (
+            {"toy": screen(grna_target_data_frame=pd.DataFrame({"grna_id": ["NTg1"], "grna_target": ["n"]}))},
+            {},
+            ["grna_id", "xg1", "a target for each guide"],
+        ),
+        ({"toy": screen(grna_target_data_frame=pd.DataFrame({"guide": []}))}, {}, ["grna_id", "guide"]),
+        (
+            {"toy": screen(extra_covariates=pd.DataFrame({"bio_rep": ["r"]}))},
+            {},
+            ["extra_covariates", "cells"],
+        ),
+        ({"toy": screen(extra_covariates=pd.DataFrame({"lane": [1] * 6}))}, {}, ["bio_rep", "lane"]),
+        (
+            {
+                "toy": screen(
+                    response_matrix=r_matrix([[1, 1, 1, 1, 1, 1], [0, 0, 1.5, 0, 0, 0]], np.array(["A", "B"]))
+                )
+            },
+            {},
+            ["response_matrix", "row 'B', cell 3", "1.5"],
+        ),
+        (
+            {"toy": screen(response_matrix=r_matrix(np.ones((2, 6)), np.array(["A", "A"])))},
+            {},
+            ["gene names", "'A'"],
+        ),
+    ],
+)
+def test_bad_screens_are_named(monkeypatch, tmp_path, content, changes, parts):
+    refused(screen_reader(monkeypatch, tmp_path, content, **changes), "screen.rda", *parts)
+
+
+def test_a_file_that_is_no_r_data_is_named(tmp_path):
+    path = tmp_path / "screen.rda"
+    path.write_bytes(b"<html>")
+    options = {"object": "toy", "min_guide_fraction": 0.8, "control": "non-targeting"}
+    reader = READERS.parse({"kind": "sceptre_rda", **options})
+    refused(lambda: reader.read(path), "screen.rda", "not a readable R data")
+    refused(lambda: reader.read(tmp_path / "none.rda"), "none.rda", "no such file")
+
+
+def test_a_guide_fraction_that_allows_ties_is_refused():
+    options = {"kind": "sceptre_rda", "object": "toy", "min_guide_fraction": 0.4, "control": "nt"}
+    with pytest.raises(ValueError, match="min_guide_fraction"):
+        READERS.parse(options)
