@@ -17,6 +17,7 @@ SILHOUETTE_POINTS = 5000
 _CHUNK = 1024
 # A space of this size or less holds float32 rounding of one point.
 _SMALLEST_SIZE = 1e-6
+_JITTER = 4e-6
 
 
 def neighbours(
@@ -24,9 +25,9 @@ def neighbours(
 ) -> np.ndarray:
     """Indices (n, k) of the nearest other points, unordered; k is cut to what there is.
 
-    Exact, in chunks of float32 products. Distances get a seeded jitter of 1e-6 of the space's size, because
-    a collapsed block puts all cells on one point, and ties broken by row order would let cells that lie
-    sorted in the file find their own kind.
+    Chunks of float32 products. Squared distances get a seeded jitter of 4e-6 of the space's size, above
+    rounding: a collapsed block puts many cells on one point, and ties broken by row order would make the
+    same few cells the neighbours of all.
 
     Parameters
     ----------
@@ -46,8 +47,7 @@ def neighbours(
     k = min(k, len(pool) - 1)
     points = points - points.mean(axis=0)
     size = np.sqrt((points**2).sum(axis=1).mean())
-    jitter = rng.normal(size=points.shape)
-    points = (points / size + 1e-6 * jitter if size > _SMALLEST_SIZE else jitter).astype(np.float32)
+    points = (points / size if size > _SMALLEST_SIZE else np.zeros_like(points)).astype(np.float32)
     candidates = points[pool]
     squares = (candidates * candidates).sum(axis=1)
     place = np.full(n, -1)
@@ -56,6 +56,7 @@ def neighbours(
     for start in range(0, n, _CHUNK):
         chunk = points[start : start + _CHUNK]
         distances = squares[None, :] - 2.0 * chunk @ candidates.T
+        distances += np.float32(_JITTER) * rng.random(distances.shape, dtype=np.float32)
         own = place[start : start + len(chunk)]
         distances[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
         found[start : start + _CHUNK] = pool[np.argpartition(distances, k - 1, axis=1)[:, :k]]

@@ -34,7 +34,8 @@ def study():
     }
     means["g0"]["own"] = np.zeros((n, 3), dtype=np.float32)
     nulls = draw_nulls(means, truths, rng=0, draws=20, nonlinear_draws=5, entanglement_draws=2)
-    return means, truths, {0.0: truths, 2.0: twisted}, nulls
+    # the entry for 0 is wrong on purpose: it must be ignored
+    return means, truths, {0.0: twisted, 2.0: twisted}, nulls
 
 
 def test_rows_are_tidy_and_each_occurs_once(study):
