@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cdgm.metrics.baselines import Split, oracle_predictions, spaces
-from cdgm.metrics.cells import (
-    MIXING_NEIGHBOURS,
-    Neighbourhood,
-    agreement,
-    label_scores,
-    neighbours,
-    source_separation,
-)
+from cdgm.metrics.cells import agreement, label_scores
 from cdgm.metrics.halves import as_matrix
+from cdgm.metrics.mixing import Neighbourhood
 from cdgm.metrics.nulls import row, summary
 from cdgm.metrics.recovery import active_dims
 
@@ -152,21 +148,21 @@ def _mixing_rows(
     rng: np.random.Generator,
     draws: int,
 ) -> list[dict[str, object]]:
-    nearest = neighbours(latent, MIXING_NEIGHBOURS, rng)
     names = np.unique(source)
-    cells = Neighbourhood(nearest, source)
-    orders = [rng.permutation(len(source)) for _ in range(draws)]
-    rows = []
-    value, null = source_separation(source, nearest, rng, draws)
-    # It belongs to no source: the name joins all, as the names of blocks do for joint scores.
-    rows.append(row("+".join(names), block, "", "source_separation", value, null))
+    cells = Neighbourhood.of(latent, source, rng)
+    shuffles = [cells.shuffled(rng) for _ in range(draws)]
+    null = summary(cells.separation(shuffle) for shuffle in shuffles)
+    # The separation belongs to no source: the name joins all, as the names of blocks do for joint scores.
+    rows = [row("+".join(names), block, "", "source_separation", cells.separation(), null)]
+    typed, typed_shuffles = None, []
+    if strata is not None:
+        typed = replace(cells, stratum=np.asarray(strata, dtype=str))
+        typed_shuffles = [typed.shuffled(rng) for _ in range(draws)]
     for name in names:
-        null = summary(cells.mixing(name, order) for order in orders)
+        null = summary(cells.mixing(name, shuffle) for shuffle in shuffles)
         rows.append(row(name, block, "", "source_mixing", cells.mixing(name), null))
-        if strata is not None:
-            typed = Neighbourhood(nearest, source, np.asarray(strata, dtype=str))
-            within = _within_strata(typed.stratum, source, orders, rng)
-            null = summary(typed.mixing(name, order) for order in within)
+        if typed is not None:
+            null = summary(typed.mixing(name, shuffle) for shuffle in typed_shuffles)
             rows.append(row(name, block, "", "source_mixing_within", typed.mixing(name), null))
         classes = cells.by_class(name, label)
         if strongest is not None:
@@ -174,21 +170,7 @@ def _mixing_rows(
         elif len(classes) < 2:
             classes = {}
         if classes:
-            drawn = [cells.by_class(name, label, order) for order in orders]
-            null = summary(max(c[k] for k in classes) for c in drawn)
+            drawn = [cells.by_class(name, label, shuffle) for shuffle in shuffles]
+            null = summary(max(values[k] for k in classes) for values in drawn)
             rows.append(row(name, block, truth, "source_mixing_strongest", max(classes.values()), null))
     return rows
-
-
-def _within_strata(
-    strata: np.ndarray, source: np.ndarray, orders: list[np.ndarray], rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Permutations that keep each cell type to itself."""
-    result = []
-    for _ in orders:
-        order = np.arange(len(source))
-        for stratum in np.unique(strata):
-            members = np.flatnonzero(strata == stratum)
-            order[members] = rng.permutation(members)
-        result.append(order)
-    return result

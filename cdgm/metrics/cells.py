@@ -1,51 +1,65 @@
-"""Scores of one latent space of cells: labels, clusters, and how the sources mix.
+"""How one latent space of cells knows their labels: neighbours, clusters, silhouettes.
 
-Labels are arrays of strings, "" where a cell has none. Nothing here knows which source is which.
+Labels are arrays of strings, "" where a cell has none.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from cdgm.metrics.halves import as_matrix
-from cdgm.metrics.nulls import NO_NULL, Null, summary
+from cdgm.metrics.nulls import Null, summary
 
 NEIGHBOURS = 15
-MIXING_NEIGHBOURS = 50
 SILHOUETTE_POINTS = 5000
-#: A class needs this many cells to be called the strongest; a handful of cells tops any list by chance.
-SMALLEST_CLASS = 20
 _CHUNK = 1024
 # A space of this size or less holds float32 rounding of one point.
 _SMALLEST_SIZE = 1e-6
+_JITTER = 4e-6
 
 
-def neighbours(latent: np.ndarray, k: int, rng: np.random.Generator | int = 0) -> np.ndarray:
-    """Indices (n, k) of the nearest other points, unordered; k is cut to n - 1.
+def neighbours(
+    latent: np.ndarray, k: int, rng: np.random.Generator | int = 0, pool: np.ndarray | None = None
+) -> np.ndarray:
+    """Indices (n, k) of the nearest other points, unordered; k is cut to what there is.
 
-    Exact, in chunks of float32 products. Distances get a seeded jitter of 1e-6 of the space's size, because
-    a collapsed block puts all cells on one point, and ties broken by row order would let cells that lie
-    sorted in the file find their own kind.
+    Chunks of float32 products. Squared distances get a seeded jitter of 4e-6 of the space's size, above
+    rounding: a collapsed block puts many cells on one point, and ties broken by row order would make the
+    same few cells the neighbours of all.
+
+    Parameters
+    ----------
+    latent
+        (n, d).
+    k
+        Neighbours.
+    rng
+        Generator or seed of the jitter.
+    pool
+        Indices of the points that may be neighbours; by default all.
     """
     rng = np.random.default_rng(rng)
     points = as_matrix(latent)
     n = len(points)
-    k = min(k, n - 1)
+    pool = np.arange(n) if pool is None else np.asarray(pool)
+    k = min(k, len(pool) - 1)
     points = points - points.mean(axis=0)
     size = np.sqrt((points**2).sum(axis=1).mean())
-    jitter = rng.normal(size=points.shape)
-    points = (points / size + 1e-6 * jitter if size > _SMALLEST_SIZE else jitter).astype(np.float32)
-    squares = (points * points).sum(axis=1)
+    points = (points / size if size > _SMALLEST_SIZE else np.zeros_like(points)).astype(np.float32)
+    candidates = points[pool]
+    squares = (candidates * candidates).sum(axis=1)
+    place = np.full(n, -1)
+    place[pool] = np.arange(len(pool))
     found = np.empty((n, k), dtype=np.int64)
     for start in range(0, n, _CHUNK):
         chunk = points[start : start + _CHUNK]
-        distances = squares[None, :] - 2.0 * chunk @ points.T
-        distances[np.arange(len(chunk)), np.arange(start, start + len(chunk))] = np.inf
-        found[start : start + _CHUNK] = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        distances = squares[None, :] - 2.0 * chunk @ candidates.T
+        distances += np.float32(_JITTER) * rng.random(distances.shape, dtype=np.float32)
+        own = place[start : start + len(chunk)]
+        distances[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
+        found[start : start + _CHUNK] = pool[np.argpartition(distances, k - 1, axis=1)[:, :k]]
     return found
 
 
@@ -55,7 +69,7 @@ def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
     return float((np.bincount(codes, weights=predicted == codes) / sizes).mean())
 
 
-def knn_accuracy(codes: np.ndarray, nearest: np.ndarray) -> float:
+def knn_accuracy(codes: np.ndarray, nearest: np.ndarray, voters: np.ndarray | None = None) -> float:
     """Leave-one-out accuracy of a vote among neighbours, balanced over classes twice.
 
     A vote counts one over its class's size, and the accuracy is the mean over classes: a space that knows
@@ -67,13 +81,16 @@ def knn_accuracy(codes: np.ndarray, nearest: np.ndarray) -> float:
         (n,) class of each cell, 0, ..., classes - 1.
     nearest
         (n, k) neighbours among the same cells, from :func:`neighbours`.
+    voters
+        (n,) classes that the cells vote for, -1 for those that can't be neighbours; by default ``codes``.
     """
     classes = int(codes.max()) + 1
-    weights = 1.0 / np.bincount(codes, minlength=classes)
+    voters = codes if voters is None else voters
+    weights = 1.0 / np.maximum(np.bincount(voters[voters >= 0], minlength=classes), 1)
     votes = np.zeros((len(codes), classes))
-    voters = codes[nearest]
+    voted = voters[nearest]
     for label in range(classes):
-        votes[:, label] = (voters == label).sum(axis=1) * weights[label]
+        votes[:, label] = (voted == label).sum(axis=1) * weights[label]
     return balanced_accuracy(codes, votes.argmax(axis=1))
 
 
@@ -187,100 +204,3 @@ def agreement(
     }
     shuffled = [rng.permutation(codes) for _ in range(draws)]
     return {m: (score(codes), summary(map(score, shuffled))) for m, score in scores.items()}
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Neighbours of all cells in one space, and what is known of the cells.
-
-    Parameters
-    ----------
-    nearest
-        (n, k) indices of neighbours.
-    source
-        (n,) source of each cell.
-    stratum
-        (n,) cell type, where known: expectations are then formed within it.
-    """
-
-    nearest: np.ndarray
-    source: np.ndarray
-    stratum: np.ndarray | None = None
-
-    def excess(self, source: str, order: np.ndarray | None = None) -> np.ndarray:
-        """Share of a source among each cell's neighbours over its share expected there; (n,).
-
-        Without strata the expectation is the source's share of all other cells. With strata it is the mean
-        over the neighbours of the source's share in *their* type, so that sources with unlike cell types
-        aren't called unmixed for that.
-
-        Parameters
-        ----------
-        source
-            Which.
-        order
-            Permutation of the sources, for nulls.
-        """
-        own = (self.source if order is None else self.source[order]) == source
-        if self.stratum is None:
-            expected = np.full(len(own), (own.sum() - own) / (len(own) - 1))
-        else:
-            _, codes = np.unique(self.stratum, return_inverse=True)
-            shares = np.bincount(codes, weights=own) / np.bincount(codes)
-            expected = shares[codes][self.nearest].mean(axis=1)
-        share = own[self.nearest].mean(axis=1)
-        return np.where(expected > 0, share / np.where(expected > 0, expected, 1.0), 1.0)
-
-    def mixing(self, source: str, order: np.ndarray | None = None) -> float:
-        """Mean :meth:`excess` of a source over its own cells: 1 mixed, one over its share apart."""
-        own = (self.source if order is None else self.source[order]) == source
-        return float(self.excess(source, order)[own].mean())
-
-    def by_class(self, source: str, labels: np.ndarray, order: np.ndarray | None = None) -> dict[str, float]:
-        """:meth:`mixing` within each class of the source's cells that has :data:`SMALLEST_CLASS` or more."""
-        own = self.source == source
-        excess = self.excess(source, order)
-        members = {name: own & (labels == name) for name in np.unique(labels[own & (labels != "")])}
-        return {str(n): float(excess[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
-
-
-def source_mixing(latent: np.ndarray, source: np.ndarray, which: str, k: int = MIXING_NEIGHBOURS) -> float:
-    """Share of a source among the ``k`` neighbours of its own cells, over expectation.
-
-    1 in a space where the sources mix; above it they separate, up to one over the source's share.
-
-    Parameters
-    ----------
-    latent
-        (n, d), cells of all sources.
-    source
-        (n,) source of each cell.
-    which
-        The source whose cells are asked.
-    k
-        Neighbours.
-    """
-    return Neighbourhood(neighbours(latent, k), np.asarray(source, dtype=str)).mixing(which)
-
-
-def source_separation(
-    source: np.ndarray, nearest: np.ndarray, rng: np.random.Generator | int = 0, draws: int = 0
-) -> tuple[float, Null]:
-    """How well neighbours tell the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
-
-    Unlike the mixing of one source it has one scale for all shares and numbers of sources.
-
-    Parameters
-    ----------
-    source
-        (n,) source of each cell.
-    nearest
-        (n, k) from :func:`neighbours`.
-    rng, draws
-        Generator or seed, and number of permutations, of the null.
-    """
-    rng = np.random.default_rng(rng)
-    _, codes = np.unique(np.asarray(source, dtype=str), return_inverse=True)
-    value = knn_accuracy(codes, nearest)
-    null = summary(knn_accuracy(rng.permutation(codes), nearest) for _ in range(draws)) if draws else NO_NULL
-    return value, null

@@ -55,9 +55,9 @@ def row(
 ) -> dict[str, object]:
     """One tidy row; the caller adds study, fit, seed and the like."""
     return {
-        "source": source,
-        "block": block,
-        "truth": truth,
+        "source": str(source),
+        "block": str(block),
+        "truth": str(truth),
         "twist": float(twist),
         "metric": metric,
         "value": float(value),

@@ -54,6 +54,14 @@ def test_contrast_finds_what_the_shared_axis_hides(planted):
     assert share(axes) > 0.55 > 2 * share(np.linalg.svd(cells[0] - cells[0].mean(0))[2][:2].T)
 
 
+def test_the_contrast_is_judged_on_cells_that_it_was_not_fitted_on(planted):
+    counts, source, _ = planted
+    split = baselines.Split.of(counts[:160], source[:160], "treated", "control")
+    # 80 + 80 cells for 80 genes: in sample, stiller and stiller directions of the control always win
+    _, alpha = baselines.contrastive_directions(split.x[split.foreground], split.x[split.reference], 2)
+    assert alpha < max(baselines.ALPHAS)
+
+
 def test_rows_order_the_baselines(planted):
     counts, source, label = planted
     fit = np.arange(len(source)) % 3 > 0

@@ -63,6 +63,14 @@ def test_p_values():
     assert np.mean(np.array(small) <= 0.1) == pytest.approx(0.1, abs=0.06)
 
 
+def test_the_null_is_that_of_shuffled_points():
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    _, _, (mean, _) = hsic_test(x, y, np.random.default_rng(9), draws=1)
+    order = np.random.default_rng(9).permutation(40)
+    assert mean == pytest.approx(hsic_unbiased(x, y[order]), abs=1e-12)
+
+
 def test_a_collapsed_block_is_independent():
     rng = np.random.default_rng(4)
     value, p, _ = hsic_test(rng.normal(size=(100, 3)), np.zeros((100, 2)), rng, draws=49)

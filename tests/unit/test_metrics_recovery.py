@@ -65,6 +65,8 @@ def test_values_are_signed_and_unbiased_for_noise(rng):
     values = [held_out_correlations(rng.normal(size=(60, 5)), rng.normal(size=(60, 3))) for _ in range(300)]
     assert np.min(values) < -0.2
     assert abs(np.mean(values)) < 0.02  # in-sample, the mean would be about .4
+    noise = [mcc(rng.normal(size=(60, 5)), rng.normal(size=(60, 3))) for _ in range(300)]
+    assert abs(np.mean(noise)) < 0.02
 
 
 @pytest.mark.parametrize("fitted", [1, 3, 5, 9])

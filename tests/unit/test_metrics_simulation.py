@@ -34,7 +34,8 @@ def study():
     }
     means["g0"]["own"] = np.zeros((n, 3), dtype=np.float32)
     nulls = draw_nulls(means, truths, rng=0, draws=20, nonlinear_draws=5, entanglement_draws=2)
-    return means, truths, {0.0: truths, 2.0: twisted}, nulls
+    # the entry for 0 is wrong on purpose: it must be ignored
+    return means, truths, {0.0: twisted, 2.0: twisted}, nulls
 
 
 def test_rows_are_tidy_and_each_occurs_once(study):
@@ -52,7 +53,7 @@ def test_rows_are_tidy_and_each_occurs_once(study):
 def test_the_values_of_a_good_fit(study):
     means, truths, twisted, nulls = study
     rows = score_member(means, truths, twisted, nulls=nulls)
-    at = dict(source="g1", block="shared", truth="shared")
+    at = {"source": "g1", "block": "shared", "truth": "shared"}
     assert lookup(rows, metric="recovery_cc", twist=0.0, **at) == pytest.approx(1 / np.sqrt(1.04), abs=0.01)
     assert lookup(rows, metric="recovery_r2", twist=0.0, **at) == pytest.approx(1 / 1.04, abs=0.01)
     assert lookup(rows, metric="recovery_cc", twist=2.0, **at) == pytest.approx(0.411, abs=0.06)
@@ -61,9 +62,9 @@ def test_the_values_of_a_good_fit(study):
     for twist in (0.0, 2.0):
         for metric in ("leakage_cc", "leakage_r2", "leakage_r2_nonlinear", "leakage_cc_excess"):
             for block, truth in (("shared", "own"), ("own", "shared")):
-                place = dict(source="g1", block=block, truth=truth, twist=twist)
+                place = {"source": "g1", "block": block, "truth": truth, "twist": twist}
                 assert abs(lookup(rows, metric=metric, **place)) < 0.07
-    joint = dict(source="g1", block="shared+own", truth="shared", metric="entanglement_r2")
+    joint = {"source": "g1", "block": "shared+own", "truth": "shared", "metric": "entanglement_r2"}
     assert abs(lookup(rows, twist=0.0, **joint)) < 0.02
     assert lookup(rows, twist=2.0, **joint) > 0.35
     assert lookup(rows, metric="hsic_p", source="g1") > 0.01
