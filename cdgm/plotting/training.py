@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
 from cdgm.plotting.tables import (
-    Arm,
     SourceData,
     Tables,
     arms_of,
@@ -35,7 +35,7 @@ ROWS = {
 #: Settings beside each other; more start a new band of panels below.
 PER_BAND = 8
 #: The first steps climb from far below; axes are fitted to what follows.
-SETTLED = 0.1
+SETTLED = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     if "elbo" not in quantities:
         found = sorted(history["quantity"].unique())
         raise bad_input(f"history of study {study!r}", "quantity", found, "rows of 'elbo'")
-    weights = pick(history, quantity="weight")["value"]
+    weights = pick(history, quantity="weight")["value"].dropna()
     if "weight" in quantities and np.allclose(weights, weights.iloc[0]):
         quantities.remove("weight")  # fixed weights are no news
     arms = arms_of(history)
@@ -72,7 +72,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
 
     columns = min(len(arms), PER_BAND)
     bands = math.ceil(len(arms) / PER_BAND)
-    figure = style.new_figure(max(5.0, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
+    figure = style.new_figure(max(6.4, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
     grid = figure.subplots(bands * len(quantities), columns, sharex=True, squeeze=False)
     data = SourceData()
     for i, arm in enumerate(arms):
@@ -87,7 +87,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
             _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
             if column == 0:
                 axes.set_ylabel(ROWS[quantity])
-        title = style.arm_label(arm, arms, width=17) + (f"\n{style.wrapped(note, 17)}" if note else "")
+        title = style.arm_label(arm, arms, width=19)
+        if note:
+            title += "\n" + style.wrapped(f"({note})", 19)
         grid[band * len(quantities), column].set_title(title, fontsize=8.5, loc="center")
     for axes in grid.flat:
         if not axes.lines:
@@ -101,13 +103,13 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         axes.get_xticklabels()[0].set_horizontalalignment("left")
         axes.get_xticklabels()[1].set_horizontalalignment("right")
     figure.supxlabel("optimisation step", fontsize=9)
-    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4)
+    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4 if columns > 4 else 2)
     return figure, data.table()
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: SourceData) -> None:
     for (source, block), lane in rows.groupby(["source", "block"], sort=False):
-        colour = looks.blocks.get(block) or looks.sources.get(source) or style.REFERENCE_COLOUR
+        colour = looks.blocks.get(block) or looks.sources.get(source) or "black"
         dash = looks.line_of_source.get(source, "-") if block else "-"
         table = lane.pivot_table(index="step", columns="seed", values="value", dropna=False)
         axes.plot(table.index, table.to_numpy(), color=colour, linewidth=0.6, alpha=0.35, zorder=2)
@@ -123,6 +125,9 @@ def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: 
         )
     if quantity == "gradient_norm":
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _scale(panels: list[Axes], quantity: str) -> None:
@@ -135,7 +140,7 @@ def _scale(panels: list[Axes], quantity: str) -> None:
         low, high = low / 1.3, high * 1.3
     else:
         # Below a tenth of the common range a panel's curve would look flat whatever it does.
-        shared = all(r[1] - r[0] > 0.1 * (high - low) for r in ranges)
+        shared = all(r[1] - r[0] >= 0.1 * (high - low) for r in ranges)
     for axes, (own_low, own_high) in zip(panels, ranges, strict=True):
         bottom, top = (low, high) if shared else (own_low, own_high)
         margin = 0.0 if quantity == "gradient_norm" else 0.08 * (top - bottom)
@@ -172,4 +177,4 @@ def _handles(history: pd.DataFrame, looks: _Looks) -> list[Line2D]:
             pairs.itertuples(index=False, name=None), key=lambda p: (list(looks.blocks).index(p[1]), p[0])
         )
     ]
-    return [*handles, Line2D([], [], color=style.REFERENCE_COLOUR, linewidth=2, label="all parameters")]
+    return [*handles, Line2D([], [], color="black", linewidth=2, label="all parameters")]
