@@ -27,7 +27,7 @@ from cdgm.plotting.tables import (
 )
 
 LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")
-MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_separation")
+MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_mixing_within")
 MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
 SIZES = {"oracle": 70}
 #: Beyond this many cells the points of a map are stored as pixels in the PDF.
@@ -44,7 +44,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         If the study has no maps, no kNN scores, or no maps of an arm.
     """
     scores = rows_of(tables, "scores", study)
-    need(scores, study, metric="knn_accuracy")
+    # Every source is asked for its mixing; shown is the one whose labels are judged.
+    judged = need(scores, study, metric="knn_accuracy")["source"].iloc[0]
+    scores = pick(scores, source=judged)
     maps = rows_of(tables, "maps", study)
     arms = arms_of(scores)
     for arm in arms:
@@ -69,13 +71,13 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         beside.append(axes)
         _maps(axes, of_arm(maps, arm), drawn, style.colours(sources, style.SOURCE_COLOURS), data)
         _scores(axes["scores"], mine, LABEL_SCORES, arm, colours, data, "scores")
-        style.panel_title(axes["scores"], "c", "labels of target cells")
+        style.panel_title(axes["scores"], "c", f"labels of {judged} cells")
         axes["scores"].set_xlabel("score (1 is perfect)")
         if "mixing" in axes:
             _scores(axes["mixing"], mine, MIXING_SCORES, arm, colours, data, "mixing")
             axes["mixing"].axvline(1.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-            style.panel_title(axes["mixing"], "d", "sources")
-            axes["mixing"].set_xlabel("over expectation (1, dotted: mixed)")
+            style.panel_title(axes["mixing"], "d", f"{judged} cells among neighbours")
+            axes["mixing"].set_xlabel("share over expectation (1, dotted: sources are mixed)")
     for name in ("scores", "mixing"):
         panels = [axes[name] for axes in beside if name in axes]
         limits = np.array([panel.get_xlim() for panel in panels]).reshape(-1, 2)
@@ -117,7 +119,7 @@ def _maps(
         by_source.set_ylabel(f"{block} space")
         if i == 0:
             style.panel_title(by_source, "a", "by source")
-            style.panel_title(by_label, "b", "target cells by label")
+            style.panel_title(by_label, "b", f"{'/'.join(labelled['source'].unique())} cells by label")
         for panel in (by_source, by_label):
             panel.set_xlim(_limits(cells["x"]))
             panel.set_ylim(_limits(cells["y"]))
@@ -224,7 +226,8 @@ def _scores(
     for i in range(len(metrics) - 1):
         axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.0), max(high, 1.05))
+    least = 0.0 if panel == "scores" else 0.9
+    axes.set_xlim(min(low, least), max(high, least + 1.05))
 
 
 def _handles(scores: pd.DataFrame, colours: dict[str, str]) -> list[object]:

@@ -90,6 +90,7 @@ METRIC_TITLES = {
     "silhouette": "silhouette",
     "source_mixing": "source mixing",
     "source_mixing_strongest": "source mixing,\nstrongest class",
+    "source_mixing_within": "source mixing,\nwithin cell type",
     "source_separation": "source separation",
 }
 

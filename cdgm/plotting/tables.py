@@ -150,7 +150,8 @@ def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
     if kl.empty:
         scores = rows_of(tables, "scores", study)
         kl = scores[~scores["variant"].isin(BASELINES) & (scores["block"] != "") & (scores["source"] != "")]
-        kl = kl[~kl["block"].str.contains("+", regex=False)]
+        # Joint scores of blocks or sources have their names joined by a plus.
+        kl = kl[~(kl["block"] + kl["source"]).str.contains("+", regex=False)]
     pairs = list(kl[["source", "block"]].drop_duplicates().itertuples(index=False, name=None))
     sources, blocks = _unique(source for source, _ in pairs), _unique(block for _, block in pairs)
     sources.sort(key=lambda source: sum(pair[0] == source for pair in pairs))

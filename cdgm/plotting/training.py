@@ -85,8 +85,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         for j, quantity in enumerate(quantities):
             axes = grid[band * len(quantities) + j, column]
             _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
-            if column == 0:
-                axes.set_ylabel(ROWS[quantity])
         title = style.arm_label(arm, arms, width=19)
         if note:
             title += "\n" + style.wrapped(f"({note})", 19)
@@ -95,7 +93,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         if not axes.lines:
             axes.set_axis_off()
     for j, quantity in enumerate(quantities):
-        _scale([grid[b * len(quantities) + j, c] for b in range(bands) for c in range(columns)], quantity)
+        # A setting without a finished fit leaves its place empty: the first panel drawn takes the labels.
+        rows = [[axes for axes in grid[b * len(quantities) + j] if axes.lines] for b in range(bands)]
+        _scale([axes for row in rows for axes in row], [row[0] for row in rows if row], quantity)
     last = int(history["step"].max())
     for axes in grid[-1]:
         axes.set_xlim(0, last)
@@ -130,9 +130,12 @@ def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: 
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _scale(panels: list[Axes], quantity: str) -> None:
-    """One scale for a row of panels where their values are of one size, else one a panel."""
-    panels = [axes for axes in panels if axes.lines]
+def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
+    """One scale for the panels of a quantity where their values are of one size, else one a panel."""
+    if not panels:
+        return
+    for axes in first:
+        axes.set_ylabel(ROWS[quantity])
     ranges = [_settled_range(axes) for axes in panels]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     if quantity == "gradient_norm":
@@ -148,7 +151,7 @@ def _scale(panels: list[Axes], quantity: str) -> None:
             bottom, margin = min(bottom, 0.0), 0.08 * top
         if top > bottom:
             axes.set_ylim(bottom - (margin if bottom else 0.0), top + margin)
-        if shared and not axes.get_subplotspec().is_first_col():
+        if shared and axes not in first:
             axes.tick_params(labelleft=False)
 
 

@@ -161,8 +161,12 @@ def _cell_scores(rng, strength, classes, kept=0.25):
         ):
             yield _row("target", block, "label", metric, value, null)
     for block, mixed in ((SHARED, 1.05), (PRIVATE, 1.0 + strength / 6)):
-        yield _row("target", block, "", "source_mixing", mixed + rng.normal(0, 0.02))
-        yield _row("target", block, "label", "source_mixing_strongest", mixed + 0.1 + rng.normal(0, 0.03))
+        for source in ("background", "target"):
+            value = mixed + rng.normal(0, 0.02) - 0.3 * (source == "background")
+            yield _row(source, block, "", "source_mixing", value, (1.0, 1.02))
+        strongest = mixed + 0.1 + rng.normal(0, 0.03)
+        yield _row("target", block, "label", "source_mixing_strongest", strongest, (1.04, 1.08))
+        yield _row("background+target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
 
 
 def _maps(rng, fixed, labels, strength, n, spike):
