@@ -46,7 +46,7 @@ def tables():
     return {"identifiability": fake.simulation(SEEDS), "perturbation": fake.cells(seeds=SEEDS, cells=200)}
 
 
-def points_of(axes, size=None):
+def points_of(axes):
     """All points of the scatters of an axes."""
     return np.concatenate([c.get_offsets() for c in axes.collections if hasattr(c, "get_sizes")])
 
