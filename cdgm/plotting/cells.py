@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
@@ -17,6 +18,7 @@ from cdgm.plotting.tables import (
     Tables,
     arms_of,
     finished,
+    median_of,
     need,
     of_arm,
     order_of,
@@ -25,7 +27,7 @@ from cdgm.plotting.tables import (
 )
 
 LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")
-MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_separation")
+MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_mixing_within")
 MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
 SIZES = {"oracle": 70}
 #: Beyond this many cells the points of a map are stored as pixels in the PDF.
@@ -42,12 +44,16 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         If the study has no maps, no kNN scores, or no maps of an arm.
     """
     scores = rows_of(tables, "scores", study)
-    need(scores, study, metric="knn_accuracy")
+    # Every source is asked for its mixing; shown is the one whose labels are judged.
+    judged = need(scores, study, metric="knn_accuracy")["source"].iloc[0]
+    scores = pick(scores, source=judged)
     maps = rows_of(tables, "maps", study)
     arms = arms_of(scores)
     for arm in arms:
         if of_arm(maps, arm).empty:
-            raise bad_input(f"maps of study {study!r}", "setting", [a[0] for a in arms_of(maps)], f"also {arm[0]!r}")
+            raise bad_input(
+                f"maps of study {study!r}", "setting", [a[0] for a in arms_of(maps)], f"also {arm[0]!r}"
+            )
     sources, blocks = order_of(tables, study)
     colours = style.colours(blocks, style.BLOCK_COLOURS)
     drawn = [b for b in blocks if (maps["block"] == b).any()]
@@ -55,21 +61,29 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     figure = style.new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(drawn)))
     data = SourceData()
     rows = figure.subfigures(len(arms), 1, squeeze=False)[:, 0]
+    beside: list[dict[str, Axes]] = []
     for row, arm in zip(rows, arms, strict=True):
         mine = scores[(scores["setting"] == arm[0]) & scores["variant"].isin([arm[1], *BASELINES])]
         note = finished(of_arm(scores, arm))
         title = style.arm_label(arm, arms) + (f" ({note})" if note else "")
         row.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         axes = _layout(row, drawn, mine)
+        beside.append(axes)
         _maps(axes, of_arm(maps, arm), drawn, style.colours(sources, style.SOURCE_COLOURS), data)
         _scores(axes["scores"], mine, LABEL_SCORES, arm, colours, data, "scores")
-        style.panel_title(axes["scores"], "c", "labels of target cells")
+        style.panel_title(axes["scores"], "c", f"labels of {judged} cells")
         axes["scores"].set_xlabel("score (1 is perfect)")
         if "mixing" in axes:
             _scores(axes["mixing"], mine, MIXING_SCORES, arm, colours, data, "mixing")
             axes["mixing"].axvline(1.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-            style.panel_title(axes["mixing"], "d", "sources")
-            axes["mixing"].set_xlabel("over expectation (1, dotted: mixed)")
+            style.panel_title(axes["mixing"], "d", f"{judged} cells among neighbours")
+            axes["mixing"].set_xlabel("share over expectation (1, dotted: sources are mixed)")
+    for name in ("scores", "mixing"):
+        panels = [axes[name] for axes in beside if name in axes]
+        limits = np.array([panel.get_xlim() for panel in panels]).reshape(-1, 2)
+        for panel in panels:
+            panel.set_xlim(limits[:, 0].min(), limits[:, 1].max())
+            panel.xaxis.set_major_locator(MaxNLocator(6))
     figure.legend(handles=_handles(scores, colours), loc="outside upper right", ncols=4)
     return figure, data.table()
 
@@ -78,13 +92,11 @@ def _layout(row: SubFigure, blocks: list[str], scores: pd.DataFrame) -> dict[str
     """Maps on the left, a row a block; scores on the right, sized by how many there are."""
     labels = sum((scores["metric"] == m).any() for m in LABEL_SCORES)
     mixing = sum((scores["metric"] == m).any() for m in MIXING_SCORES)
-    height = labels + mixing + (1 if mixing else 0)
-    cells = []
-    for i in range(height * len(blocks)):
-        block = blocks[i // height]
-        right = "scores" if i < labels * len(blocks) or not mixing else "mixing"
-        cells.append([f"{block}/source", f"{block}/label", right])
-    return row.subplot_mosaic(cells, width_ratios=[1.0, 1.0, 1.55])
+    left, right = row.subfigures(1, 2, width_ratios=[1.0, 1.05])
+    axes = left.subplot_mosaic([[f"{block}/source", f"{block}/label"] for block in blocks])
+    names = [["scores"], ["mixing"]] if mixing else [["scores"]]
+    # The shorter panel has an axis and a title too, so it gets a little more than its share.
+    return axes | right.subplot_mosaic(names, height_ratios=[labels, mixing + 0.3][: len(names)])
 
 
 def _maps(
@@ -107,7 +119,7 @@ def _maps(
         by_source.set_ylabel(f"{block} space")
         if i == 0:
             style.panel_title(by_source, "a", "by source")
-            style.panel_title(by_label, "b", "target cells by label")
+            style.panel_title(by_label, "b", f"{'/'.join(labelled['source'].unique())} cells by label")
         for panel in (by_source, by_label):
             panel.set_xlim(_limits(cells["x"]))
             panel.set_ylim(_limits(cells["y"]))
@@ -179,14 +191,14 @@ def _scores(
             if lane.empty:
                 continue
             position = i + (j - (lanes - 1) / 2) * step
-            high = float(lane["null_high"].median())
+            high = median_of(lane["null_high"])
             style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
             good = lane[lane["finite"]]
             median = style.strip(
                 axes, position, good["value"], colours[block], horizontal=True, width=step * 0.8
             )
             data.add(panel, "seed", good)
-            data.add(panel, "not finished", lane[~lane["finite"]])
+            data.add(panel, "left out", lane[~lane["finite"]])
             for kind, value in (("median", median), ("null_high", high)):
                 data.add(panel, kind, lane.iloc[:1], seed=None, value=value)
         position = i + (lanes - 1) / 2 * step
@@ -214,7 +226,8 @@ def _scores(
     for i in range(len(metrics) - 1):
         axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.0), max(high, 1.05))
+    least = 0.0 if panel == "scores" else 0.9
+    axes.set_xlim(min(low, least), max(high, least + 1.05))
 
 
 def _handles(scores: pd.DataFrame, colours: dict[str, str]) -> list[object]:

@@ -16,6 +16,7 @@ from cdgm.plotting.tables import (
     arms_of,
     finished,
     main_source,
+    median_of,
     need,
     of_arm,
     order_of,
@@ -27,6 +28,13 @@ from cdgm.plotting.tables import (
 OTHER_FIGURE = "twisted_decoder"
 #: The third panel shows the first of these that was scored.
 THIRD = ("leakage_r2_nonlinear", "leakage_cc_max", "leakage_r2")
+TITLES = {
+    "recovery_cc": "a block's own truth",
+    "leakage_cc": "another block's truth, mean",
+    "leakage_cc_max": "another block's truth, largest",
+    "leakage_r2": "another block's truth, linear",
+    "leakage_r2_nonlinear": "another block's truth, nonlinear",
+}
 
 
 @style.style()
@@ -53,7 +61,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     data = SourceData()
     for axes, metric, letter in zip(panels, metrics, "abc", strict=False):
         _panel(axes, pick(scores, metric=metric, twist=0.0), metric, arms, colours, data, letter)
-        style.panel_title(axes, letter, metric.split("_")[0])
+        style.panel_title(axes, letter, TITLES.get(metric, metric.split("_")[0]))
     panels[0].set_xlim(0.0, 1.02)
     _share_leakage_scale(panels[1:])
     panels[0].set_yticks(range(len(arms)), [_label(arm, arms, scores) for arm in arms])
@@ -89,14 +97,14 @@ def _panel(
             if lane.empty:
                 continue
             position = i + (j - (len(lanes) - 1) / 2) * step
-            high = float(lane["null_high"].median())
+            high = median_of(lane["null_high"])
             style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
             good = lane[lane["finite"]]
             median = style.strip(
                 axes, position, good["value"], colours[block], horizontal=True, width=step * 0.85
             )
             data.add(letter, "seed", good)
-            data.add(letter, "not finished", lane[~lane["finite"]])
+            data.add(letter, "left out", lane[~lane["finite"]])
             for kind, value in (("median", median), ("null_high", high)):
                 data.add(letter, kind, lane.iloc[:1], seed=None, value=value)
 

@@ -90,6 +90,7 @@ METRIC_TITLES = {
     "silhouette": "silhouette",
     "source_mixing": "source mixing",
     "source_mixing_strongest": "source mixing,\nstrongest class",
+    "source_mixing_within": "source mixing,\nwithin cell type",
     "source_separation": "source separation",
 }
 
@@ -140,8 +141,16 @@ def setting_label(setting: str, width: int | None = None) -> str:
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """Text in lines of at most ``width`` characters, never broken inside a word."""
-    return text if width is None else textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    """Text in lines of about ``width`` characters, broken after commas first and never inside a word."""
+    if width is None:
+        return text
+    lines: list[str] = []
+    for part in re.split(r"(?<=,) ", text):
+        if lines and len(lines[-1]) + 1 + len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines += textwrap.wrap(part, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def variant_label(variant: str) -> str:
@@ -198,7 +207,9 @@ def strip(
         The median, NaN without values.
     """
     values = np.asarray(values, dtype=float)
-    spread = position + (np.linspace(-0.4, 0.4, len(values)) * width if len(values) > 1 else np.zeros(len(values)))
+    spread = position + (
+        np.linspace(-0.4, 0.4, len(values)) * width if len(values) > 1 else np.zeros(len(values))
+    )
     keep = np.isfinite(values)
     if not keep.any():
         return float("nan")
@@ -212,14 +223,16 @@ def strip(
 
 
 def null_band(axes: Axes, high: float, ends: tuple[float, float], *, horizontal: bool = False) -> None:
-    """Shade from 0 to the null's 95 % quantile between ``ends`` on the axis of categories."""
+    """Shade all up to the null's 95 % quantile between ``ends`` on the axis of categories."""
     if not np.isfinite(high):
         return
-    low, length = min(high, 0.0), abs(high)
-    corner, size = (ends[0], low), (ends[1] - ends[0], length)
+    # From far below any score, whatever the limits of the axis will be; only the quantile widens them.
+    low = high - 100.0
+    corner, size, tip = (ends[0], low), (ends[1] - ends[0], high - low), (sum(ends) / 2, high)
     if horizontal:
-        corner, size = corner[::-1], size[::-1]
-    axes.add_patch(Rectangle(corner, *size, facecolor=NULL_COLOUR, edgecolor="none", zorder=1.5))
+        corner, size, tip = corner[::-1], size[::-1], tip[::-1]
+    axes.add_artist(Rectangle(corner, *size, facecolor=NULL_COLOUR, edgecolor="none", zorder=1.5))
+    axes.update_datalim([tip])
 
 
 def point_handle(colour: str, label: str, marker: str = "o") -> Line2D:

@@ -82,7 +82,7 @@ def rows_of(tables: Tables, name: str, study: str) -> pd.DataFrame:
     if "finite" in rows:
         # A column of True, False or of their names, by how it was read.
         rows["finite"] = rows["finite"].astype(str).isin(["True", "true", "1", "1.0"])
-        rows["finite"] &= np.isfinite(rows["value"]) | (rows["metric"] == "")
+        rows["finite"] &= np.isfinite(rows["value"])
     return rows
 
 
@@ -133,7 +133,7 @@ def seeds_of(rows: pd.DataFrame) -> tuple[set[int], set[int]]:
 
 
 def finished(rows: pd.DataFrame) -> str:
-    """"9 of 10 fits finished", or "" if all of an arm's did."""
+    """Text like "9 of 10 fits finished", empty if all of an arm's did."""
     good, every = seeds_of(rows)
     return "" if good == every else f"{len(good)} of {len(every)} fits finished"
 
@@ -144,12 +144,14 @@ def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
     Blocks active in more sources come first, then sources with fewer active blocks; ties keep the order
     of appearance. So a shared block comes before a private one, and a control before what is compared to it.
     """
+    kl = pd.DataFrame()
     if "history" in tables:
         kl = pick(rows_of(tables, "history", study), quantity="kl")
-    else:
+    if kl.empty:
         scores = rows_of(tables, "scores", study)
         kl = scores[~scores["variant"].isin(BASELINES) & (scores["block"] != "") & (scores["source"] != "")]
-        kl = kl[~kl["block"].str.contains("+", regex=False)]
+        # Joint scores of blocks or sources have their names joined by a plus.
+        kl = kl[~(kl["block"] + kl["source"]).str.contains("+", regex=False)]
     pairs = list(kl[["source", "block"]].drop_duplicates().itertuples(index=False, name=None))
     sources, blocks = _unique(source for source, _ in pairs), _unique(block for _, block in pairs)
     sources.sort(key=lambda source: sum(pair[0] == source for pair in pairs))
@@ -163,6 +165,12 @@ def main_source(rows: pd.DataFrame, block: str) -> str:
     counts = scored.groupby("source", sort=False)["block"].nunique()
     own = [source for source in counts.index if (pick(scored, source=source)["block"] == block).any()]
     return max(own, key=lambda source: counts[source]) if own else ""
+
+
+def median_of(values: pd.Series) -> float:
+    """Median of the finite values, NaN without any (where pandas would warn)."""
+    finite = values[np.isfinite(values)]
+    return float(finite.median()) if len(finite) else float("nan")
 
 
 class SourceData:
@@ -180,7 +188,8 @@ class SourceData:
         """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
 
         ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
-        the null band), "reference", "closed_form", "map".
+        the null band), "spread", "reference", "closed_form", "map"; "left out" is a score
+        that isn't finite and so isn't drawn.
         """
         frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
         self._frames.append(frame.assign(panel=panel, kind=kind, **fixed))

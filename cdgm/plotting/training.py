@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
 from cdgm.plotting.tables import (
-    Arm,
     SourceData,
     Tables,
     arms_of,
@@ -35,7 +35,7 @@ ROWS = {
 #: Settings beside each other; more start a new band of panels below.
 PER_BAND = 8
 #: The first steps climb from far below; axes are fitted to what follows.
-SETTLED = 0.1
+SETTLED = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     if "elbo" not in quantities:
         found = sorted(history["quantity"].unique())
         raise bad_input(f"history of study {study!r}", "quantity", found, "rows of 'elbo'")
-    weights = pick(history, quantity="weight")["value"]
+    weights = pick(history, quantity="weight")["value"].dropna()
     if "weight" in quantities and np.allclose(weights, weights.iloc[0]):
         quantities.remove("weight")  # fixed weights are no news
     arms = arms_of(history)
@@ -72,7 +72,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
 
     columns = min(len(arms), PER_BAND)
     bands = math.ceil(len(arms) / PER_BAND)
-    figure = style.new_figure(max(5.0, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
+    figure = style.new_figure(max(6.4, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
     grid = figure.subplots(bands * len(quantities), columns, sharex=True, squeeze=False)
     data = SourceData()
     for i, arm in enumerate(arms):
@@ -85,15 +85,17 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         for j, quantity in enumerate(quantities):
             axes = grid[band * len(quantities) + j, column]
             _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
-            if column == 0:
-                axes.set_ylabel(ROWS[quantity])
-        title = style.arm_label(arm, arms, width=17) + (f"\n{style.wrapped(note, 17)}" if note else "")
+        title = style.arm_label(arm, arms, width=19)
+        if note:
+            title += "\n" + style.wrapped(f"({note})", 19)
         grid[band * len(quantities), column].set_title(title, fontsize=8.5, loc="center")
     for axes in grid.flat:
         if not axes.lines:
             axes.set_axis_off()
     for j, quantity in enumerate(quantities):
-        _scale([grid[b * len(quantities) + j, c] for b in range(bands) for c in range(columns)], quantity)
+        # A setting without a finished fit leaves its place empty: the first panel drawn takes the labels.
+        rows = [[axes for axes in grid[b * len(quantities) + j] if axes.lines] for b in range(bands)]
+        _scale([axes for row in rows for axes in row], [row[0] for row in rows if row], quantity)
     last = int(history["step"].max())
     for axes in grid[-1]:
         axes.set_xlim(0, last)
@@ -101,13 +103,13 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         axes.get_xticklabels()[0].set_horizontalalignment("left")
         axes.get_xticklabels()[1].set_horizontalalignment("right")
     figure.supxlabel("optimisation step", fontsize=9)
-    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4)
+    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4 if columns > 4 else 2)
     return figure, data.table()
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: SourceData) -> None:
     for (source, block), lane in rows.groupby(["source", "block"], sort=False):
-        colour = looks.blocks.get(block) or looks.sources.get(source) or style.REFERENCE_COLOUR
+        colour = looks.blocks.get(block) or looks.sources.get(source) or "black"
         dash = looks.line_of_source.get(source, "-") if block else "-"
         table = lane.pivot_table(index="step", columns="seed", values="value", dropna=False)
         axes.plot(table.index, table.to_numpy(), color=colour, linewidth=0.6, alpha=0.35, zorder=2)
@@ -123,11 +125,17 @@ def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: 
         )
     if quantity == "gradient_norm":
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _scale(panels: list[Axes], quantity: str) -> None:
-    """One scale for a row of panels where their values are of one size, else one a panel."""
-    panels = [axes for axes in panels if axes.lines]
+def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
+    """One scale for the panels of a quantity where their values are of one size, else one a panel."""
+    if not panels:
+        return
+    for axes in first:
+        axes.set_ylabel(ROWS[quantity])
     ranges = [_settled_range(axes) for axes in panels]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     if quantity == "gradient_norm":
@@ -135,7 +143,7 @@ def _scale(panels: list[Axes], quantity: str) -> None:
         low, high = low / 1.3, high * 1.3
     else:
         # Below a tenth of the common range a panel's curve would look flat whatever it does.
-        shared = all(r[1] - r[0] > 0.1 * (high - low) for r in ranges)
+        shared = all(r[1] - r[0] >= 0.1 * (high - low) for r in ranges)
     for axes, (own_low, own_high) in zip(panels, ranges, strict=True):
         bottom, top = (low, high) if shared else (own_low, own_high)
         margin = 0.0 if quantity == "gradient_norm" else 0.08 * (top - bottom)
@@ -143,7 +151,7 @@ def _scale(panels: list[Axes], quantity: str) -> None:
             bottom, margin = min(bottom, 0.0), 0.08 * top
         if top > bottom:
             axes.set_ylim(bottom - (margin if bottom else 0.0), top + margin)
-        if shared and not axes.get_subplotspec().is_first_col():
+        if shared and axes not in first:
             axes.tick_params(labelleft=False)
 
 
@@ -172,4 +180,4 @@ def _handles(history: pd.DataFrame, looks: _Looks) -> list[Line2D]:
             pairs.itertuples(index=False, name=None), key=lambda p: (list(looks.blocks).index(p[1]), p[0])
         )
     ]
-    return [*handles, Line2D([], [], color=style.REFERENCE_COLOUR, linewidth=2, label="all parameters")]
+    return [*handles, Line2D([], [], color="black", linewidth=2, label="all parameters")]

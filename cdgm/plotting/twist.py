@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from cdgm.errors import bad_input
 from cdgm.metrics.bounds import twisted_recovery
@@ -18,6 +19,7 @@ from cdgm.plotting.tables import (
     arms_of,
     finished,
     main_source,
+    median_of,
     need,
     of_arm,
     order_of,
@@ -43,7 +45,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     arms = arms_of(recovery)
     arm = max(arms, key=lambda a: of_arm(recovery, a)["twist"].nunique())
     if of_arm(recovery, arm)["twist"].nunique() < 2:
-        raise bad_input(f"scores of study {study!r}", "twist", [0.0], "a setting scored against twisted truths")
+        raise bad_input(
+            f"scores of study {study!r}", "twist", [0.0], "a setting scored against twisted truths"
+        )
     scores = of_arm(scores, arm)
     for metric in ("entanglement_r2", *LEAKAGES):
         need(scores, study, metric=metric)
@@ -55,13 +59,15 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     panels = figure.subplots(2, 2, sharex=True)
     data = SourceData()
     plan = (
-        (panels[0, 0], "recovery_cc", "recovery of the truth turned by c"),
-        (panels[0, 1], "entanglement_r2", "only both blocks together know the turned truth"),
-        (panels[1, 0], "leakage_cc", "linear leakage stays at its null"),
-        (panels[1, 1], "leakage_r2_nonlinear", "so does nonlinear leakage"),
+        (panels[0, 0], "recovery_cc", "recovery of the turned truth"),
+        (panels[0, 1], "entanglement_r2", "what only both blocks together know of it"),
+        (panels[1, 0], "leakage_cc", "leakage, linear"),
+        (panels[1, 1], "leakage_r2_nonlinear", "leakage, nonlinear"),
     )
     for (axes, metric, title), letter in zip(plan, "abcd", strict=True):
-        _against_angle(axes, pick(scores, metric=metric), blocks, colours, data, letter)
+        # Recoveries lie apart and shall meet the closed form at their angle; the others are set side by side.
+        dodge = 0.0 if metric == "recovery_cc" else 0.42
+        _against_angle(axes, pick(scores, metric=metric), dodge, colours, data, letter)
         axes.set_ylabel(style.metric_title(metric))
         style.panel_title(axes, letter, title)
     angles = sorted(scores["twist"].unique())
@@ -72,7 +78,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     handles = [style.point_handle(colours[b], f"{b} block") for b in blocks]
     if closed is not None:
         line, label = closed
-        panels[0, 0].plot(line["twist"], line["value"], color="black", linewidth=1.3, linestyle="--", zorder=2.5)
+        panels[0, 0].plot(
+            line["twist"], line["value"], color="black", linewidth=1.3, linestyle="--", zorder=2.5
+        )
         data.add("a", "closed_form", line)
         handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle="--", label=label))
     panels[0, 0].set_ylim(0.0, 1.04)
@@ -80,11 +88,15 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     low = min(axes.get_ylim()[0] for axes in panels[1])
     high = max(axes.get_ylim()[1] for axes in panels[1])
     for axes in panels[1]:
-        axes.set_ylim(min(low, -0.02), max(high, 0.3))
+        axes.set_ylim(min(low, -0.02), max(high, 0.2))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
     figure.legend(handles=[*handles, style.null_handle()], loc="outside upper center", ncols=2)
     note = finished(scores)
     figure.supxlabel(
-        f"Fits to: {style.arm_label(arm, arms)}" + (f" ({note})" if note else ""), fontsize=8.5, x=0.01, ha="left"
+        f"Fits to: {style.arm_label(arm, arms)}" + (f" ({note})" if note else ""),
+        fontsize=8.5,
+        x=0.01,
+        ha="left",
     )
     return figure, data.table()
 
@@ -92,12 +104,12 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
 def _against_angle(
     axes: Axes,
     rows: pd.DataFrame,
-    blocks: list[str],
+    dodge: float,
     colours: dict[str, str],
     data: SourceData,
     letter: str,
 ) -> None:
-    """Strips of all seeds at each angle, joined at their medians, over the null.
+    """Strips of all seeds at each angle, over the null; side by side by ``dodge`` of the smallest gap.
 
     A joint score belongs to several blocks: it takes the colour of the truth that it explains.
     """
@@ -105,25 +117,24 @@ def _against_angle(
     rows = rows.assign(lane=rows["block"].where(~joint, rows["truth"]))
     angles = sorted(rows["twist"].unique())
     gap = min(np.diff(angles), default=1.0)
-    lanes = [(b, t) for b in blocks for t in _truths(rows, b)]
+    lanes = [(b, t) for b in colours for t in _truths(rows, b)]
     for j, (block, truth) in enumerate(lanes):
         lane = pick(rows, lane=block, truth=truth)
         source = lane["source"].iloc[0] if "+" in lane["block"].iloc[0] else main_source(rows, block)
         lane = pick(lane, source=source).sort_values(["twist", "seed"])
-        shift = (j - (len(lanes) - 1) / 2) * 0.30 * gap
-        medians = []
+        shift = (j - (len(lanes) - 1) / 2) * dodge * gap
         for angle in angles:
             at = pick(lane, twist=angle)
             good = at[at["finite"]]
-            median = style.strip(axes, angle + shift, good["value"], colours[block], width=0.26 * gap, size=13)
-            medians.append(median)
-            high = float(at["null_high"].median())
-            style.null_band(axes, high, (angle + shift - 0.15 * gap, angle + shift + 0.15 * gap))
+            median = style.strip(
+                axes, angle + shift, good["value"], colours[block], width=0.36 * gap, size=13
+            )
+            high = median_of(at["null_high"])
+            style.null_band(axes, high, (angle + shift - 0.21 * gap, angle + shift + 0.21 * gap))
             data.add(letter, "seed", good)
-            data.add(letter, "not finished", at[~at["finite"]])
+            data.add(letter, "left out", at[~at["finite"]])
             for kind, value in (("median", median), ("null_high", high)):
                 data.add(letter, kind, at.iloc[:1], seed=None, value=value)
-        axes.plot(np.array(angles) + shift, medians, color=colours[block], linewidth=0.9, alpha=0.6, zorder=2.2)
 
 
 def _truths(rows: pd.DataFrame, block: str) -> list[str]:
@@ -131,7 +142,12 @@ def _truths(rows: pd.DataFrame, block: str) -> list[str]:
 
 
 def _twisted_block(recovery: pd.DataFrame) -> str:
-    """The block whose recovery the twist moves most: twisting leaves the other blocks' truths as they are."""
+    """The block whose recovery the twist moves most: twisting leaves the other blocks' truths as they are.
+
+    "" if no fit finished.
+    """
+    if not recovery["finite"].any():
+        return ""
     medians = recovery[recovery["finite"]].groupby(["block", "twist"], sort=False)["value"].median().unstack()
     return str((medians.max(axis=1) - medians.min(axis=1)).idxmax())
 
@@ -148,7 +164,7 @@ def _closed_form(scores: pd.DataFrame, twisted: str) -> tuple[pd.DataFrame, str]
     others = [b for b in dims["block"].unique() if b != twisted]
     dims = dims[dims["finite"]].groupby("block")["value"].max()
     start = pick(scores, metric="recovery_cc", block=twisted, source=source, twist=0.0)
-    start = start[start["finite"]]["value"].median()
+    start = median_of(start[start["finite"]]["value"])
     if twisted not in dims.index or len(others) != 1 or others[0] not in dims.index or not np.isfinite(start):
         return None
     own, other = int(dims[twisted]), int(dims[others[0]])

@@ -18,6 +18,7 @@ from cdgm.plotting.tables import (
     arms_of,
     finished,
     main_source,
+    median_of,
     need,
     of_arm,
     order_of,
@@ -25,7 +26,7 @@ from cdgm.plotting.tables import (
     rows_of,
 )
 
-SPREAD_COLOUR = "#E4E4E4"
+SPREAD_COLOUR = "#F5E6C4"
 
 
 @style.style()
@@ -46,8 +47,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     for arm in arms:
         need(elbo, study, setting=arm[0])
         need(scores, study, setting=arm[0], metric="recovery_cc")
-    sources, blocks = order_of(tables, study)
-    sources = [s for s in sources if (elbo["source"] == s).any()]
+    sources = [s for s in order_of(tables, study)[0] if (elbo["source"] == s).any()]
     block, angles = _block_and_angles(scores, study, arms)
 
     columns = max(len(sources), 2)
@@ -87,7 +87,9 @@ def _models(scores: pd.DataFrame, study: str) -> list[Arm]:
     twisted = [a for a in arms if OTHER_FIGURE in a[0]]
     where = f"scores of study {study!r}"
     if not twisted:
-        raise bad_input(where, "setting", [a[0] for a in arms], f"a setting with {OTHER_FIGURE!r} in its name")
+        raise bad_input(
+            where, "setting", [a[0] for a in arms], f"a setting with {OTHER_FIGURE!r} in its name"
+        )
     plain = twisted[0][0].partition(f"_{OTHER_FIGURE}")[0]
     base = (plain, twisted[0][1])
     if base not in arms:
@@ -135,11 +137,11 @@ def _paired(axes: Axes, elbo: pd.DataFrame, arms: list[Arm], data: SourceData, l
             linewidths=0,
             zorder=3,
         )
-        median = values.median()
+        median = median_of(values)
         axes.plot([i - 0.2, i + 0.2], [median, median], color=style.MODEL_COLOURS[i], linewidth=2.2, zorder=4)
         rows = of_arm(elbo, arm)
         data.add(letter, "seed", rows[rows["finite"]])
-        data.add(letter, "not finished", rows[~rows["finite"]])
+        data.add(letter, "left out", rows[~rows["finite"]])
         data.add(letter, "median", rows.iloc[:1], seed=None, value=median)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     axes.grid(visible=False, axis="x")
@@ -154,7 +156,9 @@ def _differences(
         table = _by_seed(pick(elbo, source=source), arms)
         spread = float(table[arms[0]].std())
         if np.isfinite(spread):
-            axes.fill_between([k - 0.45, k + 0.45], -spread, spread, color=SPREAD_COLOUR, linewidth=0, zorder=1)
+            axes.fill_between(
+                [k - 0.45, k + 0.45], -spread, spread, color=SPREAD_COLOUR, linewidth=0, zorder=1
+            )
             data.add(letter, "spread", setting=arms[0][0], variant=arms[0][1], source=source, value=spread)
         for j, arm in enumerate(arms[1:]):
             difference = table[arm] - table[arms[0]]
@@ -172,8 +176,10 @@ def _differences(
             frame = pd.DataFrame({"seed": difference.index, "value": difference.to_numpy()}).dropna()
             data.add(letter, "seed", frame, **fixed)
             data.add(letter, "median", value=median, **fixed)
+            if not np.isfinite(median):
+                continue
             axes.annotate(
-                f"{median:+.2f}",
+                f"{median:+.2f}".replace("-", "\N{MINUS SIGN}"),
                 (position, difference.max()),
                 xytext=(0, 6),
                 textcoords="offset points",
@@ -212,12 +218,12 @@ def _recovery(
         for k, angle in enumerate(angles):
             at = pick(mine, twist=angle)
             good = at[at["finite"]]
-            high = float(at["null_high"].median())
+            high = median_of(at["null_high"])
             style.null_band(axes, high, (k + shift - step / 2, k + shift + step / 2))
             marker = style.MODEL_MARKERS[j]
             median = style.strip(axes, k + shift, good["value"], colour, marker=marker, width=0.2, size=20)
             data.add(letter, "seed", good)
-            data.add(letter, "not finished", at[~at["finite"]])
+            data.add(letter, "left out", at[~at["finite"]])
             for kind, value in (("median", median), ("null_high", high)):
                 data.add(letter, kind, at.iloc[:1], seed=None, value=value)
     axes.set_xlim(-0.55, 1.55)

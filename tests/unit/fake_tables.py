@@ -40,7 +40,9 @@ def simulation(seeds: int = 10, failed: tuple[tuple[str, int], ...] = (), first:
             for row in rows:
                 row["value"] = row["value"] if finite else np.nan
             scores += [fixed | row for row in rows]
-            history += [{k: fixed[k] for k in HISTORY} | row for row in _curves(rng, setting, ground[i], finite)]
+            history += [
+                {k: fixed[k] for k in HISTORY} | row for row in _curves(rng, setting, ground[i], finite)
+            ]
     return {"scores": _table(scores), "history": _table(history)}
 
 
@@ -93,7 +95,7 @@ def _scores_of_member(rng, setting, shared, private, ground):
 
 
 def _curves(rng, setting, ground, finite):
-    steps = np.arange(50, 3001, 50)
+    steps = np.arange(100, 3001, 100)
     rise = np.exp(-steps / 260.0)
     shift = {"linear": 4.0, "leaky_relu_3": -3.0}.get(setting, 0.0) + ground
     curves = {
@@ -125,7 +127,9 @@ CELL_STUDIES = {
 }
 
 
-def cells(study: str = "perturbation", seeds: int = 5, cells: int = 1000, failed: tuple[int, ...] = ()) -> dict:
+def cells(
+    study: str = "perturbation", seeds: int = 5, cells: int = 1000, failed: tuple[int, ...] = ()
+) -> dict:
     """Scores, history and maps of a study on cells."""
     rng = np.random.default_rng(8)
     spike = study == "perturbation"
@@ -157,8 +161,12 @@ def _cell_scores(rng, strength, classes, kept=0.25):
         ):
             yield _row("target", block, "label", metric, value, null)
     for block, mixed in ((SHARED, 1.05), (PRIVATE, 1.0 + strength / 6)):
-        yield _row("target", block, "", "source_mixing", mixed + rng.normal(0, 0.02))
-        yield _row("target", block, "label", "source_mixing_strongest", mixed + 0.1 + rng.normal(0, 0.03))
+        for source in ("background", "target"):
+            value = mixed + rng.normal(0, 0.02) - 0.3 * (source == "background")
+            yield _row(source, block, "", "source_mixing", value, (1.0, 1.02))
+        strongest = mixed + 0.1 + rng.normal(0, 0.03)
+        yield _row("target", block, "label", "source_mixing_strongest", strongest, (1.04, 1.08))
+        yield _row("background+target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
 
 
 def _maps(rng, fixed, labels, strength, n, spike):
