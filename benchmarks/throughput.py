@@ -73,7 +73,10 @@ def network(n_in: int, hidden: int, n_out: int) -> nn.Sequential:
 def plain_fit(x: dict[str, torch.Tensor], hidden: int, rows: int, steps: int) -> None:
     """One contrastive VAE in plain PyTorch."""
     n, features = x["target"].shape
-    shared, salient = network(features, hidden, 2 * DIMS["background"]), network(features, hidden, 2 * DIMS["salient"])
+    shared, salient = (
+        network(features, hidden, 2 * DIMS["background"]),
+        network(features, hidden, 2 * DIMS["salient"]),
+    )
     decoder = network(sum(DIMS.values()), hidden, features)
     log_sd = nn.Parameter(torch.zeros(()))
     parameters = [*shared.parameters(), *salient.parameters(), *decoder.parameters(), log_sd]
@@ -124,7 +127,9 @@ def sgemm_rate() -> float:
 
 def main() -> None:
     """Measure and print; exit with 1 when a promised ratio is missed and ``--check`` is given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds, each measuring everything once")
     parser.add_argument("--check", action="store_true", help="fail when a promised ratio is missed")
     arguments = parser.parse_args()
@@ -133,12 +138,19 @@ def main() -> None:
     print(f"sgemm 1024^3 on one core: {rate / 1e9:.0f} GFLOP/s")
     missed = False
     for (features, hidden, rows, members), (least, least_share) in CASES.items():
-        x = {s: np.random.default_rng(0).standard_normal((1, 6000, features), np.float32) for s in DESIGN["sources"]}
+        x = {
+            s: np.random.default_rng(0).standard_normal((1, 6000, features), np.float32)
+            for s in DESIGN["sources"]
+        }
         flat = {source: torch.from_numpy(values[0]) for source, values in x.items()}
         work = {
             "one at a time": (1, 300, lambda n, f=flat, h=hidden, r=rows: plain_fit(f, h, r, n)),
-            "stack of one": (1, 300, lambda n, h=hidden, r=rows: train(fit_spec(h, r, 1, n), x, [0])),
-            "stack": (members, 100, lambda n, h=hidden, r=rows, m=members: train(fit_spec(h, r, m, n), x, [0] * m)),
+            "stack of one": (1, 300, lambda n, x=x, h=hidden, r=rows: train(fit_spec(h, r, 1, n), x, [0])),
+            "stack": (
+                members,
+                100,
+                lambda n, x=x, h=hidden, r=rows, m=members: train(fit_spec(h, r, m, n), x, [0] * m),
+            ),
         }
         rates: dict[str, list[float]] = {name: [] for name in work}
         for turn in range(arguments.rounds + 1):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +13,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.data.config import DatasetSpec, DownloadSpec
 from cdgm.designs import Design
+from cdgm.errors import bad_input
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with
+from cdgm.plotting.figures import figure_names
 from cdgm.plugins import Strict
 from cdgm.specs import TrainingSpec, VariantSpec
 from cdgm.validation import validated
@@ -105,7 +107,7 @@ class Study(Strict):
     seeds: Seeds
     variants: tuple[Name, ...] = Field(min_length=1)
     settings: dict[Name, dict[str, Any]] = Field(min_length=1)
-    sweep: dict[str, tuple[Any, ...]] = {}
+    sweep: dict[str, tuple[Any, ...]] = Field({})
     figures: tuple[Name, ...] = Field(min_length=1)
 
 
@@ -120,25 +122,6 @@ class Config(Strict):
     protocols: dict[Name, dict[str, Any]]
     studies: dict[Name, Study] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> Config:
-        for name, dataset in self.datasets.items():
-            if dataset.download not in self.downloads:
-                raise ValueError(
-                    f"datasets.{name}.download is {dataset.download!r}, expected one of {sorted(self.downloads)}"
-                )
-        for name, study in self.studies.items():
-            if study.protocol not in self.protocols:
-                raise ValueError(
-                    f"studies.{name}.protocol is {study.protocol!r}, expected one of {sorted(self.protocols)}"
-                )
-            for variant in study.variants:
-                if variant not in self.variants:
-                    raise ValueError(
-                        f"studies.{name}.variants names {variant!r}, expected one of {sorted(self.variants)}"
-                    )
-        return self
-
 
 def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
     """Validate a config that was merged from ``files``, the last one on top.
@@ -148,4 +131,24 @@ def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("conf
     UserError
         For the first thing that is wrong: one line with file, key, value and what was expected.
     """
-    return validated(Config, values, where=lambda path: file_with(path, files))
+
+    def where(path: Sequence[Any]) -> str:
+        return file_with(path, files)
+
+    config = validated(Config, values, where)
+    for path, name, known in _references(config):
+        if name not in known:
+            raise bad_input(where(path), ".".join(map(str, path)), name, f"one of {sorted(known)}")
+    return config
+
+
+def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collection[str]]]:
+    """Every name that refers to another part of the config: its path, the name, and what there is."""
+    for name, dataset in config.datasets.items():
+        yield ("datasets", name, "download"), dataset.download, config.downloads
+    for name, study in config.studies.items():
+        yield ("studies", name, "protocol"), study.protocol, config.protocols
+        for i, variant in enumerate(study.variants):
+            yield ("studies", name, "variants", i), variant, config.variants
+        for i, figure in enumerate(study.figures):
+            yield ("studies", name, "figures", i), figure, figure_names()

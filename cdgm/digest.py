@@ -20,6 +20,8 @@ from pydantic import BaseModel
 from cdgm.plugins import Plugin
 
 PACKAGE = "cdgm"
+# These report and record; no result depends on them, so an edit of theirs rebuilds nothing.
+WITHOUT_EFFECT = frozenset({"cdgm.command_line", "cdgm.errors", "cdgm.provenance"})
 
 
 def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
@@ -62,7 +64,7 @@ def plugin_modules(value: Any) -> set[str]:
 
 def _file_of(root: Path, module: str) -> Path | None:
     """File of a module of this package, or None for anything else and for tables of plug-ins."""
-    if module != PACKAGE and not module.startswith(f"{PACKAGE}."):
+    if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:
         return None
     path = root.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -100,7 +102,8 @@ def _tree(file: Path) -> ast.AST:
 @cache
 def _is_registry(file: Path) -> bool:
     return file.name == "__init__.py" and any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry" for node in ast.walk(_tree(file))
+        isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry"
+        for node in ast.walk(_tree(file))
     )
 
 

@@ -11,6 +11,7 @@ from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.inference import held_out_bounds, posterior_means
 from cdgm.metrics.cell_scores import score_space
+from cdgm.metrics.halves import halves
 from cdgm.metrics.nulls import row
 from cdgm.metrics.simulation import draw_nulls, score_member
 from cdgm.metrics.spec import EvaluationSpec
@@ -19,6 +20,7 @@ from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.twist import Twist
 
+Blocks = Mapping[str, np.ndarray]
 Rows = list[dict[str, Any]]
 # Split, source and block to posterior means (E, n, d).
 Means = dict[tuple[str, str, str], np.ndarray]
@@ -44,14 +46,16 @@ def bound_rows(
     spec: FitSpec, evaluation: EvaluationSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
 ) -> list[Rows]:
     """Held-out ELBOs, KL terms and learned noise, a list of rows for each member."""
-    generators = [stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in spec.seeds]
+    generators = [
+        stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in spec.seeds
+    ]
     elbo, kl = held_out_bounds(model, bundle.x["test"], members, generators, evaluation.elbo_draws)
     learned = model.likelihood.summary(dict(model.likelihood_parameters))
     return [
         [
             *(row(source, "", "", "elbo", value[e]) for source, value in elbo.items()),
             *(row(source, block, "", "kl", value[e]) for (source, block), value in kl.items()),
-            *(row("", "", "", name, value[e]) for name, value in learned.items()),
+            *(row("", "", "", name, value[e].item()) for name, value in learned.items()),
         ]
         for e in range(model.n_members)
     ]
@@ -68,16 +72,44 @@ def score_simulation(
             for source, blocks in bundle.truth["test"].items()
         }
         estimates = {
-            source: {block: means["test", source, block][e] for block in blocks} for source, blocks in truths.items()
+            source: {block: means["test", source, block][e] for block in blocks}
+            for source, blocks in truths.items()
         }
         rng = stream("evaluate", "permutations", spec.dataset, spec.seeds[e], root=spec.root_seed)
         if nulls is None:
             nulls = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
-        yield score_member(estimates, truths, twisted_truths(evaluation, truths), rng, nulls)
+        twisted = twisted_truths(evaluation, own_basis(spec, estimates, truths))
+        yield score_member(estimates, truths, twisted, rng, nulls)
+
+
+def own_basis(
+    spec: FitSpec, estimates: Mapping[str, Blocks], truths: Mapping[str, Blocks]
+) -> Mapping[str, Blocks]:
+    """Truths in the basis in which a model with a twist turns its pairs; the same truths for others.
+
+    A block is identified up to a rotation at best, and which coordinates a twisted decoder pairs is
+    its own choice of one. So before its twist is laid on the truth, the truth is rotated to the model's
+    untwisted means: the orthogonal Procrustes map, fitted on the half of the points that scores do not use.
+    """
+    twist = spec.model.twist
+    if twist is None:
+        return truths
+    rotated = {}
+    for source, blocks in truths.items():
+        rotated[source] = dict(blocks)
+        if twist.block in blocks and twist.by in blocks:
+            untwisted = twist.apply(dict(estimates[source]), np, inverse=True)[twist.block]
+            truth = blocks[twist.block]
+            fitted, _ = halves(len(truth))
+            width = max(untwisted.shape[1], truth.shape[1])
+            a, b = (np.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in (truth, untwisted))
+            u, _, vt = np.linalg.svd(a[fitted].T @ b[fitted])
+            rotated[source][twist.block] = (a @ (u @ vt))[:, : truth.shape[1]]
+    return rotated
 
 
 def twisted_truths(
-    evaluation: EvaluationSpec, truths: Mapping[str, Mapping[str, np.ndarray]]
+    evaluation: EvaluationSpec, truths: Mapping[str, Blocks]
 ) -> dict[float, dict[str, dict[str, np.ndarray]]]:
     """Truths under each twist that is scored, for the sources in which both its blocks are active."""
     if evaluation.twist is None:
@@ -93,9 +125,7 @@ def twisted_truths(
     }
 
 
-def score_cells(
-    spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, means: Means
-) -> Iterator[Rows]:
+def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, means: Means) -> Iterator[Rows]:
     """Label, clustering and mixing scores of each latent space, member after member.
 
     All cells of both splits are scored: labels never enter training, so there is nothing to hold out.

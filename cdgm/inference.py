@@ -95,7 +95,9 @@ def held_out_bounds(
             rows = {block: sum(index[s].shape[1] for s in ss) for block, ss in model.design.blocks.items()}
             noise = {
                 block: torch.from_numpy(
-                    np.stack([rng.standard_normal((n, model.spec.dims[block]), np.float32) for rng in generators])
+                    np.stack(
+                        [rng.standard_normal((n, model.spec.dims[block]), np.float32) for rng in generators]
+                    )
                 ).to(dtype)
                 for block, n in rows.items()
             }

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cdgm.config import Config, Study, Template
-from cdgm.errors import UserError
+from cdgm.errors import UserError, bad_input
 from cdgm.files import canonical_json
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with, merge, read_yaml
@@ -122,7 +122,9 @@ def settings_of(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
                 for part in reversed(key.split(".")):
                     nested = {part: nested}
                 swept = merge(swept, nested)
-            label = ",".join(f"{key.split('.')[-1]}={value}" for key, value in zip(study.sweep, values, strict=True))
+            label = ",".join(
+                f"{key.split('.')[-1]}={value}" for key, value in zip(study.sweep, values, strict=True)
+            )
             yield f"{name}@{label}" if label else name, swept
 
 
@@ -160,16 +162,14 @@ def _expand_setting(
     plan: Plan, config: Config, study: Study, setting: str, variant: str, template: Template, where: _Place
 ) -> Iterator[StudyRow]:
     if template.design not in config.designs:
-        raise UserError(f"{where(('design',))}: design: got {template.design!r}, expected one of {sorted(config.designs)}")
+        raise bad_input(where(("design",)), "design", template.design, f"one of {sorted(config.designs)}")
     design = dump(config.designs[template.design])
     model = validated(ModelSpec, template.model | {"design": design}, where, ("model",))
     simulation = None
     if template.simulation is not None:
         simulation = validated(Simulation, template.simulation | {"design": design}, where, ("simulation",))
     elif template.dataset not in config.datasets:
-        raise UserError(
-            f"{where(('dataset',))}: dataset: got {template.dataset!r}, expected one of {sorted(config.datasets)}"
-        )
+        raise bad_input(where(("dataset",)), "dataset", template.dataset, f"one of {sorted(config.datasets)}")
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):

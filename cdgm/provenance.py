@@ -16,7 +16,18 @@ from typing import Any
 from cdgm.files import write_json
 
 # What can change a number; versions of the rest do not.
-LIBRARIES = ("cdgm", "numpy", "scipy", "torch", "pandas", "scikit-learn", "scanpy", "anndata", "umap-learn", "snakemake")
+LIBRARIES = (
+    "cdgm",
+    "numpy",
+    "scipy",
+    "torch",
+    "pandas",
+    "scikit-learn",
+    "scanpy",
+    "anndata",
+    "umap-learn",
+    "snakemake",
+)
 
 
 class Provenance:
@@ -71,6 +82,8 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -74,12 +74,22 @@ def summarise(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         if len(values):
             draws = rng.integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
             low, high = np.quantile(np.median(values[draws], axis=1), [0.025, 0.975])
-            row |= {
-                "median": np.median(values), "low": low, "high": high, "min": values.min(), "max": values.max(),
-            }  # fmt: skip
+            row |= {"median": np.median(values), "low": low, "high": high}
+            row |= {"min": values.min(), "max": values.max()}
         row |= {"null_mean": group["null_mean"].median(), "null_high": group["null_high"].median()}
         rows.append(row)
     return pd.DataFrame(
         rows,
-        columns=[*GROUP_COLUMNS, "n", "n_finite", "median", "low", "high", "min", "max", "null_mean", "null_high"],
+        columns=[
+            *GROUP_COLUMNS,
+            "n",
+            "n_finite",
+            "median",
+            "low",
+            "high",
+            "min",
+            "max",
+            "null_mean",
+            "null_high",
+        ],
     )

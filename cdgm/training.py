@@ -86,7 +86,9 @@ def train(
     history = History(design, training)
 
     indices = {
-        source: shuffled_indices(member_streams(spec, f"batches/{source}"), data[source].n, training.batch_size)
+        source: shuffled_indices(
+            member_streams(spec, f"batches/{source}"), data[source].n, training.batch_size
+        )
         for source in design.sources
     }
     sizes = {

@@ -2,60 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from cdgm.errors import UserError, bad_input
+from cdgm.plugins import Strict
 
 
-def validated(model: type[BaseModel], values: Any, where: Any, prefix: tuple = ()) -> Any:
-    """Validate ``values`` as ``model``; the first error becomes a one-line :class:`UserError`.
+def validated(
+    build: type[BaseModel] | Callable[[Any], Any],
+    values: Any,
+    where: str | Callable[[Sequence[Any]], str],
+    prefix: tuple[Any, ...] = (),
+) -> Any:
+    """Build a typed spec from raw values; the first mistake becomes a one-line :class:`UserError`.
 
     Parameters
     ----------
-    model
-        The type.
+    build
+        A type, or a function such as a registry's ``parse``.
     values
         Raw values.
     where
-        Place named in the error, or a function from the key's path to it.
+        Place named in the error (a file, an option), or a function from a key's path to it.
     prefix
-        Path of ``values`` inside the file.
+        Path of ``values`` inside that place.
     """
     try:
-        return model.model_validate(values)
+        return build.model_validate(values) if isinstance(build, type) else build(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = (*prefix, *(p for p in first["loc"] if not str(p).startswith(("function-", "literal["))))
-        key = ".".join(map(str, path))
-        place = where(path) if callable(where) else where
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_fields_at(model, first["loc"][:-1]))) or "no further keys"
-            raise bad_input(place, key, _Raw("an unknown key"), f"one of: {known}") from None
-        if first["type"] == "missing":
+        loc, first, model = _first_mistake(error)
+        path = (*prefix, *loc)
+    except ValueError as error:
+        place = where(prefix) if callable(where) else where
+        key = ".".join(map(str, prefix))
+        raise UserError(f"{place}: {key + ': ' if key else ''}{error}") from None
+    place = where(path) if callable(where) else where
+    key = ".".join(map(str, path))
+    message = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "extra_forbidden":
+            known = ", ".join(sorted(_fields_at(model, loc[:-1]))) or "no further keys"
+            raise UserError(f"{place}: {key}: unknown key, expected one of: {known}") from None
+        case "missing":
             raise UserError(f"{place}: {key}: missing, expected a value") from None
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "value_error":
+        case "value_error":
             raise UserError(f"{place}: {key + ': ' if key else ''}{message}") from None
-        raise bad_input(place, key, first["input"], message.replace("Input should be", "").strip()) from None
+        case "string_pattern_mismatch" if loc and loc[-1] == "[key]":
+            raise bad_input(place, key.removesuffix(".[key]"), loc[-2], _lower(message)) from None
+        case _:
+            raise bad_input(place, key, first["input"], _lower(message)) from None
 
 
-class _Raw(str):
-    """A text that shows itself without quotes in error messages."""
+def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any, type[BaseModel] | None]:
+    """Path, pydantic's record and the type that it is about; plug-ins nest one error in another."""
+    first = error.errors(include_url=False)[0]
+    # Alternatives of a union and validator functions show up in paths; no key of the user has their names.
+    loc = tuple(
+        p
+        for p in first["loc"]
+        if not str(p).startswith(("function-", "literal[", "constrained-", "float", "tuple["))
+    )
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, ValidationError):
+        deeper, record, model = _first_mistake(inner)
+        return (*loc, *deeper), record, model
+    return loc, first, next((c for c in _subclasses(Strict) if c.__name__ == error.title), None)
 
-    def __repr__(self) -> str:
-        return str(self)
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
 
 
-def _fields_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
-    """Field names of the type that an error's path leads to."""
+def _fields_at(model: type[BaseModel] | None, loc: Sequence[Any]) -> list[str]:
+    """Field names of the type that a path inside ``model`` leads to."""
     for part in loc:
         fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            continue
-        annotation = fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+        if part in fields:
+            model = next(_models_in(fields[part].annotation), None)
     return list(getattr(model, "model_fields", {}))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _lower(message: str) -> str:
+    """What was expected, as the end of a sentence: "Input should be a valid integer" is cut to its end."""
+    message = message.removeprefix("Input should ").removeprefix("be ")
+    return message[:1].lower() + message[1:]

@@ -5,9 +5,6 @@ rule fetch:
     """Fetch a raw file: from the mirror folder if it is there, else from its source; verify it."""
     output:
         "results/downloads/{download}/raw",
-    params:
-        spec=lambda w: as_json(CONFIG.downloads[w.download]),
-        code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
     log:
         "results/logs/fetch/{download}.log",
     benchmark:
@@ -17,6 +14,9 @@ rule fetch:
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        spec=lambda w: as_json(CONFIG.downloads[w.download]),
+        code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
     shell:
         "python {SCRIPTS}/fetch.py --name {wildcards.download} --spec {params.spec:q}"
         " --out {output} 2> {log}"
@@ -30,11 +30,8 @@ rule preprocess:
         cells="results/data/{dataset}/cells.npz",
         table="results/data/{dataset}/cells.csv",
         genes="results/data/{dataset}/genes.csv",
+        programs="results/data/{dataset}/programs.csv",
         provenance="results/data/{dataset}/provenance.json",
-    params:
-        spec=lambda w: as_json(CONFIG.datasets[w.dataset]),
-        root_seed=CONFIG.root_seed,
-        code=lambda w: code_of("preprocess.py", CONFIG.datasets[w.dataset]),
     log:
         "results/logs/preprocess/{dataset}.log",
     benchmark:
@@ -44,6 +41,10 @@ rule preprocess:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        spec=lambda w: as_json(CONFIG.datasets[w.dataset]),
+        root_seed=CONFIG.root_seed,
+        code=lambda w: code_of("preprocess.py", CONFIG.datasets[w.dataset]),
     shell:
         "python {SCRIPTS}/preprocess.py --name {wildcards.dataset} --spec {params.spec:q}"
         " --root-seed {params.root_seed} --raw {input} --out-dir results/data/{wildcards.dataset}"

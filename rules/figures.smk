@@ -16,8 +16,6 @@ rule draw:
         ),
         pdf="results/figures/{study}/{figure}.pdf",
         source="results/figures/{study}/{figure}.csv",
-    params:
-        code=lambda w: digest("draw.py", f"cdgm.plotting.{w.figure}"),
     log:
         "results/logs/draw/{study}-{figure}.log",
     benchmark:
@@ -27,6 +25,8 @@ rule draw:
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        code=lambda w: digest("draw.py", f"cdgm.plotting.{w.figure}"),
     shell:
         "python {SCRIPTS}/draw.py --study {wildcards.study} --figure {wildcards.figure}"
         " --scores {input.scores} --history {input.history} --maps {input.maps}"

@@ -17,9 +17,6 @@ rule fit:
         history="results/fits/{fit}/history.npz",
         spec="results/fits/{fit}/spec.json",
         provenance="results/fits/{fit}/provenance.json",
-    params:
-        spec=lambda w: as_json(PLAN.fits[w.fit].spec),
-        code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
     log:
         "results/logs/fit/{fit}.log",
     benchmark:
@@ -30,6 +27,9 @@ rule fit:
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.fits[w.fit].spec),
+        code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
     shell:
         "python {SCRIPTS}/fit.py --spec {params.spec:q} --data {input} --threads {threads}"
         " --out-dir results/fits/{wildcards.fit} 2> {log}"

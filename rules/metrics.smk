@@ -4,7 +4,10 @@
 def evaluation_inputs(wildcards):
     """A fit, its data file and, for cells, their table."""
     fit = PLAN.evaluations[wildcards.evaluation].fit
-    inputs = {"model": f"results/fits/{fit}/model.npz", "spec": f"results/fits/{fit}/spec.json"}
+    inputs = {
+        "model": f"results/fits/{fit}/model.npz",
+        "spec": f"results/fits/{fit}/spec.json",
+    }
     inputs["data"] = data_file(fit)
     if not PLAN.fits[fit].simulated:
         inputs["cells"] = f"results/data/{PLAN.fits[fit].spec.dataset}/cells.csv"
@@ -18,10 +21,7 @@ rule evaluate:
     output:
         metrics="results/evaluations/{evaluation}/metrics.csv",
         latents="results/evaluations/{evaluation}/latents.npz",
-    params:
-        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
-        cells=lambda w, input: f"--cells {input.cells}" if "cells" in input.keys() else "",
-        code=lambda w: code_of("evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model),
+        provenance="results/evaluations/{evaluation}/provenance.json",
     log:
         "results/logs/evaluate/{evaluation}.log",
     benchmark:
@@ -31,6 +31,14 @@ rule evaluate:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
+        cells=lambda w, input: (
+            f"--cells {input.cells}" if "cells" in input.keys() else ""
+        ),
+        code=lambda w: code_of(
+            "evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
+        ),
     shell:
         "python {SCRIPTS}/evaluate.py --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
         " --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
@@ -43,11 +51,6 @@ rule baselines:
         cells=lambda w: f"results/data/{PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.dataset}/cells.csv",
     output:
         "results/baselines/{evaluation}/metrics.csv",
-    params:
-        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
-        model=lambda w: as_json(PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model),
-        root_seed=CONFIG.root_seed,
-        code=digest("baselines.py"),
     log:
         "results/logs/baselines/{evaluation}.log",
     benchmark:
@@ -57,6 +60,13 @@ rule baselines:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
+        model=lambda w: as_json(
+            PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
+        ),
+        root_seed=CONFIG.root_seed,
+        code=digest("baselines.py"),
     shell:
         "python {SCRIPTS}/baselines.py --spec {params.spec:q} --model {params.model:q}"
         " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
@@ -69,9 +79,6 @@ rule map_cells:
         cells=lambda w: f"results/data/{PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.dataset}/cells.csv",
     output:
         "results/maps/{evaluation}.csv",
-    params:
-        root_seed=CONFIG.root_seed,
-        code=digest("map_cells.py"),
     log:
         "results/logs/map_cells/{evaluation}.log",
     benchmark:
@@ -81,6 +88,9 @@ rule map_cells:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        root_seed=CONFIG.root_seed,
+        code=digest("map_cells.py"),
     shell:
         "python {SCRIPTS}/map_cells.py --latents {input.latents} --cells {input.cells}"
         " --root-seed {params.root_seed} --out {output} 2> {log}"
@@ -90,11 +100,19 @@ def summary_inputs(wildcards):
     """Scores and histories of all fits of a study and, on cells, its baselines and maps."""
     rows = PLAN.studies[wildcards.study]
     inputs = {
-        "metrics": [f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows],
-        "histories": [f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz" for row in rows],
+        "metrics": [
+            f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows
+        ],
+        "histories": [
+            f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz"
+            for row in rows
+        ],
     }
     if on_cells(wildcards.study):
-        inputs["baselines"] = [f"results/baselines/{row.evaluation}/metrics.csv" for row in baseline_rows(wildcards.study)]
+        inputs["baselines"] = [
+            f"results/baselines/{row.evaluation}/metrics.csv"
+            for row in baseline_rows(wildcards.study)
+        ]
         inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
     return inputs
 
@@ -113,13 +131,6 @@ rule summarise:
         summary="results/tables/{study}_summary.csv",
         history="results/tables/{study}_history.parquet",
         maps="results/tables/{study}_maps.csv",
-    params:
-        rows=lambda w: as_json([study_row(row) for row in PLAN.studies[w.study]]),
-        baselines=lambda w: as_json(
-            [study_row(row) for row in baseline_rows(w.study)] if on_cells(w.study) else []
-        ),
-        root_seed=CONFIG.root_seed,
-        code=digest("summarise.py"),
     log:
         "results/logs/summarise/{study}.log",
     benchmark:
@@ -129,6 +140,15 @@ rule summarise:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        rows=lambda w: as_json([study_row(row) for row in PLAN.studies[w.study]]),
+        baselines=lambda w: as_json(
+            [study_row(row) for row in baseline_rows(w.study)]
+            if on_cells(w.study)
+            else []
+        ),
+        root_seed=CONFIG.root_seed,
+        code=digest("summarise.py"),
     shell:
         "python {SCRIPTS}/summarise.py --study {wildcards.study} --rows {params.rows:q}"
         " --baselines {params.baselines:q} --root-seed {params.root_seed} --results results"
@@ -137,4 +157,10 @@ rule summarise:
 
 def study_row(row):
     """What the summary has to know of a stack: its place in the study and where its results lie."""
-    return [row.setting, row.variant, row.dataset, PLAN.evaluations[row.evaluation].fit, row.evaluation]
+    return [
+        row.setting,
+        row.variant,
+        row.dataset,
+        PLAN.evaluations[row.evaluation].fit,
+        row.evaluation,
+    ]

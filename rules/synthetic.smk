@@ -4,12 +4,8 @@
 rule simulate:
     """Simulate all replicates of a setting."""
     output:
-        "results/simulations/{simulation}/data.npz",
-    params:
-        spec=lambda w: as_json(PLAN.simulations[w.simulation].spec),
-        seeds=lambda w: as_json(PLAN.simulations[w.simulation].seeds),
-        root_seed=CONFIG.root_seed,
-        code=lambda w: code_of("simulate.py", PLAN.simulations[w.simulation].spec),
+        data="results/simulations/{simulation}/data.npz",
+        provenance="results/simulations/{simulation}/provenance.json",
     log:
         "results/logs/simulate/{simulation}.log",
     benchmark:
@@ -19,6 +15,11 @@ rule simulate:
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.simulations[w.simulation].spec),
+        seeds=lambda w: as_json(PLAN.simulations[w.simulation].seeds),
+        root_seed=CONFIG.root_seed,
+        code=lambda w: code_of("simulate.py", PLAN.simulations[w.simulation].spec),
     shell:
         "python {SCRIPTS}/simulate.py --spec {params.spec:q} --seeds {params.seeds:q}"
-        " --root-seed {params.root_seed} --out {output} 2> {log}"
+        " --root-seed {params.root_seed} --out {output.data} 2> {log}"

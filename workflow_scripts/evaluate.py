@@ -16,6 +16,7 @@ from cdgm.evaluation import bound_rows, embed, member_rows, score_cells, score_s
 from cdgm.files import atomic, read_json, write_npz
 from cdgm.inference import load_stack
 from cdgm.metrics.spec import EvaluationSpec
+from cdgm.provenance import Provenance
 from cdgm.specs import FitSpec
 from cdgm.validation import validated
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--cells", help="table of cells, where the data are cells (.csv)")
     parser.add_argument("--out-dir", required=True, help="folder for metrics.csv and latents.npz")
     arguments = parser.parse_args()
+    provenance = Provenance()
     torch.set_num_threads(1)
     evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
@@ -52,6 +54,7 @@ def main() -> None:
     write_npz(out / "latents.npz", arrays | {"seeds": np.asarray(spec.seeds)})
     with atomic(out / "metrics.csv") as path:
         pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    provenance.write(out / "provenance.json", parse_json(arguments.spec, "--spec"))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import logging
 import sys
 from pathlib import Path
 
-from cdgm.command_line import run
-from cdgm.data.config import parse_spec
+from cdgm.command_line import parse_json, run
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
+from cdgm.validation import validated
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     # Retries are progress: like the bar, they show on a terminal only; a log holds the outcome.
     level = logging.INFO if sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
-    download = parse_spec(arguments.spec, f"download {arguments.name}", DOWNLOADS.parse)
+    download = validated(DOWNLOADS.parse, parse_json(arguments.spec, "--spec"), f"download {arguments.name}")
     origin = fetch(download, f"download {arguments.name}", arguments.out)
     print(f"download {arguments.name}: verified, from {origin}", file=sys.stderr)
 

@@ -35,10 +35,15 @@ def main() -> None:
     bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
     missing = [source for source in spec.model.design.sources if source not in bundle.x["train"]]
     if missing:
-        raise UserError(f"{arguments.data}: sources: got {sorted(bundle.x['train'])}, expected also {missing}")
+        raise UserError(
+            f"{arguments.data}: sources: got {sorted(bundle.x['train'])}, expected also {missing}"
+        )
     with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         trained = train(
-            spec, bundle.x["train"], bundle.replicates_of(spec.seeds, arguments.data), lambda done: bar.update(done - bar.n)
+            spec,
+            bundle.x["train"],
+            bundle.replicates_of(spec.seeds, arguments.data),
+            lambda done: bar.update(done - bar.n),
         )
     last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
     for member, seed in enumerate(spec.seeds):

@@ -6,9 +6,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from cdgm.command_line import run
-from cdgm.data.config import DatasetSpec, parse_spec
+from cdgm.command_line import parse_json, run
+from cdgm.data.config import DatasetSpec
 from cdgm.data.preprocess import preprocess, write_prepared
+from cdgm.provenance import Provenance
+from cdgm.validation import validated
 
 
 def main() -> None:
@@ -21,8 +23,11 @@ def main() -> None:
     parser.add_argument("--out-dir", required=True, type=Path, metavar="DIR", help="folder of the results")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    spec = parse_spec(arguments.spec, f"dataset {arguments.name}", DatasetSpec.model_validate)
+    provenance = Provenance()
+    values = parse_json(arguments.spec, "--spec")
+    spec = validated(DatasetSpec, values, f"dataset {arguments.name}")
     write_prepared(preprocess(spec, arguments.name, arguments.raw, arguments.root_seed), arguments.out_dir)
+    provenance.write(arguments.out_dir / "provenance.json", values)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cdgm.command_line import parse_json, run
-from cdgm.validation import validated
 from cdgm.files import write_npz
+from cdgm.provenance import Provenance
 from cdgm.synthetic.simulate import Simulation, simulate
+from cdgm.validation import validated
 
 
 def main() -> None:
@@ -18,8 +20,12 @@ def main() -> None:
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--out", required=True, help="data file to write (.npz)")
     arguments = parser.parse_args()
-    spec = validated(Simulation, parse_json(arguments.spec, "--spec"), "--spec")
-    write_npz(arguments.out, simulate(spec, parse_json(arguments.seeds, "--seeds"), arguments.root_seed))
+    provenance = Provenance()
+    values = parse_json(arguments.spec, "--spec")
+    spec = validated(Simulation, values, "--spec")
+    seeds = parse_json(arguments.seeds, "--seeds")
+    write_npz(arguments.out, simulate(spec, seeds, arguments.root_seed))
+    provenance.write(Path(arguments.out).with_name("provenance.json"), values | {"seeds": seeds})
 
 
 if __name__ == "__main__":

@@ -13,14 +13,30 @@ from cdgm.files import atomic, read_json, read_npz
 from cdgm.streams import stream
 from cdgm.tables import SCORE_COLUMNS, long_history, summarise, with_study
 
-MAP_COLUMNS = ["study", "setting", "variant", "dataset", "fit", "seed", "block", "cell", "split", "source", "label", "x", "y"]
+MAP_COLUMNS = [
+    "study",
+    "setting",
+    "variant",
+    "dataset",
+    "fit",
+    "seed",
+    "block",
+    "cell",
+    "split",
+    "source",
+    "label",
+    "x",
+    "y",
+]
 
 
 def main() -> None:
     """Parse, gather, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True)
-    parser.add_argument("--rows", required=True, help="JSON list of [setting, variant, dataset, fit, evaluation]")
+    parser.add_argument(
+        "--rows", required=True, help="JSON list of [setting, variant, dataset, fit, evaluation]"
+    )
     parser.add_argument("--baselines", required=True, help="the same for the evaluations that have baselines")
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
@@ -59,7 +75,9 @@ def main() -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV table; empty text stays empty text."""
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values={"null_mean": [""], "null_high": [""], "value": [""]})
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values={"null_mean": [""], "null_high": [""], "value": [""]}
+        )
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable table: {error}") from error
     return table

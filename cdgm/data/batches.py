@@ -70,9 +70,7 @@ def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Bat
     return Batch(x, library, constant, rows_of({source: index[source].shape[1] for source in data}))
 
 
-def shuffled_indices(
-    generators: Sequence[np.random.Generator], n: int, batch_size: int
-) -> Iterator[Tensor]:
+def shuffled_indices(generators: Sequence[np.random.Generator], n: int, batch_size: int) -> Iterator[Tensor]:
     """Endless index batches (E, batch_size): each member's own reshuffled epochs, end to end.
 
     Every row is seen once an epoch, also where ``batch_size`` does not divide ``n``.

@@ -48,18 +48,23 @@ class CellTable:
 
 
 def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
-    """Read ``cells.csv``.
+    """Read ``cells.csv``: text columns and the integer column row.
+
+    A cell without a label has "" there, and a label "NA" stays a label.
 
     Raises
     ------
     UserError
-        If it is missing, damaged, or lacks a column.
+        If the file is missing, no table, or lacks a column.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable table: {error}") from error
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     for column in REQUIRED:
         if column not in table:
-            raise bad_input(path, "columns", list(table), f"a column named {column!r}")
-    return CellTable(table)
+            raise bad_input(path, "columns", list(table), f"a column {column!r}")
+    try:
+        return CellTable(table.astype({"row": int}))
+    except ValueError as error:
+        raise UserError(f"{path}: row: expected integers: {error}") from error

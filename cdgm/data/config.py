@@ -5,21 +5,17 @@ Every number that changes a result has to stand in the config; a default here me
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.genes import GENES
 from cdgm.data.readers import READERS
 from cdgm.data.spike_in import SpikeIn
-from cdgm.errors import UserError
 from cdgm.plugins import Strict, field_of
 
 DownloadSpec = field_of(DOWNLOADS)
-Result = TypeVar("Result")
 
 
 class Filters(Strict):
@@ -76,45 +72,3 @@ class DatasetSpec(Strict):
         if len(set(sources)) < len(sources):
             raise ValueError("each source once")
         return sources
-
-
-def parse_spec(text: str, where: str, build: Callable[[Any], Result]) -> Result:
-    """Build a typed spec from the JSON of a command line.
-
-    Parameters
-    ----------
-    text
-        JSON.
-    where
-        What it describes, for the error ("dataset papalexi2021").
-    build
-        ``DatasetSpec.model_validate`` or ``DOWNLOADS.parse``.
-
-    Raises
-    ------
-    UserError
-        One line with the first bad key, its value and what was expected.
-    """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from error
-    try:
-        return build(value)
-    except ValidationError as error:
-        raise UserError(f"{where}: {_first_problem(error)}") from error
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Name the key, the fault and the value; plug-ins nest one validation error in another."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, ValidationError):
-        return f"{place}.{_first_problem(inner)}" if place else _first_problem(inner)
-    message = first["msg"].removeprefix("Value error, ")
-    value = repr(first["input"])
-    value = value if len(value) <= 60 else value[:57] + "..."
-    return f"{place}: {message} (got {value})" if place else f"{message} (got {value})"

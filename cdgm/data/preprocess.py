@@ -38,13 +38,14 @@ class Prepared:
         One row a feature, in order: gene, mean and variance over the kept cells, detected (share of
         cells with a count), program ("" where none).
     programs
-        Programs of the spike-in: gene, program, selected (whether the gene became a feature); or None.
+        Programs of the spike-in: gene, program, selected (whether the gene became a feature); no rows
+        without one.
     """
 
     arrays: dict[str, np.ndarray]
     cells: pd.DataFrame
     genes: pd.DataFrame
-    programs: pd.DataFrame | None
+    programs: pd.DataFrame
 
 
 def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: int) -> Prepared:
@@ -68,7 +69,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     """
     where = f"dataset {name}: {raw}"
     cells = spec.reader.read(Path(raw))
-    programs = None
+    programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
         cells, programs = _spike(cells, spec, name, root, where)
     cells = _check_sources(cells, spec.sources, where)
@@ -86,23 +87,21 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         cells, np.asarray(cells.counts.sum(axis=1)).ravel() > 0, "have no count on the chosen genes", where
     )
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
-    program_of = {} if programs is None else dict(zip(programs["gene"], programs["program"], strict=True))
-    if programs is not None:
-        programs["selected"] = programs["gene"].isin(cells.genes)
+    program_of = dict(zip(programs["gene"], programs["program"], strict=True))
+    programs["selected"] = programs["gene"].isin(cells.genes)
     return Prepared(arrays, table, _gene_table(cells, program_of), programs)
 
 
 def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
-    """Write ``cells.npz``, ``cells.csv``, ``genes.csv`` (and ``programs.csv``): all of them or none."""
+    """Write ``cells.npz``, ``cells.csv``, ``genes.csv`` and ``programs.csv``: all of them or none."""
     folder = Path(out_dir)
     with contextlib.ExitStack() as stack:
         # Nothing is renamed into place before everything is written.
         write_npz(stack.enter_context(atomic(folder / CELLS)), prepared.arrays)
         tables = {CELL_TABLE: prepared.cells, GENE_TABLE: prepared.genes, PROGRAM_TABLE: prepared.programs}
         for filename, table in tables.items():
-            if table is not None:
-                path = stack.enter_context(atomic(folder / filename))
-                table.to_csv(path, index=False, lineterminator="\n", float_format="%.8g")
+            path = stack.enter_context(atomic(folder / filename))
+            table.to_csv(path, index=False, lineterminator="\n", float_format="%.8g")
 
 
 def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:

@@ -113,7 +113,9 @@ class ComparativeVAE(nn.Module):
         if self.spec.posterior == "twisted":
             active = self.design.active(source)
             zeroed = {b: m if b in active else torch.zeros_like(m) for b, m in means.items()}
-            means = means | {self.spec.twist.block: self.spec.twist.apply(zeroed, torch)[self.spec.twist.block]}
+            means = means | {
+                self.spec.twist.block: self.spec.twist.apply(zeroed, torch)[self.spec.twist.block]
+            }
         return means
 
     def _encode(self, block: str, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,14 +43,10 @@ class StackedLinear(nn.Module):
 class StackedMLP(nn.Module):
     """E independent multilayer perceptrons with a linear output, (E, B, in) to (E, B, out)."""
 
-    def __init__(
-        self, n_members: int, n_in: int, hidden: Sequence[int], n_out: int, activation: str
-    ) -> None:
+    def __init__(self, n_members: int, n_in: int, hidden: Sequence[int], n_out: int, activation: str) -> None:
         super().__init__()
         widths = [n_in, *hidden, n_out]
-        self.layers = nn.ModuleList(
-            StackedLinear(n_members, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(StackedLinear(n_members, a, b) for a, b in itertools.pairwise(widths))
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

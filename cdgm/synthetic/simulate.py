@@ -67,7 +67,9 @@ class Simulation(Strict):
         return self
 
 
-def draw_latents(design: Design, dims: dict[str, int], source: str, n: int, rng: np.random.Generator) -> Latents:
+def draw_latents(
+    design: Design, dims: dict[str, int], source: str, n: int, rng: np.random.Generator
+) -> Latents:
     """Latents (n, d) of each block in decoder order: standard normal where active, else zero."""
     active = design.active(source)
     return {
@@ -87,7 +89,11 @@ def simulate_one(spec: Simulation, seed: int, root: int) -> dict[str, np.ndarray
     # One global factor brings the signal to unit sd over all sources; per-feature scaling would
     # undo the orthonormal mixing.
     reference = [
-        mix(draw_latents(spec.design, spec.dims, source, SCALE_POINTS, stream("scale", source, seed, root=root)))
+        mix(
+            draw_latents(
+                spec.design, spec.dims, source, SCALE_POINTS, stream("scale", source, seed, root=root)
+            )
+        )
         for source in spec.design.sources
     ]
     scale = 1.0 / np.concatenate(reference).std()

@@ -65,11 +65,15 @@ def fit_spec(
     )
 
 
-def observations(spec: FitSpec, n: int = 100, n_features: int = 6, replicates: int = 3, counts: bool = False) -> dict:
+def observations(
+    spec: FitSpec, n: int = 100, n_features: int = 6, replicates: int = 3, counts: bool = False
+) -> dict:
     """Random observations of each source of a fit, (R, n, D)."""
     rng = np.random.default_rng(5)
     shape = (replicates, n, n_features)
     return {
-        source: rng.poisson(3.0, shape).astype(np.float32) if counts else rng.standard_normal(shape, np.float32)
+        source: rng.poisson(3.0, shape).astype(np.float32)
+        if counts
+        else rng.standard_normal(shape, np.float32)
         for source in spec.model.design.sources
     }

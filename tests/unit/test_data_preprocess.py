@@ -12,13 +12,15 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
+from cdgm.command_line import parse_json
 from cdgm.data.bundle import read_bundle
-from cdgm.data.config import DatasetSpec, parse_spec
+from cdgm.data.cell_table import read_cell_table
+from cdgm.data.config import DatasetSpec
 from cdgm.data.genes import GENES
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.data.tables import read_cells
 from cdgm.files import canonical_json
 from cdgm.streams import stream
+from cdgm.validation import validated
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
 
 CELLS, GENE_COUNT = 90, 25
@@ -67,9 +69,9 @@ def raw_log2(tmp_path_factory) -> Path:
 
 def test_arrays_tables_and_raw_file_agree(raw, tmp_path):
     write_prepared(preprocess(spec(), "mine", raw, root=1), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "cells.npz", "genes.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "cells.npz", "genes.csv", "programs.csv"]
     bundle = read_bundle(tmp_path / "cells.npz", counts_required=True)
-    cells = read_cells(tmp_path / "cells.csv")
+    cells = read_cell_table(tmp_path / "cells.csv").table
     genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
     assert list(cells.columns) == ["cell", "split", "source", "row", "label"]
     assert list(genes.columns) == ["gene", "mean", "variance", "detected", "program"]
@@ -107,7 +109,7 @@ def test_spiked_cells_carry_their_programs(raw_log2, tmp_path):
     write_prepared(prepared, tmp_path)
     programs = pd.read_csv(tmp_path / "programs.csv")
     genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
-    cells = read_cells(tmp_path / "cells.csv")
+    cells = read_cell_table(tmp_path / "cells.csv").table
     assert programs.groupby("program").size().to_dict() == {"program 1": 3, "program 2": 3}
     assert set(cells.loc[cells["source"] == "target", "label"]) == {"program 1", "program 2", "untouched"}
     assert set(cells.loc[cells["source"] == "background", "label"]) == {""}
@@ -215,7 +217,9 @@ def test_one_cell_is_not_enough(tmp_path):
 )
 def test_a_bad_spec_is_one_line_with_the_key(changes, part):
     text = canonical_json(SPEC | changes)
-    refused(lambda: parse_spec(text, "dataset mine", DatasetSpec.model_validate), "dataset mine: ", part)
+    refused(
+        lambda: validated(DatasetSpec, parse_json(text, "--spec"), "dataset mine"), "dataset mine: ", part
+    )
 
 
 def test_a_spec_survives_the_round_trip_through_json():

@@ -82,7 +82,8 @@ def test_label_scores_and_their_nulls(groups, rng):
     assert scores["knn_accuracy"][0] > 0.85
     for metric, chance in (("knn_accuracy", 1 / 3), ("nmi", 0.0), ("ari", 0.0)):
         value, (mean, high) = scores[metric]
-        assert mean == pytest.approx(chance, abs=0.03) and mean < high < value
+        assert mean == pytest.approx(chance, abs=0.03)
+        assert mean < high < value
     assert scores["silhouette"][0] > scores["silhouette"][1][1]
     assert repr(cells.label_scores(points[order], labels[order], rng=0)) == repr(scores)
 
@@ -118,9 +119,11 @@ def test_a_collapsed_space_knows_nothing_even_of_sorted_cells():
 def test_ties_of_a_partly_collapsed_space_are_broken_by_chance():
     two_points = np.repeat([0.0, 1.0], 200)[:, None] * np.ones(3)
     nearest = cells.neighbours(two_points, 10)
-    assert (nearest[:200] < 200).all() and (nearest[200:] >= 200).all()
+    assert (nearest[:200] < 200).all()
+    assert (nearest[200:] >= 200).all()
     uses = np.bincount(nearest.ravel(), minlength=400)
-    assert uses.min() > 0 and uses.max() < 30
+    assert uses.min() > 0
+    assert uses.max() < 30
 
 
 def test_mixing_is_one_when_mixed_and_the_number_of_sources_when_apart(rng):
@@ -175,7 +178,8 @@ def test_the_strongest_class_is_found(rng):
     assert rows["x+y", "source_separation"]["value"] > rows["x+y", "source_separation"]["null_high"]
     named = table(score_space(points, source, label, "z", strongest="a", rng=0, draws=20))
     assert named["y", "source_mixing_strongest"]["value"] < 1.2
-    assert ("x", "knn_accuracy") not in rows and ("y", "knn_accuracy") in rows
+    assert ("x", "knn_accuracy") not in rows
+    assert ("y", "knn_accuracy") in rows
 
 
 def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):

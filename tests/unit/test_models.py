@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
-from torch.distributions import Normal, kl_divergence
 from torch.distributions import NegativeBinomial as TorchNegativeBinomial
+from torch.distributions import Normal, kl_divergence
 
 from cdgm.data.batches import SourceData, assemble, rows_of
 from cdgm.inference import held_out_bounds, load_stack, posterior_means, save_stack
@@ -18,6 +17,7 @@ from cdgm.models.likelihoods.gaussian import Gaussian
 from cdgm.models.likelihoods.negative_binomial import NegativeBinomial
 from cdgm.models.stacks import StackedMLP, flatten_parameters
 from cdgm.training import build_model, train
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 SINGLE = {"sources": ["only"], "blocks": {"all": ["only"]}}
 
@@ -27,9 +27,16 @@ def batch_and_noise(spec, rows=7, n_features=6):
     generator = torch.Generator().manual_seed(1)
     members, total = len(spec.seeds), rows * len(design.sources)
     x = torch.randn(members, total, n_features, generator=generator, dtype=torch.float64)
-    batch = Batch(x, torch.ones(members, total, 1), torch.zeros(members, total), rows_of(dict.fromkeys(design.sources, rows)))
+    batch = Batch(
+        x,
+        torch.ones(members, total, 1),
+        torch.zeros(members, total),
+        rows_of(dict.fromkeys(design.sources, rows)),
+    )
     noise = {
-        block: torch.randn(members, rows * len(sources), spec.model.dims[block], generator=generator, dtype=torch.float64)
+        block: torch.randn(
+            members, rows * len(sources), spec.model.dims[block], generator=generator, dtype=torch.float64
+        )
         for block, sources in design.blocks.items()
     }
     return batch, noise
@@ -39,7 +46,11 @@ def test_linear_gaussian_fit_reaches_the_optimum_of_probabilistic_pca():
     """Tipping & Bishop 1999: the maximum likelihood has a closed form, and a linear VAE attains it."""
     rng = np.random.default_rng(0)
     n, d, q = 2_000, 6, 2
-    x = rng.standard_normal((n, q)) * [2.0, 1.0] @ rng.standard_normal((q, d)) + 0.5 * rng.standard_normal((n, d)) + 1.0
+    x = (
+        rng.standard_normal((n, q)) * [2.0, 1.0] @ rng.standard_normal((q, d))
+        + 0.5 * rng.standard_normal((n, d))
+        + 1.0
+    )
     eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
     noise = eigenvalues[q:].mean()
     best = -0.5 * (d * math.log(2 * math.pi) + np.log(eigenvalues[:q]).sum() + (d - q) * math.log(noise) + d)
@@ -60,10 +71,16 @@ def test_linear_gaussian_fit_reaches_the_optimum_of_probabilistic_pca():
     np.testing.assert_allclose(sd, math.sqrt(noise), rtol=0.02)
 
 
-@pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES, SINGLE], ids=["contrastive", "three", "single"])
+@pytest.mark.parametrize(
+    "design", [CONTRASTIVE, THREE_SOURCES, SINGLE], ids=["contrastive", "three", "single"]
+)
 def test_elbo_and_kl_agree_with_torch_distributions(design):
     """Rebuild each source's ELBO by hand, member by member, from ordinary matrix products."""
-    spec = fit_spec(design=design, dims=dict(zip(design["blocks"], (3, 2, 1), strict=False)), training={"precision": "float64"})
+    spec = fit_spec(
+        design=design,
+        dims=dict(zip(design["blocks"], (3, 2, 1), strict=False)),
+        training={"precision": "float64"},
+    )
     model = build_model(spec, 6)
     batch, noise = batch_and_noise(spec)
     result = model(batch, noise)
@@ -86,7 +103,9 @@ def test_elbo_and_kl_agree_with_torch_distributions(design):
             for block, sources in design["blocks"].items():
                 used[block] += len(x) if source in sources else 0
             f = member_mlp(model.decoder, e, torch.cat(latents, -1))
-            log_prob = Normal(f, 1.0).log_prob(x).sum(-1).mean() + 3 * math.log(2 * math.pi)  # constant is added by data
+            log_prob = Normal(f, 1.0).log_prob(x).sum(-1).mean() + 3 * math.log(
+                2 * math.pi
+            )  # constant is added by data
             torch.testing.assert_close(result.elbo[k, e], log_prob - sum(kls.values()))
             for block, value in kls.items():
                 torch.testing.assert_close(result.kl[source, block][e], value)
@@ -116,15 +135,25 @@ def test_negative_binomial_agrees_with_torch(link, dispersion):
     library = x.sum(-1, keepdim=True).clamp(min=1)
     likelihood = NegativeBinomial(link=link, dispersion=dispersion)
     parameters = {"log_dispersion": torch.randn(2, 1, 4, dtype=torch.float64, generator=generator)}
-    theta = parameters["log_dispersion"].exp() if dispersion == "learned" else torch.tensor(dispersion, dtype=torch.float64)
+    theta = (
+        parameters["log_dispersion"].exp()
+        if dispersion == "learned"
+        else torch.tensor(dispersion, dtype=torch.float64)
+    )
     rate = library * (f.softmax(-1) if link == "softmax" else f.exp())
     oracle = TorchNegativeBinomial(theta.expand_as(f), logits=rate.log() - theta.log()).log_prob(x).sum(-1)
-    torch.testing.assert_close(likelihood.log_prob(x, f, library, parameters) + likelihood.constant(x), oracle)
+    torch.testing.assert_close(
+        likelihood.log_prob(x, f, library, parameters) + likelihood.constant(x), oracle
+    )
 
 
 @pytest.mark.parametrize(
     "likelihood",
-    [Gaussian(), NegativeBinomial(link="softmax", dispersion="learned"), NegativeBinomial(link="exp", dispersion=4.0)],
+    [
+        Gaussian(),
+        NegativeBinomial(link="softmax", dispersion="learned"),
+        NegativeBinomial(link="exp", dispersion=4.0),
+    ],
     ids=["gaussian", "nb-softmax", "nb-exp-known"],
 )
 def test_gradients_of_log_probabilities(likelihood):
@@ -145,14 +174,19 @@ def test_gradient_of_the_elbo():
     """Autograd through stack, reparametrised sample and twist against finite differences."""
     spec = fit_spec(
         (0,), dims={"background": 2, "salient": 2}, training={"precision": "float64"},
-        model={"twist": {"angle": 1.5, "block": "background", "by": "salient"}, "encoder_activation": "tanh", "decoder_activation": "silu"},
+        model={
+            "twist": {"angle": 1.5, "block": "background", "by": "salient"},
+            "encoder_activation": "tanh", "decoder_activation": "silu",
+        },
     )  # fmt: skip
     model = build_model(spec, 4)
     batch, noise = batch_and_noise(spec, rows=3, n_features=4)
     names = [name for name, _ in model.named_parameters()]
 
     def elbo(*parameters):
-        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (batch, noise)).elbo.sum()
+        return torch.func.functional_call(
+            model, dict(zip(names, parameters, strict=True)), (batch, noise)
+        ).elbo.sum()
 
     assert torch.autograd.gradcheck(elbo, tuple(p.detach().requires_grad_() for p in model.parameters()))
 
@@ -187,7 +221,8 @@ def test_twisted_posterior_has_the_elbo_of_the_plain_model():
     torch.testing.assert_close(v["background"].norm(dim=-1), u["background"].norm(dim=-1))
     # In the background source nothing is twisted.
     torch.testing.assert_close(
-        a.posterior_means(batch.x, "background")["background"], b.posterior_means(batch.x, "background")["background"]
+        a.posterior_means(batch.x, "background")["background"],
+        b.posterior_means(batch.x, "background")["background"],
     )
 
 

@@ -33,7 +33,10 @@ def test_any_design_is_simulated():
         n_test=dict.fromkeys("abc", 20),
     )
     arrays = simulate(spec, [0], root=1)
-    assert sorted(n for n in arrays if n.startswith("truth/test/b")) == ["truth/test/b/own", "truth/test/b/shared"]
+    assert sorted(n for n in arrays if n.startswith("truth/test/b")) == [
+        "truth/test/b/own",
+        "truth/test/b/shared",
+    ]
 
 
 def test_latents_are_standard_normal_where_active_and_zero_elsewhere():
@@ -46,7 +49,12 @@ def test_latents_are_standard_normal_where_active_and_zero_elsewhere():
 
 @pytest.mark.parametrize(
     "mixing",
-    [{"kind": "linear"}, LEAKY, LEAKY | {"layers": 4}, {"kind": "near_linear", "layers": 3, "slope": 0.1, "width": 9}],
+    [
+        {"kind": "linear"},
+        LEAKY,
+        LEAKY | {"layers": 4},
+        {"kind": "near_linear", "layers": 3, "slope": 0.1, "width": 9},
+    ],
     ids=lambda m: m["kind"] + str(m.get("layers", "")),
 )
 def test_mixings_are_injective(mixing):
@@ -59,7 +67,9 @@ def test_mixings_are_injective(mixing):
         return mix({"background": points[:, :5], "salient": points[:, 5:]})
 
     step = 1e-5
-    jacobian = np.stack([(apply(u + step * e) - apply(u - step * e)) / (2 * step) for e in np.eye(8)], axis=-1)
+    jacobian = np.stack(
+        [(apply(u + step * e) - apply(u - step * e)) / (2 * step) for e in np.eye(8)], axis=-1
+    )
     smallest = np.linalg.svd(jacobian, compute_uv=False)[:, -1]
     assert smallest.min() > 0.2 ** spec.mixing.model_dump().get("layers", 1) * 0.3
 
@@ -67,7 +77,9 @@ def test_mixings_are_injective(mixing):
 def test_leaky_relu_is_piecewise_affine_and_the_twist_is_not():
     """Along a short segment inside one piece second differences vanish; under a twist they do not."""
     plain = simulation().mixing.draw(np.random.default_rng(3), 8, 12)
-    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(np.random.default_rng(3), 8, 12)
+    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(
+        np.random.default_rng(3), 8, 12
+    )
     u, direction = np.random.default_rng(5).standard_normal((2, 200, 8))
     points = [u + h * direction for h in (-1e-3, 0, 1e-3)]
 
@@ -90,8 +102,16 @@ def test_orthonormal_rows_of_uniform_law():
 
 
 def test_signal_has_unit_sd_and_noise_its_own():
-    quiet = simulate_one(simulation(noise={"kind": "gaussian", "sd": 1e-6}, n_train={"background": 9_000, "target": 9_000}), 3, 1)
-    loud = simulate_one(simulation(noise={"kind": "gaussian", "sd": 0.5}, n_train={"background": 9_000, "target": 9_000}), 3, 1)
+    quiet = simulate_one(
+        simulation(noise={"kind": "gaussian", "sd": 1e-6}, n_train={"background": 9_000, "target": 9_000}),
+        3,
+        1,
+    )
+    loud = simulate_one(
+        simulation(noise={"kind": "gaussian", "sd": 0.5}, n_train={"background": 9_000, "target": 9_000}),
+        3,
+        1,
+    )
     signal = np.concatenate([quiet["x/train/background"], quiet["x/train/target"]])
     assert signal.std() == pytest.approx(1.0, rel=0.02)
     noise = loud["x/train/target"] - quiet["x/train/target"]
@@ -154,8 +174,13 @@ class TestTwist:
         u = self.latents(10)
         tensors = {block: torch.from_numpy(values).requires_grad_() for block, values in u.items()}
         v = self.twist.apply(tensors, torch)
-        np.testing.assert_allclose(v["background"].detach(), self.twist.apply(u, np)["background"], atol=1e-12)
-        zero = {"background": torch.ones(2, 4, requires_grad=True), "salient": torch.zeros(2, 3, requires_grad=True)}
+        np.testing.assert_allclose(
+            v["background"].detach(), self.twist.apply(u, np)["background"], atol=1e-12
+        )
+        zero = {
+            "background": torch.ones(2, 4, requires_grad=True),
+            "salient": torch.zeros(2, 3, requires_grad=True),
+        }
         self.twist.apply(zero, torch)["background"].sum().backward()
         assert torch.isfinite(zero["salient"].grad).all()
 
@@ -163,7 +188,9 @@ class TestTwist:
 def test_twisted_mixing_gives_the_same_points_from_twisted_latents():
     """f o T^-1 at T(u) is f at u: the two settings can't be told apart by their data."""
     plain = simulation().mixing.draw(stream("m", root=1), 8, 12)
-    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(stream("m", root=1), 8, 12)
+    twisted = simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}).mixing.draw(
+        stream("m", root=1), 8, 12
+    )
     rng = np.random.default_rng(0)
     u = {"background": rng.standard_normal((100, 5)), "salient": rng.standard_normal((100, 3))}
     np.testing.assert_allclose(twisted(Twist(**TWIST).apply(u, np)), plain(u), atol=1e-12)
@@ -174,13 +201,19 @@ def test_the_background_law_is_unchanged_by_the_twist():
     but their law is."""
     sizes = {"n_train": {"background": 4_000, "target": 4_000}}
     plain = simulate_one(simulation(**sizes), 3, 1)
-    twisted = simulate_one(simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}, **sizes), 3, 1)
-    np.testing.assert_allclose(plain["x/train/background"], twisted["x/train/background"], atol=0.02)  # the scale is estimated
+    twisted = simulate_one(
+        simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}, **sizes), 3, 1
+    )
+    np.testing.assert_allclose(
+        plain["x/train/background"], twisted["x/train/background"], atol=0.02
+    )  # the scale is estimated
     assert np.abs(plain["x/train/target"] - twisted["x/train/target"]).max() > 0.5
     for feature in range(12):
         a, b = plain["x/train/target"][:, feature], twisted["x/train/target"][:, feature]
         assert stats.ks_2samp(a, b).pvalue > 1e-3
-    np.testing.assert_allclose(np.cov(plain["x/train/target"].T), np.cov(twisted["x/train/target"].T), atol=0.1)
+    np.testing.assert_allclose(
+        np.cov(plain["x/train/target"].T), np.cov(twisted["x/train/target"].T), atol=0.1
+    )
 
 
 @pytest.mark.parametrize(

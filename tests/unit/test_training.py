@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 from cdgm.training import FrozenAwareAdam, build_model, train
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 
 def parameters(trained, member):
     return np.concatenate([p[member].detach().numpy().ravel() for p in trained.model.parameters()])
 
 
-@pytest.mark.parametrize(
-    ("precision", "steps", "tolerance"), [("float64", 200, 1e-9), ("float32", 50, 1e-4)]
-)
+@pytest.mark.parametrize(("precision", "steps", "tolerance"), [("float64", 200, 1e-9), ("float32", 50, 1e-4)])
 @pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES], ids=["contrastive", "three"])
 def test_a_stack_equals_separate_fits(design, precision, steps, tolerance):
     training = {"steps": steps, "precision": precision}
@@ -55,7 +53,9 @@ def test_background_rows_leave_the_salient_encoder_alone():
     # The first step's gradient of the salient encoder does not see the background at all.
     one = fit_spec(training={"steps": 1, "clip": 1e9})
     a, b = train(one, x, [0, 1, 2]), train(one, moved, [0, 1, 2])
-    for p, q in zip(a.model.encoders["salient"].parameters(), b.model.encoders["salient"].parameters(), strict=True):
+    for p, q in zip(
+        a.model.encoders["salient"].parameters(), b.model.encoders["salient"].parameters(), strict=True
+    ):
         assert torch.equal(p, q)
     assert not np.array_equal(parameters(first, 0), parameters(second, 0))
 
@@ -133,7 +133,9 @@ def test_history_has_the_last_step_and_all_quantities():
 
 @pytest.mark.parametrize("link", ["exp", "softmax"])
 def test_counts_train(link):
-    spec = fit_spec(model={"likelihood": {"kind": "negative_binomial", "link": link, "dispersion": "learned"}})
+    spec = fit_spec(
+        model={"likelihood": {"kind": "negative_binomial", "link": link, "dispersion": "learned"}}
+    )
     trained = train(spec, observations(spec, counts=True), [0, 1, 2])
     assert trained.finite.all()
     assert (trained.history["elbo/target"][-1] > trained.history["elbo/target"][0]).all()

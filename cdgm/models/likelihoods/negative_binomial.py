@@ -36,7 +36,9 @@ class NegativeBinomial(Likelihood):
         """``log_dispersion`` (E, 1, D), starting at dispersion 1; empty when it is known."""
         import torch
 
-        return {"log_dispersion": torch.zeros(n_members, 1, n_features)} if self.dispersion == "learned" else {}
+        return (
+            {"log_dispersion": torch.zeros(n_members, 1, n_features)} if self.dispersion == "learned" else {}
+        )
 
     def encoder_input(self, x: Tensor) -> Tensor:
         """``log(1 + x)``, as is usual for counts of cells (scVI, contrastiveVI)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -71,7 +72,7 @@ def layered(
 ) -> MixingFunction:
     """``layers`` orthonormal linear layers with ``activation`` between them."""
     widths = [n_latent] + [width] * (layers - 1) + [n_features]
-    weights = [orthonormal(rng, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    weights = [orthonormal(rng, a, b) for a, b in itertools.pairwise(widths)]
 
     def mix(latents: Latents) -> np.ndarray:
         h = join(latents) @ weights[0]

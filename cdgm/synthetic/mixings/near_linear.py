@@ -38,6 +38,4 @@ class NearLinear(Mixing):
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
         slope = self.slope
-        return layered(
-            rng, n_latent, self.width, n_features, self.layers, lambda h: np.tanh(h) + slope * h
-        )
+        return layered(rng, n_latent, self.width, n_features, self.layers, lambda h: np.tanh(h) + slope * h)
