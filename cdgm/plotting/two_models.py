@@ -27,7 +27,7 @@ from cdgm.plotting.tables import (
 )
 
 # Hatched, so that nobody takes it for the null's plain grey.
-SPREAD = {"facecolor": "#F7E3AF", "edgecolor": "#D9A62E", "hatch": "////", "linewidth": 0.0}
+SPREAD = {"facecolor": "#F7E3AF", "edgecolor": "#EBCB83", "hatch": "///", "linewidth": 0.0}
 
 
 @style.style()
