@@ -247,7 +247,12 @@ def dot_handle(colour: str, label: str, marker: str = "o") -> Line2D:
 
 def null_handle() -> Patch:
     """Legend entry of the null band."""
-    return Patch(facecolor=NULL_COLOUR, label="permutation null (up to its 95 % quantile)")
+    return Patch(
+        facecolor=NULL_COLOUR,
+        edgecolor="#9A9A9A",
+        linewidth=0.6,
+        label="permutation null (up to its 95 % quantile)",
+    )
 
 
 def new_figure(width: float, height: float) -> Figure:

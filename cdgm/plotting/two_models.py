@@ -26,7 +26,8 @@ from cdgm.plotting.tables import (
     rows_of,
 )
 
-SPREAD_COLOUR = "#F5E6C4"
+# Hatched, so that nobody takes it for the null's plain grey.
+SPREAD = {"facecolor": "#F7E3AF", "edgecolor": "#EBCB83", "hatch": "///", "linewidth": 0.0}
 
 
 @style.style()
@@ -74,7 +75,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         style.point_handle(style.MODEL_COLOURS[i], name + _note(scores, arm), style.MODEL_MARKERS[i])
         for i, (arm, name) in enumerate(zip(arms, names, strict=True))
     ]
-    handles.append(Patch(facecolor=SPREAD_COLOUR, label=f"spread over seeds of the {names[0]} (± 1 sd)"))
+    handles.append(Patch(**SPREAD, label=f"spread over seeds of the {names[0]} (± 1 sd)"))
     figure.legend(
         handles=[*handles, style.null_handle()], loc="outside upper center", ncols=3 if len(arms) == 3 else 2
     )
@@ -156,9 +157,7 @@ def _differences(
         table = _by_seed(pick(elbo, source=source), arms)
         spread = float(table[arms[0]].std())
         if np.isfinite(spread):
-            axes.fill_between(
-                [k - 0.45, k + 0.45], -spread, spread, color=SPREAD_COLOUR, linewidth=0, zorder=1
-            )
+            axes.fill_between([k - 0.45, k + 0.45], -spread, spread, **SPREAD, zorder=1)
             data.add(letter, "spread", setting=arms[0][0], variant=arms[0][1], source=source, value=spread)
         for j, arm in enumerate(arms[1:]):
             difference = table[arm] - table[arms[0]]
@@ -229,7 +228,8 @@ def _recovery(
     axes.set_xlim(-0.55, 1.55)
     axes.set_ylim(0.0, 1.04)
     axes.grid(visible=False, axis="x")
-    axes.set_xticks([0, 1], ["the simulated truth (c = 0)", f"the truth turned by c = {angles[1]:g}"])
+    turned = f"the truth turned by c = {angles[1]:g},\nin the model's basis"
+    axes.set_xticks([0, 1], ["the simulated truth (c = 0)", turned])
     axes.set_ylabel(style.metric_title("recovery_cc"))
 
 

@@ -1,0 +1,179 @@
+"""The examples of the documentation work, and its tables name what there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cdgm.config import parse_config
+from cdgm.digest import code_digest
+from cdgm.overlays import merge
+from cdgm.plan import expand
+from cdgm.specs import ModelSpec, TrainingSpec
+from cdgm.synthetic.mixings import MIXINGS
+from cdgm.synthetic.simulate import Simulation, simulate
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+BASE = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Code blocks of a page of docs/."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def overlays(page: str) -> list[dict]:
+    """Blocks that are marked as overlays."""
+    return [yaml.safe_load(b) for b in blocks(page, "yaml") if b.startswith("# overlay\n")]
+
+
+def plan_of(overlay: dict):
+    return expand(parse_config(merge(BASE, overlay)))
+
+
+@pytest.mark.parametrize("overlay", overlays("config.md"), ids=lambda o: "-".join(o))
+def test_overlays_of_the_guide_are_valid(overlay):
+    assert plan_of(overlay).fits
+
+
+def test_the_guide_has_its_examples():
+    twenty, others, small, mine = overlays("config.md")
+    base, more = plan_of({}), plan_of(twenty)
+    # As the guide says: what exists is used again.
+    assert set(base.fits) < set(more.fits)
+    assert set(base.simulations) < set(more.simulations)
+    seeds = {s for row in plan_of(others).studies["identifiability"] for s in _seeds(plan_of(others), row)}
+    assert seeds == {500, 501, 502, 503}
+    assert all(len(_seeds(plan_of(small), row)) == 2 for row in plan_of(small).studies["identifiability"])
+    config = parse_config(merge(BASE, mine))
+    assert config.datasets["mine"].reader.sources == {"background": ("control",), "target": "rest"}
+    assert [row.dataset for row in plan_of(mine).studies["mine"]] == ["mine"]
+
+
+def _seeds(plan, row):
+    return plan.fits[plan.evaluations[row.evaluation].fit].spec.seeds
+
+
+@pytest.fixture
+def new_mixing(tmp_path, monkeypatch):
+    """The worked example, as a module and a line of the registry."""
+    module, line = blocks("extending.md", "python")
+    ((kind, place),) = re.findall(r'^"(\w+)": "([\w.:]+)",$', line, re.MULTILINE)
+    name = place.partition(":")[0]
+    file = tmp_path / "example.py"
+    file.write_text(module, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, file)
+    loaded = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, loaded)
+    spec.loader.exec_module(loaded)
+    monkeypatch.setitem(MIXINGS._entries, kind, place)
+    return module, line
+
+
+def test_the_worked_example_simulates(new_mixing):
+    (overlay,) = overlays("extending.md")
+    base, plan = plan_of({}), plan_of(overlay)
+    new = [plan.simulations[i] for i in set(plan.simulations) - set(base.simulations)]
+    assert len(new) == 1
+    assert len(set(plan.fits) - set(base.fits)) == 2
+    assert set(base.fits) < set(plan.fits)
+    sizes = {"background": 40, "target": 60}
+    small = new[0].spec.model_copy(update={"n_train": sizes, "n_test": sizes})
+    arrays = simulate(small, seeds=[3], root=1)
+    assert arrays["x/train/target"].shape == (1, 60, small.n_features)
+    assert np.isfinite(arrays["x/train/target"]).all()
+
+
+def test_the_worked_example_is_piecewise_affine_with_kinks_off_the_origin(new_mixing):
+    mixing = MIXINGS.parse({"kind": "shifted_leaky_relu", "slope": 0.2, "width": 8, "shift": 1.0})
+    mix = mixing.draw(np.random.default_rng(0), 3, 10)
+    line = np.linspace(-4, 4, 801)[:, None] * np.array([0.5, -0.3, 0.8])
+    bends = np.abs(np.diff(mix({"u": line}), n=2, axis=0)).max(axis=1)
+    kinks = np.flatnonzero(bends > 1e-9)
+    # One kink a hidden unit at most, seen by at most two of the second differences.
+    assert 0 < len(kinks) <= 16
+    assert any(abs(k - 399) > 5 for k in kinks)
+
+
+def test_the_worked_example_makes_nothing_stale(new_mixing, tmp_path):
+    module, line = new_mixing
+    before, after = tmp_path / "before", tmp_path / "after"
+    for place in (before, after):
+        for folder in ("cdgm", "workflow_scripts"):
+            shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    mixings = after / "cdgm" / "synthetic" / "mixings"
+    (mixings / "shifted.py").write_text(module, encoding="utf-8")
+    table = (mixings / "__init__.py").read_text(encoding="utf-8")
+    edited = table.replace('        "linear":', f'        {line.strip()}\n        "linear":')
+    assert edited != table
+    (mixings / "__init__.py").write_text(edited, encoding="utf-8")
+    used = ["cdgm.synthetic.mixings.leaky_relu", "cdgm.synthetic.noises.gaussian"]
+    for script in sorted(p.name for p in (ROOT / "workflow_scripts").glob("*.py")):
+        digests = {code_digest(place / "workflow_scripts" / script, used) for place in (before, after)}
+        assert len(digests) == 1, script
+
+
+def test_every_key_is_explained():
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    registries = _registries()
+    keys = {name for model in (Simulation, ModelSpec, TrainingSpec) for name in model.model_fields}
+    for registry in registries:
+        for kind in registry:
+            keys |= {kind, *registry.load(kind).model_fields}
+    missing = sorted(key for key in keys if f"`{key}`" not in text)
+    assert not missing
+
+
+def test_every_written_key_is_explained():
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    # Below these, keys are names that the user gives.
+    named = {"designs", "variants", "downloads", "datasets", "protocols", "studies", "settings"}
+    free = {"blocks", "dims", "n_train", "n_test", "classes", "labels"}
+
+    def keys(node, names=False):
+        for key, value in node.items():
+            if not names:
+                yield key
+            if isinstance(value, dict) and key not in free:
+                yield from keys(value, names=not names and key in named)
+
+    missing = sorted({key for key in keys(BASE) if f"`{key}`" not in text})
+    assert not missing
+
+
+def _registries():
+    from cdgm.data.downloads import DOWNLOADS
+    from cdgm.data.genes import GENES
+    from cdgm.data.readers import READERS
+    from cdgm.models.likelihoods import LIKELIHOODS
+    from cdgm.objectives.combiners import COMBINERS
+    from cdgm.objectives.constraints import CONSTRAINTS
+    from cdgm.objectives.penalties import PENALTIES
+    from cdgm.synthetic.noises import NOISES
+
+    return (
+        COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, READERS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles}, target
