@@ -1,26 +1,25 @@
-# What all rule files share: the validated config, the plan of jobs, code digests and paths.
-# Nothing else; each helper hands a rule just the part of the config that its result depends on.
+# Shared by all: the validated config, the plan of jobs, code digests and paths. Nothing else.
+# Each function gives a job just the part of the config that its result depends on.
 
 import os
 import sys
 from functools import cache
 from pathlib import Path
 
-# The command lines run with this very interpreter and this checkout's package, installed or not.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+# The command lines run with this very interpreter and this checkout's package, installed or not, wherever
+# the working directory is. One thread a job: cores are used by jobs.
+os.environ.update(
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    ),
+    PYTHONPATH=os.pathsep.join(
+        filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
+    ),
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    NUMBA_NUM_THREADS="1",
 )
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
-)
-# One thread a job: cores are used by jobs.
-for variable in (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-):
-    os.environ[variable] = "1"
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
@@ -73,9 +72,61 @@ def as_json(value):
     return canonical_json(dump(value) if hasattr(value, "model_dump") else value)
 
 
-def script(name):
-    """Command that runs a command line of workflow_scripts/."""
-    return f"python {{SCRIPTS}}/{name}"
+def data_file(fit):
+    """Data file that a fit reads."""
+    folder = "simulations" if PLAN.fits[fit].simulated else "data"
+    name = "data" if PLAN.fits[fit].simulated else "cells"
+    return f"results/{folder}/{PLAN.fits[fit].spec.dataset}/{name}.npz"
+
+
+def evaluation_inputs(wildcards):
+    """A fit, its data file and, for cells, their table."""
+    fit = PLAN.evaluations[wildcards.evaluation].fit
+    inputs = {
+        "model": f"results/fits/{fit}/model.npz",
+        "spec": f"results/fits/{fit}/spec.json",
+    }
+    inputs["data"] = data_file(fit)
+    if not PLAN.fits[fit].simulated:
+        inputs["cells"] = f"results/data/{PLAN.fits[fit].spec.dataset}/cells.csv"
+    return inputs
+
+
+def summary_inputs(wildcards):
+    """Scores and histories of all fits of a study and, on cells, its baselines and maps."""
+    rows = PLAN.studies[wildcards.study]
+    inputs = {
+        "metrics": [
+            f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows
+        ],
+        "histories": [
+            f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz"
+            for row in rows
+        ],
+    }
+    if on_cells(wildcards.study):
+        inputs["baselines"] = [
+            f"results/baselines/{row.evaluation}/metrics.csv"
+            for row in baseline_rows(wildcards.study)
+        ]
+        inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
+    return inputs
+
+
+def baseline_rows(study):
+    """One row a data set of cells: the baselines do not depend on setting or variant."""
+    return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
+
+
+def study_row(row):
+    """What the summary has to know of a stack: its place in the study and where its results lie."""
+    return [
+        row.setting,
+        row.variant,
+        row.dataset,
+        PLAN.evaluations[row.evaluation].fit,
+        row.evaluation,
+    ]
 
 
 def on_cells(study):
