@@ -301,7 +301,7 @@ def test_a_missing_local_file_or_a_folder_is_named(tmp_path):
         ("https", {"filename": "../escape"}, ["filename"]),
         ("https", {"colour": "red"}, ["colour"]),
         ("pypi", {"requirement": "scspectra"}, ["requirement"]),
-        ("pypi", {"requirement": "--index-url=evil==1"}, ["requirement"]),
+        ("pypi", {"requirement": "--no-deps=evil==1"}, ["requirement"]),
         ("pypi", {"requirement": "scspectra==1.*"}, ["requirement"]),
         ("pypi", {"member": "../../etc/passwd"}, ["member"]),
         ("pypi", {"member": "/etc/passwd"}, ["member"]),

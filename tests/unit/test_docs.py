@@ -165,6 +165,20 @@ def _registries():
     )  # fmt: skip
 
 
+def test_every_metric_and_column_is_explained():
+    from cdgm.plotting.style import METRIC_TITLES
+    from cdgm.tables import GROUP_COLUMNS, SCORE_COLUMNS
+
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    # Metrics appear in the code as the texts that rows are made with.
+    metrics = set(METRIC_TITLES)
+    for file in [ROOT / "cdgm" / "evaluation.py", *(ROOT / "cdgm" / "metrics").glob("*.py")]:
+        code = file.read_text(encoding="utf-8")
+        metrics |= set(re.findall(r'"((?:recovery|leakage|alignment|source|hsic|entanglement)_\w+)"', code))
+    missing = sorted(n for n in metrics | {*SCORE_COLUMNS, *GROUP_COLUMNS} if f"`{n}`" not in text)
+    assert not missing
+
+
 @pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path):
     text = page.read_text(encoding="utf-8")
