@@ -1,0 +1,86 @@
+"""From nothing to figures by one command, twice: everything is there, and both times the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.snakemake_runs import copy_checkout, dry_run, snakemake
+
+FIGURES = ("recovery", "twist", "two_models", "training")
+# These hold dates and times by their nature.
+EXEMPT = ("logs", "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_checkout(tmp_path_factory.mktemp("smoke") / "checkout")
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path) -> Path:
+    folder = checkout.with_name("run")
+    done = snakemake(checkout, folder, "--cores", 2)
+    assert done.code == 0, done.out + done.err
+    return folder
+
+
+def results(folder: Path) -> dict[str, Path]:
+    """Results that have to be equal between runs."""
+    root = folder / "results"
+    files = {file.relative_to(root).as_posix(): file for file in sorted(root.rglob("*")) if file.is_file()}
+    return {
+        name: file
+        for name, file in files.items()
+        if name.split("/")[0] not in EXEMPT and file.name != "provenance.json"
+    }
+
+
+def test_every_file_is_there(run: Path):
+    names = set(results(run))
+    expected = {f"figures/tiny/{figure}.{end}" for figure in FIGURES for end in ("png", "pdf", "csv")}
+    expected |= {f"tables/tiny{end}" for end in (".csv", "_summary.csv", "_maps.csv", "_history.parquet")}
+    assert expected <= names
+    counts = {folder: len(list((run / "results" / folder).iterdir())) for folder in ("simulations", "fits")}
+    assert counts == {"simulations": 2, "fits": 3}
+    for folder in ("simulations", "fits", "evaluations"):
+        for job in (run / "results" / folder).iterdir():
+            assert (job / "provenance.json").is_file()
+    assert not [name for name in names if ".part" in name]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figures_open_and_show_something(run: Path, figure: str):
+    pixels = matplotlib.image.imread(run / f"results/figures/tiny/{figure}.png")[..., :3]
+    assert min(pixels.shape[:2]) > 200
+    assert np.mean(pixels.min(axis=-1) < 0.9) > 0.005, "nearly blank"
+    assert len(pd.read_csv(run / f"results/figures/tiny/{figure}.csv")) > 0
+
+
+def test_scores_are_finite_and_complete(run: Path):
+    scores = pd.read_csv(run / "results/tables/tiny.csv")
+    assert np.isfinite(scores["value"]).all()
+    assert scores["finite"].all()
+    assert set(scores["setting"]) == {"linear", "leaky_relu_2", "leaky_relu_2_twisted_decoder"}
+    assert set(scores["seed"]) == {100, 101}
+    assert {"recovery_cc", "leakage_cc", "elbo"} <= set(scores["metric"])
+
+
+def test_a_second_run_has_nothing_to_do(checkout: Path, run: Path):
+    done = dry_run(checkout, run)
+    assert done.code == 0
+    assert done.jobs == {}
+    assert "Nothing to be done" in done.out + done.err
+
+
+def test_a_run_in_a_fresh_directory_gives_the_same_bytes(checkout: Path, run: Path):
+    again = checkout.with_name("again")
+    done = snakemake(checkout, again, "--cores", 2)
+    assert done.code == 0, done.out + done.err
+    first, second = results(run), results(again)
+    assert set(first) == set(second)
+    assert [name for name in first if first[name].read_bytes() != second[name].read_bytes()] == []

@@ -1,0 +1,197 @@
+"""Malformed overlays: one line that names the file, the key and what was expected; nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdgm.config import parse_config
+from cdgm.errors import UserError
+from cdgm.overlays import load_layers
+from cdgm.plan import expand
+from tests.snakemake_runs import ROOT, copy_checkout, dry_run
+
+BASE = ROOT / "config.yaml"
+SIMULATION = "protocols: {simulation: {%s}}"
+SETTING = "studies: {identifiability: {settings: {linear: {%s}}}}"
+DESIGN = "designs: {contrastive: {%s}}"
+STUDY = "studies: {identifiability: {%s}}"
+
+# What is wrong: overlay, and what the line has to hold beside the overlay's name (key, value, expected).
+BAD = {
+    "unknown key": ("root_sed: 1", ["root_sed: unknown key", "root_seed"]),
+    "unknown nested key": (SIMULATION % "training: {step: 5}", ["training.step: unknown key", "steps"]),
+    "unknown key in a setting": (SETTING % "modle: {}", ["linear", "modle: unknown key", "model"]),
+    "unknown key deep in a setting": (
+        SETTING % "model: {encoder: [8]}",
+        ["model.encoder: unknown key", "encoder_hidden"],
+    ),
+    "unknown key in a plug-in": (
+        SETTING % "simulation: {mixing: {kind: linear, layers: 2}}",
+        ["mixing.layers: unknown key", "kind"],
+    ),
+    "unknown key in the seeds": (STUDY % "seeds: {frist: 1}", ["seeds.frist: unknown key", "first"]),
+    "word for a number": (
+        SIMULATION % "training: {steps: many}",
+        ["training.steps: got 'many'", "integer"],
+    ),
+    "number for a mapping": ("designs: 3", ["designs: got 3"]),
+    "list for a mapping": (SETTING % "model: [1]", ["model", "[1]"]),
+    "fraction of a step": (SIMULATION % "training: {steps: 1.5}", ["training.steps: got 1.5", "integer"]),
+    "negative root seed": ("root_seed: -1", ["root_seed: got -1", "greater than or equal to 0"]),
+    "negative dims": (
+        SETTING % "simulation: {dims: {background: -5}}",
+        ["simulation", "dims", "-5", "at least 1"],
+    ),
+    "zero dims": (SETTING % "model: {dims: {salient: 0}}", ["model", "dims", "0", "at least 1"]),
+    "dims of another block": (SETTING % "model: {dims: {other: 2}}", ["model", "dims", "other", "salient"]),
+    "source without a block": (
+        DESIGN % "sources: [background, target, third]",
+        ["designs.contrastive", "'third'", "no active block"],
+    ),
+    "block in an unknown source": (
+        DESIGN % "blocks: {salient: [nowhere]}",
+        ["designs.contrastive", "'salient'", "unknown sources ['nowhere']"],
+    ),
+    "block in no source": (DESIGN % "blocks: {salient: []}", ["designs.contrastive", "active in no source"]),
+    "duplicate source": (
+        DESIGN % "sources: [background, target, target]",
+        ["designs.contrastive", "named twice"],
+    ),
+    "unknown variant": (STUDY % "variants: [cave]", ["variants.0: got 'cave'", "cvae"]),
+    "unknown combiner": ("variants: {cvae: {combiner: {kind: max}}}", ["variants.cvae", "'max'", "sum"]),
+    "unknown penalty": (
+        "variants: {cvae: {penalties: [{kind: hsic2}]}}",
+        ["variants.cvae.penalties", "unknown penalty 'hsic2'"],
+    ),
+    "unknown likelihood": (
+        SETTING % "model: {likelihood: {kind: poison}}",
+        ["model.likelihood", "'poison'", "gaussian"],
+    ),
+    "unknown mixing": (
+        SETTING % "simulation: {mixing: {kind: linaer}}",
+        ["simulation.mixing", "'linaer'", "linear"],
+    ),
+    "unknown activation": (SETTING % "model: {decoder_activation: relu6}", ["decoder_activation", "relu6"]),
+    "unknown figure": (STUDY % "figures: [recovry]", ["figures.0: got 'recovry'", "recovery"]),
+    "unknown design": (SETTING % "design: triple", ["design: got 'triple'", "contrastive"]),
+    "unknown protocol": (STUDY % "protocol: simulations", ["protocol: got 'simulations'", "simulation"]),
+    "unknown data set": (
+        "studies: {perturbation: {settings: {spikein_keep02: {dataset: imune}}}}",
+        ["dataset: got 'imune'", "immune_spikein"],
+    ),
+    "unknown download": (
+        "datasets: {immune_spikein: {download: imune}}",
+        ["datasets.immune_spikein.download: got 'imune'", "immune"],
+    ),
+    "unknown target": (STUDY % "target: al", ["target: got 'al'", "all"]),
+    "no kind": (
+        SETTING % "simulation: {mixing: linear}",
+        ["simulation.mixing", "kind"],
+    ),
+    "missing key": (
+        "studies: {new: {target: all, protocol: simulation, variants: [cvae], settings: {a: {}}, figures: [twist]}}",
+        ["studies.new.seeds: missing"],
+    ),
+    "missing key in a plug-in": (
+        SETTING % "simulation: {mixing: {kind: leaky_relu}}",
+        ["simulation.mixing.layers: missing"],
+    ),
+    "width below the latents": (
+        SETTING % "simulation: {mixing: {kind: leaky_relu, layers: 2, slope: 0.2, width: 3}}",
+        ["simulation", "width is 3", "8 latents"],
+    ),
+    "too few features": (SETTING % "simulation: {n_features: 4}", ["n_features is 4", "8 latents"]),
+    "slope of zero": (
+        SETTING % "simulation: {mixing: {kind: leaky_relu, layers: 2, slope: 0, width: 8}}",
+        ["mixing.slope: got 0", "greater than 0"],
+    ),
+    "sizes of another source": (SETTING % "simulation: {n_train: {other: 9}}", ["n_train", "other"]),
+    "batch of nothing": (SIMULATION % "training: {batch_size: 0}", ["batch_size: got 0", "2"]),
+    "no learning rate": (SIMULATION % "training: {learning_rate: 0}", ["learning_rate: got 0", "greater than 0"]),
+    "learning rate below zero": (SETTING % "training: {learning_rate: -1.0}", ["learning_rate: got -1.0"]),
+    "learning rate that is no number": (
+        SETTING % "training: {learning_rate: .nan}",
+        ["learning_rate: got nan", "finite"],
+    ),
+    "infinite clip": (SIMULATION % "training: {clip: .inf}", ["clip: got inf", "finite"]),
+    "files that jobs do not divide": (
+        STUDY % "seeds: {per_job: 4}",
+        ["studies.identifiability.seeds", "per_file is 10", "multiple of per_job (4)"],
+    ),
+    "no seeds": (STUDY % "seeds: {count: 0}", ["seeds.count: got 0"]),
+    "no settings": (
+        "studies: {new: {target: all, protocol: simulation, seeds: {first: 1, count: 1, per_job: 1, per_file: 1},"
+        " variants: [cvae], settings: {}, figures: [twist]}}",
+        ["studies.new.settings: got {}"],
+    ),
+    "no variants": (STUDY % "variants: []", ["variants: got []"]),
+    "path in a name": ("variants: {../x: {combiner: {kind: sum}}}", ["variants", "'../x'", "match pattern"]),
+    "path in the name of a setting": (STUDY % "settings: {../x: {}}", ["settings", "'../x'", "match pattern"]),
+    "simulation and data set": (SETTING % "dataset: immune_spikein", ["exactly one of 'simulation' and 'dataset'"]),
+    "twist of an unknown block": (
+        SETTING % "model: {twist: {angle: 1, block: backgruond, by: salient}}",
+        ["model", "'backgruond'", "salient"],
+    ),
+    "twisted posterior without a twist": (SETTING % "model: {posterior: twisted}", ["no twist"]),
+    "scoring of an unknown block": (
+        SETTING % "evaluation: {twist: {block: backgruond, by: salient, angles: [1]}}",
+        ["evaluation", "'backgruond'", "salient"],
+    ),
+    "no mapping": ("- a\n- b\n", ["mapping of config keys"]),
+    "empty file": ("", ["None", "mapping of config keys"]),
+    "broken YAML": ("studies: {a: [1, 2\nroot_seed: 3\n", ["line ", "not valid YAML"]),
+    "tab in YAML": ("studies:\n\ta: 1\n", ["line 2", "not valid YAML"]),
+}
+# Through snakemake itself: a mistake in the YAML, the config, a merged setting, a plug-in and a reference.
+BOOTED = ("no mapping", "unknown key", "unknown key in a plug-in", "path in a name", "unknown figure")
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_overlay_is_told_in_one_line(what: str, tmp_path: Path):
+    text, parts = BAD[what]
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text, encoding="utf-8")
+    files = [BASE, overlay]
+    with pytest.raises(UserError) as caught:
+        expand(parse_config(load_layers(files, {}), files), files)
+    message = str(caught.value)
+    assert message.startswith(str(overlay)), message
+    assert len(message.splitlines()) == 1, message
+    for part in parts:
+        assert part in message.removeprefix(str(overlay)), message
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return copy_checkout(tmp_path_factory.mktemp("bad") / "checkout")
+
+
+@pytest.mark.parametrize("what", BOOTED)
+def test_snakemake_stops_at_a_bad_overlay(what: str, checkout: Path, tmp_path: Path):
+    text, parts = BAD[what]
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text, encoding="utf-8")
+    done = dry_run(checkout, tmp_path, overlay=overlay)
+    assert done.code != 0
+    assert len(done.errors) == 1, done.err
+    assert done.errors[0].startswith(f"error: {overlay}")
+    assert all(part in done.errors[0] for part in parts)
+    assert "Traceback" not in done.err + done.out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_mistake_in_the_base_file_names_the_base_file(tmp_path: Path):
+    base, overlay = tmp_path / "base.yaml", tmp_path / "overlay.yaml"
+    base.write_text(BASE.read_text(encoding="utf-8").replace("batch_size: 64", "batch_size: 1"), encoding="utf-8")
+    overlay.write_text(SIMULATION % "training: {steps: 9}", encoding="utf-8")
+    files = [base, overlay]
+    with pytest.raises(UserError, match="batch_size: got 1") as caught:
+        expand(parse_config(load_layers(files, {}), files), files)
+    assert str(caught.value).startswith(str(base))
+
+
+def test_a_missing_overlay_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match="missing\\.yaml: cannot be read: No such file"):
+        load_layers([BASE, tmp_path / "missing.yaml"], {})

@@ -1,0 +1,72 @@
+"""What the workflow would run, and that its rules keep the house's promises."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled, snakemake
+
+RULES = {
+    name: body
+    for file in sorted((ROOT / "rules").glob("*.smk"))
+    for name, body in re.findall(
+        r"^rule (\w+):\n(.*?)(?=^\S|\Z)", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return copy_checkout(tmp_path_factory.mktemp("plan") / "checkout")
+
+
+def test_the_real_config_is_a_small_number_of_jobs(checkout, tmp_path):
+    jobs = scheduled(checkout, tmp_path, overlay=None)
+    assert sum(jobs.values()) <= 60
+    assert jobs["simulate"] == 4
+    assert not (tmp_path / "results").exists()
+
+
+def test_smoke_runs_every_rule(checkout, tmp_path):
+    jobs = scheduled(checkout, tmp_path, overlay=SMOKE)
+    assert jobs == {
+        "fetch": 1,
+        "preprocess": 2,
+        "simulate": 4,
+        "fit": 9,
+        "evaluate": 9,
+        "baselines": 2,
+        "map_cells": 2,
+        "summarise": 2,
+        "draw": 6,
+    }
+    assert set(jobs) == set(RULES)
+
+
+def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):
+    jobs = scheduled(checkout, tmp_path, "perturbseq", overlay=None)
+    assert jobs["fetch"] == jobs["preprocess"] == 1
+    assert "simulate" not in jobs
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("directive", ["log", "benchmark", "conda", "resources", "params", "shell"])
+def test_rules_are_complete(rule, directive):
+    assert re.search(rf"^    {directive}:$", RULES[rule], re.MULTILINE), f"rule {rule} has no {directive}:"
+    if directive == "params":
+        assert "code=" in RULES[rule], f"rule {rule} does not depend on its code"
+
+
+def test_snakemake_lint_is_content(checkout):
+    done = command(sys.executable, "-m", "snakemake", "--lint", cwd=checkout)
+    assert done.code == 0, done.out + done.err
+
+
+def test_a_missing_config_file_is_told_by_name(checkout, tmp_path):
+    done = snakemake(checkout, tmp_path, "-n", overlay=tmp_path / "missing.yaml")
+    assert done.code != 0
+    assert "missing.yaml" in done.err + done.out
+    assert not (tmp_path / "results").exists()
