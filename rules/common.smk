@@ -32,6 +32,8 @@ from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+# Commands find their scripts through this and not through params: a moved checkout rebuilds nothing.
+os.environ["CDGM_SCRIPTS"] = str(SCRIPTS)
 CONFIG_FILES = [
     f"{workflow.basedir}/config.yaml",
     *(str(f) for f in workflow.config_settings.configfiles or ()),
@@ -71,11 +73,6 @@ def code_of(script, spec):
 def as_json(value):
     """A spec as canonical JSON, without its defaults."""
     return canonical_json(dump(value) if hasattr(value, "model_dump") else value)
-
-
-def script(name):
-    """Command that runs a command line of workflow_scripts/."""
-    return f"python {{SCRIPTS}}/{name}"
 
 
 def on_cells(study):

@@ -69,7 +69,12 @@ def raw_log2(tmp_path_factory) -> Path:
 
 def test_arrays_tables_and_raw_file_agree(raw, tmp_path):
     write_prepared(preprocess(spec(), "mine", raw, root=1), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "cells.npz", "genes.csv", "programs.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cells.csv",
+        "cells.npz",
+        "genes.csv",
+        "programs.csv",
+    ]
     bundle = read_bundle(tmp_path / "cells.npz", counts_required=True)
     cells = read_cell_table(tmp_path / "cells.csv").table
     genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
