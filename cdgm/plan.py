@@ -165,6 +165,11 @@ def _expand_setting(
         raise bad_input(where(("design",)), "design", template.design, f"one of {sorted(config.designs)}")
     design = dump(config.designs[template.design])
     model = validated(ModelSpec, template.model | {"design": design}, where, ("model",))
+    if (twist := template.evaluation.twist) is not None:
+        for key, block in (("block", twist.block), ("by", twist.by)):
+            if block not in design["blocks"]:
+                path = ("evaluation", "twist", key)
+                raise bad_input(where(path), ".".join(path), block, f"one of {sorted(design['blocks'])}")
     simulation = None
     if template.simulation is not None:
         simulation = validated(Simulation, template.simulation | {"design": design}, where, ("simulation",))

@@ -52,7 +52,7 @@ class Simulation(Strict):
             if min(sizes.values()) < 2:
                 raise ValueError(f"{key} must be at least 2 in each source")
         if min(self.dims.values()) < 1:
-            raise ValueError("dims of the simulation must be at least 1")
+            raise ValueError(f"dims holds {min(self.dims.values())}, expected values of at least 1")
         if self.n_features < sum(self.dims.values()):
             raise ValueError(
                 f"n_features is {self.n_features}, an injective mixing of {sum(self.dims.values())} "

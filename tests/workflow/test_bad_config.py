@@ -91,7 +91,8 @@ BAD = {
         ["simulation.mixing", "kind"],
     ),
     "missing key": (
-        "studies: {new: {target: all, protocol: simulation, variants: [cvae], settings: {a: {}}, figures: [twist]}}",
+        "studies: {new: {target: all, protocol: simulation, variants: [cvae],"
+        " settings: {a: {}}, figures: [twist]}}",
         ["studies.new.seeds: missing"],
     ),
     "missing key in a plug-in": (
@@ -109,7 +110,10 @@ BAD = {
     ),
     "sizes of another source": (SETTING % "simulation: {n_train: {other: 9}}", ["n_train", "other"]),
     "batch of nothing": (SIMULATION % "training: {batch_size: 0}", ["batch_size: got 0", "2"]),
-    "no learning rate": (SIMULATION % "training: {learning_rate: 0}", ["learning_rate: got 0", "greater than 0"]),
+    "no learning rate": (
+        SIMULATION % "training: {learning_rate: 0}",
+        ["learning_rate: got 0", "greater than 0"],
+    ),
     "learning rate below zero": (SETTING % "training: {learning_rate: -1.0}", ["learning_rate: got -1.0"]),
     "learning rate that is no number": (
         SETTING % "training: {learning_rate: .nan}",
@@ -122,14 +126,21 @@ BAD = {
     ),
     "no seeds": (STUDY % "seeds: {count: 0}", ["seeds.count: got 0"]),
     "no settings": (
-        "studies: {new: {target: all, protocol: simulation, seeds: {first: 1, count: 1, per_job: 1, per_file: 1},"
+        "studies: {new: {target: all, protocol: simulation,"
+        " seeds: {first: 1, count: 1, per_job: 1, per_file: 1},"
         " variants: [cvae], settings: {}, figures: [twist]}}",
         ["studies.new.settings: got {}"],
     ),
     "no variants": (STUDY % "variants: []", ["variants: got []"]),
     "path in a name": ("variants: {../x: {combiner: {kind: sum}}}", ["variants", "'../x'", "match pattern"]),
-    "path in the name of a setting": (STUDY % "settings: {../x: {}}", ["settings", "'../x'", "match pattern"]),
-    "simulation and data set": (SETTING % "dataset: immune_spikein", ["exactly one of 'simulation' and 'dataset'"]),
+    "path in the name of a setting": (
+        STUDY % "settings: {../x: {}}",
+        ["settings", "'../x'", "match pattern"],
+    ),
+    "simulation and data set": (
+        SETTING % "dataset: immune_spikein",
+        ["exactly one of 'simulation' and 'dataset'"],
+    ),
     "twist of an unknown block": (
         SETTING % "model: {twist: {angle: 1, block: backgruond, by: salient}}",
         ["model", "'backgruond'", "salient"],
@@ -144,8 +155,8 @@ BAD = {
     "broken YAML": ("studies: {a: [1, 2\nroot_seed: 3\n", ["line ", "not valid YAML"]),
     "tab in YAML": ("studies:\n\ta: 1\n", ["line 2", "not valid YAML"]),
 }
-# Through snakemake itself: a mistake in the YAML, the config, a merged setting, a plug-in and a reference.
-BOOTED = ("no mapping", "unknown key", "unknown key in a plug-in", "path in a name", "unknown figure")
+# Through snakemake itself: a mistake in the config, a merged setting, a plug-in and a reference.
+BOOTED = ("unknown key", "unknown key in a plug-in", "path in a name", "unknown figure")
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -184,7 +195,9 @@ def test_snakemake_stops_at_a_bad_overlay(what: str, checkout: Path, tmp_path: P
 
 def test_a_mistake_in_the_base_file_names_the_base_file(tmp_path: Path):
     base, overlay = tmp_path / "base.yaml", tmp_path / "overlay.yaml"
-    base.write_text(BASE.read_text(encoding="utf-8").replace("batch_size: 64", "batch_size: 1"), encoding="utf-8")
+    base.write_text(
+        BASE.read_text(encoding="utf-8").replace("batch_size: 64", "batch_size: 1"), encoding="utf-8"
+    )
     overlay.write_text(SIMULATION % "training: {steps: 9}", encoding="utf-8")
     files = [base, overlay]
     with pytest.raises(UserError, match="batch_size: got 1") as caught:

@@ -75,7 +75,9 @@ def test_a_value_of_one_setting_rebuilds_that_setting_and_the_summaries(finished
     checkout, run = finished
     file = checkout / TINY
     text = file.read_text(encoding="utf-8")
-    changed = text.replace("{mixing: {kind: linear}}", "{mixing: {kind: linear}, noise: {kind: gaussian, sd: 0.2}}")
+    changed = text.replace(
+        "{mixing: {kind: linear}}", "{mixing: {kind: linear}, noise: {kind: gaussian, sd: 0.2}}"
+    )
     with edited(file, changed):
         assert scheduled(checkout, run) == {
             "simulate": 1,
