@@ -79,12 +79,16 @@ def test_a_value_of_one_setting_rebuilds_that_setting_and_the_summaries(finished
         "{mixing: {kind: linear}}", "{mixing: {kind: linear}, noise: {kind: gaussian, sd: 0.2}}"
     )
     with edited(file, changed):
-        assert scheduled(checkout, run) == {
-            "simulate": 1,
-            "fit": 1,
-            "evaluate": 1,
-            "summarise": 1,
-        } | FIGURES
+        assert (
+            scheduled(checkout, run)
+            == {
+                "simulate": 1,
+                "fit": 1,
+                "evaluate": 1,
+                "summarise": 1,
+            }
+            | FIGURES
+        )
 
 
 def test_touching_every_file_rebuilds_nothing(finished):
