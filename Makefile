@@ -113,10 +113,6 @@ test: env ## unit, workflow and short end-to-end tests
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
 	$(PYTEST) tests/workflow tests/e2e $(PYTEST_ARGS)
 
-.PHONY: soak
-soak: env ## random configurations for a long time
-	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
-
 .PHONY: lint
 lint: env ## ruff, snakefmt and Snakemake's own lint
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import ScalarFormatter
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
@@ -185,12 +186,15 @@ def _differences(
                 ha="center",
                 fontsize=8,
             )
+    # Linear near zero, where equal models lie; a model that falls far short must not flatten that part.
+    axes.set_yscale("symlog", linthresh=1.0)
+    axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.margins(y=0.16)
     axes.axhline(0.0, color="black", linewidth=0.8, zorder=1.6)
     axes.set_xlim(-0.5, len(sources) - 0.5)
     axes.set_xticks(range(len(sources)), [f"{s} points" for s in sources])
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel("difference of ELBO (nats per point)")
+    axes.set_ylabel("difference of ELBO\n(nats per point; logarithmic beyond ±1)")
 
 
 def _recovery(
