@@ -91,3 +91,60 @@ def study_outputs(target):
             for figure in CONFIG.studies[name].figures
         ),
     ]
+
+
+def data_file(fit):
+    """Data file that a fit reads."""
+    folder = "simulations" if PLAN.fits[fit].simulated else "data"
+    name = "data" if PLAN.fits[fit].simulated else "cells"
+    return f"results/{folder}/{PLAN.fits[fit].spec.dataset}/{name}.npz"
+
+
+def evaluation_inputs(wildcards):
+    """A fit, its data file and, for cells, their table."""
+    fit = PLAN.evaluations[wildcards.evaluation].fit
+    inputs = {
+        "model": f"results/fits/{fit}/model.npz",
+        "spec": f"results/fits/{fit}/spec.json",
+    }
+    inputs["data"] = data_file(fit)
+    if not PLAN.fits[fit].simulated:
+        inputs["cells"] = f"results/data/{PLAN.fits[fit].spec.dataset}/cells.csv"
+    return inputs
+
+
+def summary_inputs(wildcards):
+    """Scores and histories of all fits of a study and, on cells, its baselines and maps."""
+    rows = PLAN.studies[wildcards.study]
+    inputs = {
+        "metrics": [
+            f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows
+        ],
+        "histories": [
+            f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz"
+            for row in rows
+        ],
+    }
+    if on_cells(wildcards.study):
+        inputs["baselines"] = [
+            f"results/baselines/{row.evaluation}/metrics.csv"
+            for row in baseline_rows(wildcards.study)
+        ]
+        inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
+    return inputs
+
+
+def baseline_rows(study):
+    """One row a data set of cells: the baselines do not depend on setting or variant."""
+    return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
+
+
+def study_row(row):
+    """What the summary has to know of a stack: its place in the study and where its results lie."""
+    return [
+        row.setting,
+        row.variant,
+        row.dataset,
+        PLAN.evaluations[row.evaluation].fit,
+        row.evaluation,
+    ]

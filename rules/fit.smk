@@ -1,13 +1,6 @@
 # Fits. In: a data file. Out: results/fits/<id>/, one replicate stack each, on one thread.
 
 
-def data_file(fit):
-    """Data file that a fit reads."""
-    folder = "simulations" if PLAN.fits[fit].simulated else "data"
-    name = "data" if PLAN.fits[fit].simulated else "cells"
-    return f"results/{folder}/{PLAN.fits[fit].spec.dataset}/{name}.npz"
-
-
 rule fit:
     """Fit one replicate stack: a configuration with a block of seeds."""
     input:
@@ -31,5 +24,5 @@ rule fit:
         spec=lambda w: as_json(PLAN.fits[w.fit].spec),
         code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
     shell:
-        "python $CDGM_SCRIPTS/fit.py --spec {params.spec:q} --data {input} --threads {threads}"
+        "python \"$CDGM_SCRIPTS/fit.py\" --spec {params.spec:q} --data {input} --threads {threads}"
         " --out-dir results/fits/{wildcards.fit} 2> {log}"

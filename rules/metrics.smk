@@ -1,19 +1,6 @@
 # Scores. In: fits and their data. Out: results/evaluations/<id>/, results/tables/<study>*.
 
 
-def evaluation_inputs(wildcards):
-    """A fit, its data file and, for cells, their table."""
-    fit = PLAN.evaluations[wildcards.evaluation].fit
-    inputs = {
-        "model": f"results/fits/{fit}/model.npz",
-        "spec": f"results/fits/{fit}/spec.json",
-    }
-    inputs["data"] = data_file(fit)
-    if not PLAN.fits[fit].simulated:
-        inputs["cells"] = f"results/data/{PLAN.fits[fit].spec.dataset}/cells.csv"
-    return inputs
-
-
 rule evaluate:
     """Score a fit on held-out points, each score beside its permutation null."""
     input:
@@ -40,7 +27,7 @@ rule evaluate:
             "evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
         ),
     shell:
-        "python $CDGM_SCRIPTS/evaluate.py --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
+        "python \"$CDGM_SCRIPTS/evaluate.py\" --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
         " --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
 
 
@@ -68,7 +55,7 @@ rule baselines:
         root_seed=CONFIG.root_seed,
         code=digest("baselines.py"),
     shell:
-        "python $CDGM_SCRIPTS/baselines.py --spec {params.spec:q} --model {params.model:q}"
+        "python \"$CDGM_SCRIPTS/baselines.py\" --spec {params.spec:q} --model {params.model:q}"
         " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
 
 
@@ -92,34 +79,8 @@ rule map_cells:
         root_seed=CONFIG.root_seed,
         code=digest("map_cells.py"),
     shell:
-        "python $CDGM_SCRIPTS/map_cells.py --latents {input.latents} --cells {input.cells}"
+        "python \"$CDGM_SCRIPTS/map_cells.py\" --latents {input.latents} --cells {input.cells}"
         " --root-seed {params.root_seed} --out {output} 2> {log}"
-
-
-def summary_inputs(wildcards):
-    """Scores and histories of all fits of a study and, on cells, its baselines and maps."""
-    rows = PLAN.studies[wildcards.study]
-    inputs = {
-        "metrics": [
-            f"results/evaluations/{row.evaluation}/metrics.csv" for row in rows
-        ],
-        "histories": [
-            f"results/fits/{PLAN.evaluations[row.evaluation].fit}/history.npz"
-            for row in rows
-        ],
-    }
-    if on_cells(wildcards.study):
-        inputs["baselines"] = [
-            f"results/baselines/{row.evaluation}/metrics.csv"
-            for row in baseline_rows(wildcards.study)
-        ]
-        inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
-    return inputs
-
-
-def baseline_rows(study):
-    """One row a data set of cells: the baselines do not depend on setting or variant."""
-    return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
 
 
 rule summarise:
@@ -150,17 +111,6 @@ rule summarise:
         root_seed=CONFIG.root_seed,
         code=digest("summarise.py"),
     shell:
-        "python $CDGM_SCRIPTS/summarise.py --study {wildcards.study} --rows {params.rows:q}"
+        "python \"$CDGM_SCRIPTS/summarise.py\" --study {wildcards.study} --rows {params.rows:q}"
         " --baselines {params.baselines:q} --root-seed {params.root_seed} --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"
-
-
-def study_row(row):
-    """What the summary has to know of a stack: its place in the study and where its results lie."""
-    return [
-        row.setting,
-        row.variant,
-        row.dataset,
-        PLAN.evaluations[row.evaluation].fit,
-        row.evaluation,
-    ]
