@@ -18,7 +18,7 @@ rule fetch:
         spec=lambda w: as_json(CONFIG.downloads[w.download]),
         code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
     shell:
-        "python \"$CDGM_SCRIPTS/fetch.py\" --name {wildcards.download} --spec {params.spec:q}"
+        'python "$CDGM_SCRIPTS/fetch.py" --name {wildcards.download} --spec {params.spec:q}'
         " --out {output} 2> {log}"
 
 
@@ -46,6 +46,6 @@ rule preprocess:
         root_seed=CONFIG.root_seed,
         code=lambda w: code_of("preprocess.py", CONFIG.datasets[w.dataset]),
     shell:
-        "python \"$CDGM_SCRIPTS/preprocess.py\" --name {wildcards.dataset} --spec {params.spec:q}"
+        'python "$CDGM_SCRIPTS/preprocess.py" --name {wildcards.dataset} --spec {params.spec:q}'
         " --root-seed {params.root_seed} --raw {input} --out-dir results/data/{wildcards.dataset}"
         " 2> {log}"

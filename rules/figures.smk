@@ -28,6 +28,6 @@ rule draw:
     params:
         code=lambda w: digest("draw.py", f"cdgm.plotting.{w.figure}"),
     shell:
-        "python \"$CDGM_SCRIPTS/draw.py\" --study {wildcards.study} --figure {wildcards.figure}"
+        'python "$CDGM_SCRIPTS/draw.py" --study {wildcards.study} --figure {wildcards.figure}'
         " --scores {input.scores} --history {input.history} --maps {input.maps}"
         " --out-prefix results/figures/{wildcards.study}/{wildcards.figure} 2> {log}"

@@ -24,5 +24,5 @@ rule fit:
         spec=lambda w: as_json(PLAN.fits[w.fit].spec),
         code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
     shell:
-        "python \"$CDGM_SCRIPTS/fit.py\" --spec {params.spec:q} --data {input} --threads {threads}"
+        'python "$CDGM_SCRIPTS/fit.py" --spec {params.spec:q} --data {input} --threads {threads}'
         " --out-dir results/fits/{wildcards.fit} 2> {log}"

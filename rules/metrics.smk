@@ -27,7 +27,7 @@ rule evaluate:
             "evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
         ),
     shell:
-        "python \"$CDGM_SCRIPTS/evaluate.py\" --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
+        'python "$CDGM_SCRIPTS/evaluate.py" --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}'
         " --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
 
 
@@ -55,7 +55,7 @@ rule baselines:
         root_seed=CONFIG.root_seed,
         code=digest("baselines.py"),
     shell:
-        "python \"$CDGM_SCRIPTS/baselines.py\" --spec {params.spec:q} --model {params.model:q}"
+        'python "$CDGM_SCRIPTS/baselines.py" --spec {params.spec:q} --model {params.model:q}'
         " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
 
 
@@ -79,7 +79,7 @@ rule map_cells:
         root_seed=CONFIG.root_seed,
         code=digest("map_cells.py"),
     shell:
-        "python \"$CDGM_SCRIPTS/map_cells.py\" --latents {input.latents} --cells {input.cells}"
+        'python "$CDGM_SCRIPTS/map_cells.py" --latents {input.latents} --cells {input.cells}'
         " --root-seed {params.root_seed} --out {output} 2> {log}"
 
 
@@ -111,6 +111,6 @@ rule summarise:
         root_seed=CONFIG.root_seed,
         code=digest("summarise.py"),
     shell:
-        "python \"$CDGM_SCRIPTS/summarise.py\" --study {wildcards.study} --rows {params.rows:q}"
+        'python "$CDGM_SCRIPTS/summarise.py" --study {wildcards.study} --rows {params.rows:q}'
         " --baselines {params.baselines:q} --root-seed {params.root_seed} --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"

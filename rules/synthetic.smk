@@ -21,5 +21,5 @@ rule simulate:
         root_seed=CONFIG.root_seed,
         code=lambda w: code_of("simulate.py", PLAN.simulations[w.simulation].spec),
     shell:
-        "python \"$CDGM_SCRIPTS/simulate.py\" --spec {params.spec:q} --seeds {params.seeds:q}"
+        'python "$CDGM_SCRIPTS/simulate.py" --spec {params.spec:q} --seeds {params.seeds:q}'
         " --root-seed {params.root_seed} --out {output.data} 2> {log}"

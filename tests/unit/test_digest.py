@@ -65,7 +65,9 @@ def test_an_edited_plug_in_changes_what_names_it(root):
 
 def test_a_new_plug_in_changes_nothing(root):
     (root / "cdgm/models/likelihoods/new.py").write_text("X = 1\n", encoding="utf-8")
-    edit = lambda t: t.replace(
-        '"gaussian":', '"new": "cdgm.models.likelihoods.new:New",\n        "gaussian":'
-    )  # noqa: E731
+
+    def edit(text: str) -> str:
+        line = '"new": "cdgm.models.likelihoods.new:New",'
+        return text.replace('"gaussian":', line + ' "gaussian":')
+
     assert changed(root, "cdgm/models/likelihoods/__init__.py", edit) == set()
