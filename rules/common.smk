@@ -1,26 +1,10 @@
 # What all rule files share: the validated config, the plan of jobs, code digests and paths.
 # Nothing else; each helper hands a rule just the part of the config that its result depends on.
 
-import os
 import sys
 from functools import cache
 from pathlib import Path
 
-# The command lines run with this very interpreter and this checkout's package, installed or not.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")])
-)
-# One thread a job: cores are used by jobs.
-for variable in (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-):
-    os.environ[variable] = "1"
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
@@ -28,12 +12,12 @@ from cdgm.config import parse_config
 from cdgm.digest import code_digest, plugin_modules
 from cdgm.errors import UserError
 from cdgm.files import canonical_json
+from cdgm.job_environment import prepare
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
-# Commands find their scripts through this and not through params: a moved checkout rebuilds nothing.
-os.environ["CDGM_SCRIPTS"] = str(SCRIPTS)
+prepare(Path(workflow.basedir))
 CONFIG_FILES = [
     f"{workflow.basedir}/config.yaml",
     *(str(f) for f in workflow.config_settings.configfiles or ()),
