@@ -1,5 +1,5 @@
-# What all rule files share: the validated config, the plan of jobs, code digests and paths.
-# Nothing else; each helper hands a rule just the part of the config that its result depends on.
+# what all files here share: the validated config, the plan of jobs, code digests and paths.
+# Nothing else; each helper hands over just the part of the config that its result depends on.
 
 import sys
 from functools import cache
