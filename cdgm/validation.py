@@ -45,9 +45,13 @@ def validated(
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":
-            known = ", ".join(sorted(_fields_at(model, loc[:-1]))) or "no further keys"
-            raise UserError(f"{place}: {key}: unknown key, expected one of: {known}") from None
+            known = ", ".join(sorted(_fields_at(model, loc[:-1])))
+            raise UserError(
+                f"{place}: {key}: unknown key" + (f", expected one of: {known}" if known else "")
+            ) from None
         case "missing":
+            # No file holds the key itself; what lacks it stands in one.
+            place = where(path[:-1]) if callable(where) else where
             raise UserError(f"{place}: {key}: missing, expected a value") from None
         case "value_error":
             raise UserError(f"{place}: {key + ': ' if key else ''}{message}") from None

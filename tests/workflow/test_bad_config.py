@@ -29,7 +29,7 @@ BAD = {
     ),
     "unknown key in a plug-in": (
         SETTING % "simulation: {mixing: {kind: linear, layers: 2}}",
-        ["mixing.layers: unknown key", "kind"],
+        ["mixing.layers: unknown key"],
     ),
     "unknown key in the seeds": (STUDY % "seeds: {frist: 1}", ["seeds.frist: unknown key", "first"]),
     "word for a number": (
@@ -42,7 +42,7 @@ BAD = {
     "negative root seed": ("root_seed: -1", ["root_seed: got -1", "greater than or equal to 0"]),
     "negative dims": (
         SETTING % "simulation: {dims: {background: -5}}",
-        ["simulation", "dims", "-5", "at least 1"],
+        ["simulation: dims holds -5", "at least 1"],
     ),
     "zero dims": (SETTING % "model: {dims: {salient: 0}}", ["model", "dims", "0", "at least 1"]),
     "dims of another block": (SETTING % "model: {dims: {other: 2}}", ["model", "dims", "other", "salient"]),

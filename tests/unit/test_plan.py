@@ -1,0 +1,62 @@
+"""From the config to jobs: ids, seeds, sharing; and the schema and the merging that stand before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+
+from cdgm.config import parse_config
+from cdgm.overlays import load_layers, merge
+from cdgm.plan import Plan, expand
+from cdgm.schema import config_schema
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "config.yaml"
+
+
+def plan(**overrides) -> Plan:
+    return expand(parse_config(load_layers([BASE], overrides), [BASE]), [BASE])
+
+
+def identifiability(**changes) -> dict:
+    return {"studies": {"identifiability": changes}}
+
+
+def test_a_mapping_with_a_kind_replaces_and_others_merge():
+    base = {"a": {"kind": "x", "old": 1}, "b": {"c": 1, "d": 2}, "e": [1, 2]}
+    over = {"a": {"kind": "y"}, "b": {"c": 3}, "e": [4]}
+    assert merge(base, over) == {"a": {"kind": "y"}, "b": {"c": 3, "d": 2}, "e": [4]}
+
+
+def test_more_seeds_add_files_and_leave_the_old_jobs():
+    old = plan()
+    new = plan(**identifiability(seeds={"count": 20}))
+    assert set(old.fits) < set(new.fits)
+    assert set(old.simulations) < set(new.simulations)
+    assert len(new.simulations) == 2 * len(old.simulations)
+
+
+def test_fits_that_two_studies_share_are_one_job():
+    study = load_layers([BASE], {})["studies"]["identifiability"]
+    both = plan(studies={"again": study})
+    assert both.fits == plan().fits
+    assert len(both.studies["again"]) == len(both.studies["identifiability"])
+
+
+def test_a_sweep_repeats_every_setting():
+    swept = plan(**identifiability(sweep={"training.steps": [10, 20]}))
+    assert len(swept.studies["identifiability"]) == 2 * len(plan().studies["identifiability"])
+    assert "linear@steps=10" in {row.setting for row in swept.studies["identifiability"]}
+
+
+def test_the_default_written_out_leaves_ids_alone():
+    explicit = {"protocols": {"simulation": {"training": {"precision": "float32"}}}}
+    assert list(plan(**explicit).fits) == list(plan().fits)
+
+
+def test_the_schema_file_is_that_of_the_types_and_admits_the_config():
+    stored = json.loads((ROOT / "cdgm/schema.json").read_text(encoding="utf-8"))
+    assert stored == json.loads(json.dumps(config_schema()))
+    jsonschema.validate(load_layers([BASE], {}), stored)
