@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PlainValidator, ValidationError
 
 from cdgm.errors import UserError, bad_input
-from cdgm.plugins import Strict
+from cdgm.plugins import Registry
 
 
 def validated(
@@ -34,7 +34,7 @@ def validated(
     try:
         return build.model_validate(values) if isinstance(build, type) else build(values)
     except ValidationError as error:
-        loc, first, model = _first_mistake(error)
+        loc, first = _first_mistake(error)
         path = (*prefix, *loc)
     except ValueError as error:
         place = where(prefix) if callable(where) else where
@@ -45,10 +45,9 @@ def validated(
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":
-            known = ", ".join(sorted(_fields_at(model, loc[:-1])))
-            raise UserError(
-                f"{place}: {key}: unknown key" + (f", expected one of: {known}" if known else "")
-            ) from None
+            known = ", ".join(sorted(_fields_at(build, loc[:-1], values)))
+            hint = f", expected one of: {known}" if known else ""
+            raise UserError(f"{place}: {key}: unknown key{hint}") from None
         case "missing":
             # No file holds the key itself; what lacks it stands in one.
             place = where(path[:-1]) if callable(where) else where
@@ -61,42 +60,42 @@ def validated(
             raise bad_input(place, key, first["input"], _lower(message)) from None
 
 
-def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any, type[BaseModel] | None]:
-    """Path, pydantic's record and the type that it is about; plug-ins nest one error in another."""
+def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any]:
+    """Path of the first mistake and pydantic's record of it."""
     first = error.errors(include_url=False)[0]
     # Alternatives of a union and validator functions show up in paths; no key of the user has their names.
-    loc = tuple(
-        p
-        for p in first["loc"]
-        if not str(p).startswith(("function-", "literal[", "constrained-", "float", "tuple["))
-    )
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, ValidationError):
-        deeper, record, model = _first_mistake(inner)
-        return (*loc, *deeper), record, model
-    return loc, first, next((c for c in _subclasses(Strict) if c.__name__ == error.title), None)
+    ours = ("function-", "literal[", "constrained-", "float", "tuple[")
+    return tuple(p for p in first["loc"] if not str(p).startswith(ours)), first
 
 
-def _subclasses(cls: type) -> Iterator[type]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)
-
-
-def _fields_at(model: type[BaseModel] | None, loc: Sequence[Any]) -> list[str]:
-    """Field names of the type that a path inside ``model`` leads to."""
+def _fields_at(build: Any, loc: Sequence[Any], values: Any) -> list[str]:
+    """Field names of the type that a path leads to; a plug-in's type follows from the ``kind`` there."""
+    annotation: Any = build
     for part in loc:
-        fields = getattr(model, "model_fields", {})
+        fields = getattr(_model_of(annotation, values), "model_fields", {})
         if part in fields:
-            model = next(_models_in(fields[part].annotation), None)
-    return list(getattr(model, "model_fields", {}))
+            field = fields[part]
+            annotation = (
+                Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+            )
+        values = values[part]
+    return list(getattr(_model_of(annotation, values), "model_fields", {}))
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _model_of(annotation: Any, values: Any) -> type[BaseModel] | None:
+    """The type behind an annotation, found inside containers and unions too."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
+        return annotation
+    registry = getattr(annotation, "__self__", None)
+    if isinstance(registry, Registry) and isinstance(values, Mapping) and values.get("kind") in registry:
+        return registry.load(values["kind"])
+    if isinstance(annotation, PlainValidator):
+        return _model_of(annotation.func, values)
+    for inner in (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ())):
+        found = _model_of(inner, values)
+        if found is not None:
+            return found
+    return None
 
 
 def _lower(message: str) -> str:

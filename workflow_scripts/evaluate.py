@@ -37,6 +37,7 @@ def main() -> None:
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
     bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle.require(arguments.data, spec.model.design.sources, model.n_features)
     members = bundle.replicates_of(spec.seeds, arguments.data)
     means = embed(model, bundle, members)
     if arguments.cells is None:

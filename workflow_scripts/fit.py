@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from cdgm.command_line import log, parse_json, run
 from cdgm.data.bundle import read_bundle
-from cdgm.errors import UserError
 from cdgm.files import write_json, write_npz
 from cdgm.inference import save_stack
 from cdgm.provenance import Provenance
@@ -33,11 +32,7 @@ def main() -> None:
     values = parse_json(arguments.spec, "--spec")
     spec = validated(FitSpec, values, "--spec")
     bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
-    missing = [source for source in spec.model.design.sources if source not in bundle.x["train"]]
-    if missing:
-        raise UserError(
-            f"{arguments.data}: sources: got {sorted(bundle.x['train'])}, expected also {missing}"
-        )
+    bundle.require(arguments.data, spec.model.design.sources)
     with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         trained = train(
             spec,

@@ -62,6 +62,20 @@ class Bundle:
                 raise bad_input(path, "seeds", sorted(known), f"a replicate with seed {seed}")
         return [known[seed] for seed in seeds]
 
+    def require(self, path: object, sources: Sequence[str], features: int | None = None) -> None:
+        """Refuse data that lack one of ``sources`` or do not have that many ``features``.
+
+        Raises
+        ------
+        UserError
+            Names ``path``.
+        """
+        for source in sources:
+            if source not in self.x[SPLITS[0]]:
+                raise bad_input(path, "sources", list(self.sources), f"a source named {source!r}")
+        if features is not None and features != self.features:
+            raise bad_input(path, "features", self.features, f"{features}, as the model was fitted to")
+
     @property
     def features(self) -> int:
         """Number of features D."""

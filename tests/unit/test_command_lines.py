@@ -1,0 +1,160 @@
+"""Command lines on bad input: one line, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cdgm import command_line
+from cdgm.files import canonical_json, write_json, write_npz
+from cdgm.inference import save_stack
+from cdgm.plan import dump
+from cdgm.specs import FitSpec
+from cdgm.training import build_model
+from tests.unit.builders import fit_spec
+
+COUNTS = {"likelihood": {"kind": "negative_binomial", "link": "softmax", "dispersion": "learned"}}
+
+
+def arrays(features: int = 6, **changes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """A good data file of two sources, or one with some arrays changed or (None) left out."""
+    rng = np.random.default_rng(0)
+    good = {
+        f"x/{split}/{source}": rng.poisson(2.0, (1, 30, features)).astype(np.float32)
+        for split in ("train", "test")
+        for source in ("background", "target")
+    }
+    changed = good | {name.replace("__", "/"): values for name, values in changes.items()}
+    return {name: values for name, values in changed.items() if values is not None}
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stderr: str
+
+
+def run(script: str, *arguments: object) -> Done:
+    """Run a command line in this process: importing torch anew for each case would take minutes."""
+    main = importlib.import_module(f"workflow_scripts.{script}").main
+    stderr = io.StringIO()
+    argv = [script, *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(stderr):
+        patch.setattr("sys.argv", argv)
+        try:
+            command_line.run(main)
+        except SystemExit as stop:
+            return Done(stop.code, stderr.getvalue())
+    return Done(0, stderr.getvalue())
+
+
+def fit(spec: FitSpec, folder: Path) -> tuple[object, ...]:
+    """Arguments that fit ``spec`` to the folder's data file."""
+    return (
+        "fit",
+        "--spec",
+        canonical_json(dump(spec)),
+        "--data",
+        folder / "data.npz",
+        "--out-dir",
+        folder / "out",
+    )
+
+
+def refused(done: Done, out: Path, *parts: str) -> None:
+    """One line of error with all parts, and no file left behind."""
+    assert done.returncode == 2, done.stderr
+    assert [line[:7] for line in done.stderr.splitlines()] == ["error: "], done.stderr
+    for part in parts:
+        assert part in done.stderr
+    assert not out.exists() or not list(out.iterdir())
+
+
+def with_value(value: float) -> np.ndarray:
+    values = arrays()["x/train/target"].copy()
+    values[0, 3, 2] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "parts"),
+    [
+        ({}, {"x__train__target": None, "x__test__target": None}, ["sources", "'target'"]),
+        ({}, {"x__train__target": with_value(np.nan)}, ["x/train/target[0, 3, 2]", "nan", "finite"]),
+        (COUNTS, {"x__train__target": with_value(0.5)}, ["x/train/target[0, 3, 2]", "0.5", "integer"]),
+        (COUNTS, {"x__train__target": with_value(-1)}, ["x/train/target[0, 3, 2]", "-1", "negative"]),
+        ({}, {"x__train__target": np.zeros((30, 6))}, ["x/train/target", "shape"]),
+        ({}, {"x__train__target": np.zeros((1, 30, 5))}, ["features"]),
+        ({}, {"x__train__target": np.zeros((1, 0, 6))}, ["x/train/target", "empty source"]),
+        ({}, {"x__train__target": np.zeros((1, 1, 6))}, ["x/train/target", "1 point"]),
+        ({}, {"extra": np.zeros(3)}, ["extra"]),
+    ],
+    ids=["source", "nan", "fraction", "negative", "shape", "features", "empty", "one", "name"],
+)
+def test_fit_refuses_bad_data(tmp_path, model, changes, parts):
+    write_npz(tmp_path / "data.npz", arrays(**changes))
+    spec = fit_spec((0,), model=model)
+    done = run(
+        "fit",
+        "--spec",
+        canonical_json(dump(spec)),
+        "--data",
+        tmp_path / "data.npz",
+        "--out-dir",
+        tmp_path / "out",
+    )
+    refused(done, tmp_path / "out", "data.npz", *parts)
+
+
+@pytest.mark.parametrize("size", [0, 100, 3_000])
+def test_fit_refuses_a_truncated_file(tmp_path, size):
+    path = tmp_path / "data.npz"
+    write_npz(path, arrays())
+    path.write_bytes(path.read_bytes()[:size])
+    done = run(
+        "fit", "--spec", canonical_json(dump(fit_spec((0,)))), "--data", path, "--out-dir", tmp_path / "out"
+    )
+    refused(done, tmp_path / "out", "data.npz", "not a readable .npz file")
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [("{", ["--spec", "JSON"]), ('{"dataset": "x"}', ["--spec", "missing"])],
+    ids=["json", "keys"],
+)
+def test_fit_refuses_a_bad_spec(tmp_path, spec, parts):
+    done = run("fit", "--spec", spec, "--data", tmp_path / "data.npz", "--out-dir", tmp_path / "out")
+    refused(done, tmp_path / "out", *parts)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "features", "parts"),
+    [
+        (fit_spec((0,), model={"decoder_hidden": [9]}), 6, ["model.npz", "parameter"]),
+        (fit_spec((0,)), 7, ["data.npz", "features", "as the model was fitted to"]),
+    ],
+    ids=["spec", "features"],
+)
+def test_evaluate_refuses_what_does_not_belong_together(tmp_path, fitted, features, parts):
+    write_npz(tmp_path / "data.npz", arrays(features))
+    save_stack(tmp_path / "model.npz", build_model(fitted, 6), np.array([True]))
+    write_json(tmp_path / "spec.json", dump(fit_spec((0,))))
+    done = run(
+        "evaluate", "--spec", '{"elbo_draws":1,"null_draws":10}', "--fit-spec", tmp_path / "spec.json",
+        "--model", tmp_path / "model.npz", "--data", tmp_path / "data.npz", "--out-dir", tmp_path / "out",
+    )  # fmt: skip
+    refused(done, tmp_path / "out", *parts)
+
+
+def test_draw_refuses_an_unknown_figure(tmp_path):
+    done = run(
+        "draw", "--study", "s", "--figure", "mandala", "--scores", tmp_path / "a.csv",
+        "--history", tmp_path / "b.parquet", "--out-prefix", tmp_path / "out" / "mandala",
+    )  # fmt: skip
+    refused(done, tmp_path / "out", "mandala", "recovery")
