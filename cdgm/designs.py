@@ -7,8 +7,6 @@ blocks are a config entry and not a second code path.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from pydantic import Field, model_validator
 
 from cdgm.plugins import Strict
@@ -52,11 +50,6 @@ class Design(Strict):
         """Refuse dimensions that do not name exactly this design's blocks."""
         if set(dims) != set(self.blocks):
             raise ValueError(f"{what} names blocks {sorted(dims)}, the design has {sorted(self.blocks)}")
-
-    @cached_property
-    def shared_blocks(self) -> tuple[str, ...]:
-        """Blocks active in more than one source."""
-        return tuple(block for block, sources in self.blocks.items() if len(sources) > 1)
 
     def contrast(self) -> tuple[str, str, str]:
         """The first private block, its source, and the first source to compare that one with.

@@ -87,15 +87,6 @@ class Registry(Mapping[str, str]):
             raise ValueError(f"a {self.what} is a mapping with the key 'kind'")
         return self.load(value["kind"]).model_validate(dict(value))
 
-    def json_schema(self) -> dict[str, Any]:
-        """JSON schema of all entries, as alternatives told apart by ``kind``."""
-        options = []
-        for kind in sorted(self._entries):
-            schema = self.load(kind).model_json_schema()
-            schema.pop("$defs", None)
-            options.append(schema)
-        return {"oneOf": options} if options else {"type": "object", "maxProperties": 0}
-
 
 def field_of(registry: Registry) -> Any:
     """Type for a pydantic field that holds a plug-in of ``registry``."""

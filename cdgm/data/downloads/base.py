@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ class Download(Plugin):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     licence: str = ""
 
+    @abstractmethod
     def retrieve(self, destination: Path, name: str) -> None:
         """Write the file to ``destination``; :func:`cdgm.data.fetch.fetch` verifies it.
 
@@ -48,7 +50,6 @@ class Download(Plugin):
         UserError
             If the file can't be had.
         """
-        raise NotImplementedError
 
     def inputs(self) -> tuple[str, ...]:
         """Files on this machine whose change makes the download stale."""

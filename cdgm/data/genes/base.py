@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 class GeneSelection(Plugin):
     """Chooses genes by their counts alone."""
 
+    @abstractmethod
     def select(self, counts: sp.csr_matrix) -> np.ndarray:
         """Choose genes.
 
@@ -34,7 +36,6 @@ class GeneSelection(Plugin):
         UserError
             If more genes are asked for than there are.
         """
-        raise NotImplementedError
 
 
 def enough(n: int, counts: sp.csr_matrix) -> None:

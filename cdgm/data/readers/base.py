@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ Labels = Annotated[dict[str, str], AfterValidator(_free_names)]
 class Reader(Plugin):
     """Turns one raw file into integer counts with what is known of each cell."""
 
+    @abstractmethod
     def read(self, path: Path) -> Cells:
         """Read the file.
 
@@ -36,4 +38,3 @@ class Reader(Plugin):
         UserError
             If it is not what the options say.
         """
-        raise NotImplementedError
