@@ -21,7 +21,9 @@ from cdgm.plugins import Plugin
 
 PACKAGE = "cdgm"
 # These check, report and record; no result depends on them, so an edit of theirs rebuilds nothing.
-WITHOUT_EFFECT = frozenset({"cdgm.command_line", "cdgm.errors", "cdgm.provenance", "cdgm.validation"})
+WITHOUT_EFFECT = frozenset(
+    {"cdgm.command_line", "cdgm.errors", "cdgm.progress", "cdgm.provenance", "cdgm.validation"}
+)
 
 
 def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:

@@ -37,7 +37,7 @@ class Provenance:
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
 
-    def write(self, path: str | Path, spec: Any) -> None:
+    def write(self, path: str | Path, spec: Any, **facts: Any) -> None:
         """Write the record beside a result.
 
         Parameters
@@ -46,10 +46,13 @@ class Provenance:
             File to write.
         spec
             Spec of the job, as plain values.
+        facts
+            What else is worth noting, as plain values: where a file came from, for instance.
         """
         write_json(
             path,
-            {
+            facts
+            | {
                 "spec": spec,
                 "started": self._started.isoformat(timespec="seconds"),
                 "wall_seconds": round(time.perf_counter() - self._clock, 3),

@@ -7,7 +7,8 @@ rule fetch:
         # Empty but for files of this machine, whose change makes the copy stale.
         lambda w: CONFIG.downloads[w.download].inputs(),
     output:
-        "results/downloads/{download}/raw",
+        raw="results/downloads/{download}/raw",
+        provenance="results/downloads/{download}/provenance.json",
     log:
         "results/logs/fetch/{download}.log",
     benchmark:
@@ -22,7 +23,7 @@ rule fetch:
         code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
     shell:
         "python -m workflow_scripts.fetch --name {wildcards.download} --spec {params.spec:q}"
-        " --out {output} 2> {log}"
+        " --out {output.raw} 2> {log}"
 
 
 rule preprocess:

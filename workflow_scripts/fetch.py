@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
-from cdgm.command_line import parse_json, run
+from cdgm.command_line import log, parse_json, run
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
+from cdgm.provenance import Provenance
 from cdgm.validation import validated
 
 
@@ -20,12 +20,15 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="name of that entry")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to put the file")
     arguments = parser.parse_args()
-    # Retries are progress: like the bar, they show on a terminal only; a log holds the outcome.
-    level = logging.INFO if sys.stderr.isatty() else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s")
-    download = validated(DOWNLOADS.parse, parse_json(arguments.spec, "--spec"), f"download {arguments.name}")
-    origin = fetch(download, f"download {arguments.name}", arguments.out)
-    print(f"download {arguments.name}: verified, from {origin}", file=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    provenance = Provenance()
+    values, name = parse_json(arguments.spec, "--spec"), f"download {arguments.name}"
+    download = validated(DOWNLOADS.parse, values, name)
+    noted = fetch(download, name, arguments.out)
+    provenance.write(arguments.out.with_name("provenance.json"), values, fetched=noted)
+    origin = noted.get("url") or noted.get("path") or noted["origin"]
+    log(f"{name}: verified, {noted['size']} bytes from {origin}")
 
 
 if __name__ == "__main__":

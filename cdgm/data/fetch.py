@@ -7,15 +7,17 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from cdgm.data.downloads.base import MIRROR_VARIABLE, Download
+from cdgm.data.partial import Partial
 from cdgm.errors import UserError, bad_input
 from cdgm.files import atomic
 
 logger = logging.getLogger(__name__)
 
 
-def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> str:
+def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[str, Any]:
     """Put a verified file at ``out``, or nothing.
 
     Parameters
@@ -29,29 +31,33 @@ def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> str:
 
     Returns
     -------
-    str
-        Where it came from: a file of the mirror or the kind of download.
+    dict
+        Where it came from, for its provenance: ``origin`` (``"mirror"`` or the kind of download), what
+        that kind notes, ``size`` and ``sha256`` of the file.
 
     Raises
     ------
     UserError
-        If the file can't be had, or its size or a checksum is wrong. Nothing is kept then.
+        If the file can't be had, or its size or a checksum is wrong. Of a wrong file nothing is kept; of
+        an interrupted download its beginning is, as ``<out>.part``, if the rest can be asked for.
     """
     out = Path(out)
     mirrored = find_in_mirror(download)
+    partial = Partial(out.with_name(f"{out.name}.part"))
     with atomic(out) as temporary:
         if mirrored is None:
-            download.retrieve(temporary, name)
-            origin = download.kind
+            noted = {"origin": download.kind} | download.retrieve(temporary, name, partial)
         else:
             try:
                 shutil.copyfile(mirrored, temporary)
             except OSError as error:
                 raise UserError(f"{name}: cannot copy {mirrored}: {error.strerror}") from error
-            origin = str(mirrored)
+            noted = {"origin": "mirror", "path": str(mirrored)}
         # Also after the mirror: what counts is the copy that is kept.
         verify(temporary, download, f"{name}: {out}")
-    return origin
+        noted |= {"size": temporary.stat().st_size, "sha256": checksum(temporary, "sha256")}
+    partial.discard()
+    return noted
 
 
 def verify(path: Path, download: Download, where: str) -> None:

