@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--raw", required=True, type=Path, metavar="FILE", help="raw file, as fetched")
     parser.add_argument("--out-dir", required=True, type=Path, metavar="DIR", help="folder of the results")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     provenance = Provenance()
     values = parse_json(arguments.spec, "--spec")
     spec = validated(DatasetSpec, values, f"dataset {arguments.name}")

@@ -13,6 +13,8 @@ from cdgm.models.likelihoods._base import Likelihood
 
 # Steps whose random numbers are drawn at once; it changes the speed, never the numbers.
 CHUNK = 16
+# Rows that are held as floating point numbers at once before training; speed and memory only.
+ROWS = 8_192
 
 
 def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
@@ -26,6 +28,9 @@ def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
 
 class SourceData:
     """The observations of one source, with what the likelihood needs of each row computed once.
+
+    Observations keep the type that they come in, for counts of cells one or two bytes each, and are
+    converted batch by batch: 310,000 cells x 2,000 genes take 1.2 GB and not 2.5.
 
     Parameters
     ----------
@@ -42,14 +47,16 @@ class SourceData:
     def __init__(
         self, x: np.ndarray, replicates: Sequence[int], likelihood: Likelihood, dtype: torch.dtype
     ) -> None:
-        values = torch.as_tensor(np.ascontiguousarray(x)).to(dtype)
-        self.n = values.shape[1]
-        self.n_features = values.shape[2]
-        self.x = values.flatten(0, 1)
-        self.constant = likelihood.constant(values).flatten()
-        # A cell without a single count has no rate to scale; 1 keeps its logarithm finite.
-        library = values.sum(-1).clamp(min=1) if likelihood.counts else values.new_ones(values.shape[:2])
-        self.library = library.flatten()
+        self.dtype = dtype
+        self.n, self.n_features = x.shape[1:]
+        self.x = torch.as_tensor(np.ascontiguousarray(x)).flatten(0, 1)
+        constants, libraries = [], []
+        for values in (part.to(dtype) for part in self.x.split(ROWS)):
+            constants.append(likelihood.constant(values))
+            # A cell without a single count has no rate to scale; 1 keeps its logarithm finite.
+            library = values.sum(-1).clamp(min=1) if likelihood.counts else values.new_ones(len(values))
+            libraries.append(library)
+        self.constant, self.library = torch.cat(constants), torch.cat(libraries)
         self.offset = torch.as_tensor(replicates).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,7 +64,7 @@ class SourceData:
         flat = (index + self.offset).flatten()
         members, size = index.shape
         return (
-            self.x.index_select(0, flat).view(members, size, self.n_features),
+            self.x.index_select(0, flat).to(self.dtype).view(members, size, self.n_features),
             self.library.index_select(0, flat).view(members, size, 1),
             self.constant.index_select(0, flat).view(members, size),
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdgm.data.counts import Counts, in_memory
+
 if TYPE_CHECKING:
     import pandas as pd
-    import scipy.sparse as sp
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Cells:
     Attributes
     ----------
     counts
-        Integer counts, CSR of shape (cells, genes), without stored zeros.
+        Integer counts of shape (cells, genes), without stored zeros: CSR, or stored where they are too
+        many to be held (:mod:`cdgm.data.counts`).
     genes
         Gene names, (genes,), unique.
     obs
@@ -27,7 +29,7 @@ class Cells:
         to (absent before a spike-in, which assigns it), ``label`` is the label that scores are about.
     """
 
-    counts: sp.csr_matrix
+    counts: Counts
     genes: np.ndarray
     obs: pd.DataFrame
 
@@ -38,3 +40,7 @@ class Cells:
     def take_genes(self, columns: np.ndarray) -> Cells:
         """Keep the given genes in the given order (integer positions or a mask, (genes,))."""
         return Cells(self.counts[:, columns], self.genes[columns], self.obs)
+
+    def held(self) -> Cells:
+        """The same cells with their counts in memory."""
+        return replace(self, counts=in_memory(self.counts))

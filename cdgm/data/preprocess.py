@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,14 @@ import pandas as pd
 from cdgm.data.bundle import SPLITS
 from cdgm.data.cells import Cells
 from cdgm.data.config import DatasetSpec, Filters
+from cdgm.data.counts import block_rows, blocks, census
 from cdgm.data.spike_in import spike_in
 from cdgm.errors import UserError, bad_input
 from cdgm.files import atomic, write_npz
 from cdgm.streams import stream
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +73,9 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         If the file is not what the spec says or too few cells are left.
     """
     where = f"dataset {name}: {raw}"
+    logger.info("%s: reading", where)
     cells = spec.reader.read(Path(raw))
+    logger.info("%s: %d cells, %d genes", where, *cells.counts.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
         cells, programs = _spike(cells, spec, name, root, where)
@@ -77,15 +84,18 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
     )
     cells = _filter(cells, spec.filters, where)
+    logger.info("%s: choosing from %d genes in %d cells", where, *cells.counts.shape[::-1])
     try:
         chosen = spec.genes.select(cells.counts)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    cells = cells.take_genes(chosen)
+    # From here on in memory: a fraction of the genes is left.
+    cells = cells.take_genes(chosen).held()
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
     cells = _keep(
-        cells, np.asarray(cells.counts.sum(axis=1)).ravel() > 0, "have no count on the chosen genes", where
+        cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where
     )
+    logger.info("%s: %d cells, %d genes are left", where, *cells.counts.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
     programs["selected"] = programs["gene"].isin(cells.genes)
@@ -105,6 +115,7 @@ def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
 
 
 def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
+    cells = cells.held()
     try:
         spiked = spike_in(cells.counts, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
     except UserError as error:
@@ -137,17 +148,16 @@ def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator, whe
 
 
 def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
-    detected = np.bincount(cells.counts.indices, minlength=cells.counts.shape[1])
     # A gene without any count carries nothing, filter or not.
-    genes = detected >= max(1, filters.min_cells_per_gene)
+    genes = census(cells.counts).gene_cells >= max(1, filters.min_cells_per_gene)
     if not genes.any():
         raise bad_input(
             where, "filters.min_cells_per_gene", filters.min_cells_per_gene, "some gene to be left"
         )
     cells = cells.take_genes(np.flatnonzero(genes))
-    counts = np.asarray(cells.counts.sum(axis=1)).ravel()
-    keep = (counts >= filters.min_counts_per_cell) & (
-        np.diff(cells.counts.indptr) >= filters.min_genes_per_cell
+    known = census(cells.counts)
+    keep = (known.cell_totals >= filters.min_counts_per_cell) & (
+        known.cell_genes >= filters.min_genes_per_cell
     )
     return _keep(cells, keep, "fall to the filters", where)
 
@@ -182,7 +192,7 @@ def _split(
     for split in SPLITS:
         for name in spec.sources:
             members = rows[split, name]
-            arrays[f"x/{split}/{name}"] = cells.counts[members].astype(dtype).toarray()[None]
+            arrays[f"x/{split}/{name}"] = _dense(cells.counts, members, dtype)[None]
             part = cells.obs.iloc[members].drop(columns="source")
             if "label" not in part:
                 part.insert(0, "label", "")
@@ -196,18 +206,28 @@ def _split(
     return arrays, table[fixed + [column for column in table if column not in fixed]]
 
 
+def _dense(counts: sp.csr_matrix, members: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Rows ``members`` as an array of a small type, filled part by part: no wider copy is ever whole."""
+    values = np.zeros((members.size, counts.shape[1]), dtype)
+    step = block_rows(counts.shape[1])
+    for start in range(0, members.size, step):
+        part = members[start : start + step]
+        values[start : start + step] = counts[part].toarray()
+    return values
+
+
 def _gene_table(cells: Cells, program_of: dict[str, str]) -> pd.DataFrame:
-    counts = cells.counts.astype(np.float64)
-    mean = np.asarray(counts.mean(axis=0)).ravel()
-    square = np.asarray(counts.multiply(counts).mean(axis=0)).ravel()
-    detected = np.bincount(counts.indices, minlength=counts.shape[1]) / counts.shape[0]
-    program = [program_of.get(gene, "") for gene in cells.genes]
+    known, n = census(cells.counts), cells.counts.shape[0]
+    squares = np.zeros(cells.counts.shape[1])
+    for block in blocks(cells.counts):
+        squares += np.bincount(block.indices, block.data.astype(np.float64) ** 2, len(squares))
+    mean = known.gene_totals / n
     return pd.DataFrame(
         {
             "gene": cells.genes,
             "mean": mean,
-            "variance": square - mean**2,
-            "detected": detected,
-            "program": program,
+            "variance": squares / n - mean**2,
+            "detected": known.gene_cells / n,
+            "program": [program_of.get(gene, "") for gene in cells.genes],
         }
     )

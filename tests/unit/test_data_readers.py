@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cdgm.data.readers import READERS, _anndata
+from cdgm.data import counts as counts_module
+from cdgm.data.readers import READERS
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
 
 USER = {
@@ -33,7 +34,7 @@ def user_reader(**changes):
 def test_counts_are_the_same_from_every_storage(tmp_path, how, dtype, monkeypatch):
     counts = made_counts(12, 5)
     path = write_h5ad(tmp_path / "a.h5ad", how(counts.astype(dtype)), treated(12))
-    monkeypatch.setattr(_anndata, "BLOCK_ENTRIES", 7)  # several blocks, the last one short
+    monkeypatch.setattr(counts_module, "BLOCK_ENTRIES", 7)  # several blocks, the last one short
     cells = user_reader().read(path)
     assert isinstance(cells.counts, sp.csr_matrix)
     assert cells.counts.dtype == np.int32
@@ -68,7 +69,7 @@ def test_a_bad_count_is_named_with_cell_and_gene(tmp_path, how, value, monkeypat
     counts = made_counts(9, 4).astype(np.float32)
     counts[7, 2] = value
     path = write_h5ad(tmp_path / "a.h5ad", how(counts), treated(9))
-    monkeypatch.setattr(_anndata, "BLOCK_ENTRIES", 5)
+    monkeypatch.setattr(counts_module, "BLOCK_ENTRIES", 5)
     refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c7', gene 'g2'", value, "integer count")
 
 

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from cdgm.data.counts import Counts
 from cdgm.errors import bad_input
 from cdgm.plugins import Plugin
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 
 class GeneSelection(Plugin):
     """Chooses genes by their counts alone."""
 
     @abstractmethod
-    def select(self, counts: sp.csr_matrix) -> np.ndarray:
+    def select(self, counts: Counts) -> np.ndarray:
         """Choose genes.
 
         Parameters
         ----------
         counts
-            Integer counts, CSR (cells, genes); every gene has a count in some cell.
+            Integer counts (cells, genes), held or stored: look at them through
+            :func:`cdgm.data.counts.blocks` or :func:`~cdgm.data.counts.census`. Every gene has a count in
+            some cell.
 
         Returns
         -------
@@ -38,7 +36,7 @@ class GeneSelection(Plugin):
         """
 
 
-def enough(n: int, counts: sp.csr_matrix) -> None:
+def enough(n: int, counts: Counts) -> None:
     """Refuse to choose more genes than there are."""
     if n > counts.shape[1]:
         raise bad_input("genes", "n", n, f"at most the {counts.shape[1]} genes left after filtering")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
+from cdgm.data.counts import Counts
 from cdgm.data.genes.base import GeneSelection
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 
 class Everything(GeneSelection):
@@ -17,6 +15,6 @@ class Everything(GeneSelection):
 
     kind: Literal["all"] = "all"
 
-    def select(self, counts: sp.csr_matrix) -> np.ndarray:
+    def select(self, counts: Counts) -> np.ndarray:
         """Return all positions; see the base class."""
         return np.arange(counts.shape[1])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from cdgm.data.counts import Counts, census
 from cdgm.data.genes.base import GeneSelection, enough
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 
 class MostExpressed(GeneSelection):
@@ -19,8 +17,7 @@ class MostExpressed(GeneSelection):
     kind: Literal["most_expressed"] = "most_expressed"
     n: int = Field(ge=1)
 
-    def select(self, counts: sp.csr_matrix) -> np.ndarray:
+    def select(self, counts: Counts) -> np.ndarray:
         """Rank by total count; see the base class."""
         enough(self.n, counts)
-        total = np.asarray(counts.sum(axis=0)).ravel()
-        return np.argsort(-total, kind="stable")[: self.n]
+        return np.argsort(-census(counts).gene_totals, kind="stable")[: self.n]

@@ -41,14 +41,16 @@ class H5adLog2(Reader):
         import scipy.sparse as sp
         from anndata.io import read_elem
 
-        from cdgm.data.readers import _anndata
+        from cdgm.data.readers import _anndata, _hdf5
 
-        with _anndata.open_h5ad(path) as handle:
-            table, genes = _anndata.read_tables(handle, path)
+        with _hdf5.open_h5ad(path) as handle:
+            table, genes = _anndata.read_tables(handle, path, self.labels.values())
             obs = pd.DataFrame(index=table.index)
             for name, column in sorted(self.labels.items()):
-                obs[name] = _anndata.column(table, column, path)
-            values = sp.csr_matrix(read_elem(_anndata.find_matrix(handle, None, path)))
+                obs[name] = table[column]
+            matrix = handle[_anndata.find_matrix(handle, None, path)]
+            _hdf5.bounded(matrix, handle, path)
+            values = sp.csr_matrix(read_elem(matrix))
         expected = (len(table), len(genes))
         if values.shape != expected:
             raise bad_input(path, "X shape", values.shape, f"(cells, genes) = {expected}")

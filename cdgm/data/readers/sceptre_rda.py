@@ -54,7 +54,8 @@ class SceptreRda(Reader):
         """Read the file; see the base class."""
         import pandas as pd
 
-        from cdgm.data.readers._anndata import refuse_duplicates, tidy
+        from cdgm.data.readers._anndata import refuse_duplicates
+        from cdgm.data.readers._rows import tidy
 
         screen = self._load(path)
         counts, genes = _matrix(screen["response_matrix"], f"{path}: response_matrix")

@@ -1,0 +1,191 @@
+"""Counts that may be larger than memory: walked through in blocks of rows, whether held or stored.
+
+A matrix of counts is a CSR matrix, or a :class:`StoredCounts` that reads its rows when they are asked
+for. What is computed of either goes through :func:`blocks`, in the order of the rows and with sums that
+do not depend on where a block ends, so that both give equal bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+# Entries of a block if all were there; decides memory and speed, never a result.
+BLOCK_ENTRIES = 1 << 24
+# Matrices with at most that many stored entries (8 bytes each) are held in memory.
+HELD_ENTRIES = 1 << 26
+
+
+def block_rows(genes: int) -> int:
+    """Rows of a block."""
+    return max(1, BLOCK_ENTRIES // max(1, genes))
+
+
+class RowSource(ABC):
+    """Where stored counts are read from.
+
+    Attributes
+    ----------
+    shape
+        Cells and genes of the whole matrix.
+    """
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def walk(self) -> Iterator[sp.csr_matrix]:
+        """Yield all rows in order, as CSR blocks of int32 with sorted indices and no stored zeros.
+
+        Raises
+        ------
+        UserError
+            If a value is no count.
+        """
+
+
+@dataclass(frozen=True)
+class Census:
+    """What one pass over counts tells.
+
+    Attributes
+    ----------
+    cell_totals, cell_genes
+        Molecules of each cell and its genes with a count, (cells,) int64.
+    gene_totals, gene_cells
+        Molecules of each gene and cells with a count of it, (genes,) int64.
+    """
+
+    cell_totals: np.ndarray
+    cell_genes: np.ndarray
+    gene_totals: np.ndarray
+    gene_cells: np.ndarray
+
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """Some rows and columns of a matrix that stays where it is stored.
+
+    Attributes
+    ----------
+    source
+        The whole matrix.
+    rows, genes
+        Positions in it: of the cells, increasing, and of the genes, in any order.
+    """
+
+    source: RowSource
+    rows: np.ndarray
+    genes: np.ndarray
+
+    @classmethod
+    def whole(cls, source: RowSource) -> StoredCounts:
+        """All cells and genes of a source."""
+        return cls(source, np.arange(source.shape[0]), np.arange(source.shape[1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells and genes."""
+        return len(self.rows), len(self.genes)
+
+    def __getitem__(self, key: object) -> StoredCounts:
+        """``counts[rows]`` and ``counts[:, columns]`` as of a CSR matrix; nothing is read."""
+        if isinstance(key, tuple):
+            every, columns = key
+            if every != slice(None):
+                raise IndexError("rows and columns of stored counts are taken one after the other")
+            return self._take_genes(np.arange(len(self.genes))[columns])
+        rows = self.rows[key]
+        if (np.diff(rows) <= 0).any():
+            raise IndexError("rows of stored counts are taken in the order of the file")
+        return self if len(rows) == len(self.rows) else StoredCounts(self.source, rows, self.genes)
+
+    def _take_genes(self, columns: np.ndarray) -> StoredCounts:
+        taken = StoredCounts(self.source, self.rows, self.genes[columns])
+        known = self.__dict__.get("census")
+        # Genes without a count add nothing to a cell, so the census holds without another pass.
+        if known is not None and known.gene_totals.sum() == known.gene_totals[columns].sum():
+            taken.__dict__["census"] = Census(
+                known.cell_totals, known.cell_genes, known.gene_totals[columns], known.gene_cells[columns]
+            )
+        return taken
+
+    def blocks(self) -> Iterator[sp.csr_matrix]:
+        """Blocks of the chosen rows, in order, with the chosen genes."""
+        all_genes = np.array_equal(self.genes, np.arange(self.source.shape[1]))
+        start = 0
+        for block in self.source.walk():
+            first, last = np.searchsorted(self.rows, (start, start + block.shape[0]))
+            inside = self.rows[first:last] - start
+            start += block.shape[0]
+            if not len(inside):
+                continue
+            if len(inside) < block.shape[0]:
+                block = block[inside]
+            yield block if all_genes else block[:, self.genes]
+
+    @cached_property
+    def census(self) -> Census:
+        """See :func:`census`; kept, because it costs a pass over the file."""
+        return _census(self)
+
+    def tocsr(self) -> sp.csr_matrix:
+        """Read into memory: 8 bytes an entry of the chosen rows and genes."""
+        import scipy.sparse as sp
+
+        data, indices, lengths = [], [], [np.zeros(1, np.int64)]
+        for block in self.blocks():
+            block.sort_indices()
+            data.append(block.data)
+            indices.append(block.indices.astype(np.int32, copy=False))
+            lengths.append(np.diff(block.indptr))
+        pointers = np.cumsum(np.concatenate(lengths))
+        # One list after the other, so that only one of them is there twice.
+        joined = np.concatenate(data)
+        data.clear()
+        columns = np.concatenate(indices)
+        indices.clear()
+        narrow = np.int32 if pointers[-1] <= np.iinfo(np.int32).max else np.int64
+        return sp.csr_matrix((joined, columns, pointers.astype(narrow)), shape=self.shape, copy=False)
+
+
+Counts = "sp.csr_matrix | StoredCounts"
+
+
+def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
+    """All rows in order, as CSR blocks."""
+    if isinstance(counts, StoredCounts):
+        yield from counts.blocks()
+        return
+    step = block_rows(counts.shape[1])
+    for start in range(0, counts.shape[0], step):
+        yield counts[start : start + step]
+
+
+def in_memory(counts: Counts) -> sp.csr_matrix:
+    """The counts as a CSR matrix."""
+    return counts.tocsr() if isinstance(counts, StoredCounts) else counts
+
+
+def census(counts: Counts) -> Census:
+    """Totals and numbers of counts of all cells and genes, exact."""
+    return counts.census if isinstance(counts, StoredCounts) else _census(counts)
+
+
+def _census(counts: Counts) -> Census:
+    genes = counts.shape[1]
+    cell_totals, cell_genes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    gene_totals, gene_cells = np.zeros(genes, np.int64), np.zeros(genes, np.int64)
+    for block in blocks(counts):
+        cell_totals.append(np.asarray(block.sum(axis=1, dtype=np.int64)).ravel())
+        cell_genes.append(np.diff(block.indptr).astype(np.int64))
+        gene_totals += np.asarray(block.sum(axis=0, dtype=np.int64)).ravel()
+        gene_cells += np.bincount(block.indices, minlength=genes)
+    return Census(np.concatenate(cell_totals), np.concatenate(cell_genes), gene_totals, gene_cells)
