@@ -92,9 +92,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     # From here on in memory: a fraction of the genes is left.
     cells = cells.take_genes(chosen).held()
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
-    cells = _keep(
-        cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where
-    )
+    cells = _keep(cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where)
     logger.info("%s: %d cells, %d genes are left", where, *cells.counts.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))

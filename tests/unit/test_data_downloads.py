@@ -308,7 +308,8 @@ def test_members_that_climb_out_of_a_wheel_are_never_written(tmp_path):
     ready = type("Ready", (type(download),), {"_download": lambda self, folder, name: wheel})
     fetch(ready.model_validate(download.model_dump()), "download toy", tmp_path / "a" / "b" / "cells.bin")
     assert (tmp_path / "a" / "b" / "cells.bin").read_bytes() == CONTENT
-    assert not list(tmp_path.rglob("escaped*")) and not Path("/escaped.bin").exists()
+    assert not list(tmp_path.rglob("escaped*"))
+    assert not Path("/escaped.bin").exists()
 
 
 # Options

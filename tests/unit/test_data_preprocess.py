@@ -287,7 +287,8 @@ def test_the_command_line_writes_or_says_why_not(raw, tmp_path):
         done = subprocess.run(script, capture_output=True, text=True, env={"PYTHONPATH": str(root)})
         assert done.returncode == code, done.stderr
         if code:
-            assert done.stderr.count("\n") == 1
+            # Lines of progress come before; the mistake is one line, the last.
+            assert [line.startswith("error: ") for line in done.stderr.splitlines()][-2:] == [False, True]
             assert not (tmp_path / folder).exists()
         else:
             assert (tmp_path / folder / "cells.npz").exists()

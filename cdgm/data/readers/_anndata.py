@@ -12,9 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
-from cdgm.data.readers._hdf5 import bounded
+from cdgm.data.readers._hdf5 import element
 from cdgm.errors import bad_input
 
 
@@ -70,24 +69,23 @@ def _table(handle: h5py.File, part: str, path: Path, columns: Iterable[str]) -> 
     node = handle[part]
     if isinstance(node, h5py.Dataset) or "__categories" in node or "_index" not in node.attrs:
         # Files of early AnnData versions: categories lie apart, so the table is read as a whole.
-        bounded(node, handle, path)
-        whole = read_elem(node)
+        whole = element(node, handle, path)
+        if not isinstance(whole, pd.DataFrame):
+            raise bad_input(path, part, type(whole).__name__, "a table")
         known, index = list(map(str, whole.columns)), whole.index
     else:
         whole = None
         index_name = node.attrs["_index"]
         known = sorted(name for name in node if name != index_name)
-        bounded(node[index_name], handle, path)
-        index = read_elem(node[index_name])
+        index = element(node[index_name], handle, path)
     table = pd.DataFrame(index=pd.Index(index).astype(str))
     for name in dict.fromkeys(columns):
         if name not in known:
             raise bad_input(path, f"{part} column", name, f"one of {sorted(known)}")
-        if whole is None:
-            bounded(node[name], handle, path)
-        values = pd.Series(whole[name] if whole is not None else read_elem(node[name]))
-        if len(values) != len(table):
-            raise bad_input(path, f"{part} column {name!r}", f"{len(values)} values", f"{len(table)}, one a row")
+        found = whole[name] if whole is not None else element(node[name], handle, path)
+        if np.shape(found) != (len(table),):
+            raise bad_input(path, f"{part} column {name!r}", np.shape(found), f"{len(table)} values")
+        values = pd.Series(found)
         missing = values.isna().to_numpy()
         table[name] = np.where(missing, "", values.astype(object).astype(str).to_numpy())
     return table

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -32,10 +33,25 @@ def open_h5ad(path: Path) -> Iterator[h5py.File]:
             yield handle
     except UserError:
         raise
-    # TypeError, ValueError: h5py's own for parts of unexpected kinds, such as an array in a group's place.
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path}: not a readable AnnData (.h5ad) file: {reason}") from error
+    # TypeError, AttributeError: h5py's own for an array in a group's place and the like.
+    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, MemoryError) as error:
+        raise _unreadable(path, error) from error
+
+
+def element(node: h5py.Group | h5py.Dataset, handle: h5py.File, path: Path) -> Any:
+    """Read one element of an AnnData file into memory, after :func:`bounded` has looked at it."""
+    from anndata.io import read_elem
+
+    bounded(node, handle, path)
+    try:
+        return read_elem(node)
+    except Exception as error:  # a part of an unexpected kind fails anywhere in AnnData, with any type
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{path}: not a readable AnnData (.h5ad) file: {reason}")
 
 
 def bounded(node: h5py.Group | h5py.Dataset, handle: h5py.File, path: Path) -> None:

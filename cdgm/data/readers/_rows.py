@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,7 +80,8 @@ class _Check:
         entries = len(node["indices"])
         if len(node["data"]) != entries or node["indptr"].shape != (outer + 1,):
             raise self.damaged(
-                f"{len(node['data'])} values, {entries} indices, {node['indptr'].shape} pointers for {outer} lines"
+                f"{len(node['data'])} values, {entries} indices, {node['indptr'].shape} pointers "
+                f"for {outer} lines"
             )
         pointers = node["indptr"][:]
         if pointers.dtype.kind not in "iu" or node["indices"].dtype.kind not in "iu":
@@ -220,9 +222,10 @@ def _rows_of_columns(path: Path, name: str, check: _Check) -> RowSource:
         if entries <= sizes.HELD_ENTRIES:
             data, columns = np.empty(entries, np.int32), np.empty(entries, np.int32)
         else:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as its mapping)
-            both = np.memmap(file, np.int32, "w+", shape=(2, entries))
-            data, columns = both
+            with tempfile.TemporaryFile() as file:  # its mapping outlives it
+                file.truncate(8 * entries)
+                mapped = mmap.mmap(file.fileno(), 8 * entries)
+            data, columns = np.frombuffer(mapped, np.int32).reshape(2, entries)
         free = begins[:-1].copy()
         with progress(f"{path.name}: {name}, columns to rows", entries, "counts") as advance:
             for start in windows:

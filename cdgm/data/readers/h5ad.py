@@ -167,7 +167,10 @@ class H5ad(Reader):
             absent += [member for member, key in zip(members, keys, strict=True) if key not in known]
             if not known & set(keys):
                 raise bad_input(
-                    path, f"obs column {self.class_column!r}", list(members), f"for {label!r}: {_shown(values)}"
+                    path,
+                    f"obs column {self.class_column!r}",
+                    list(members),
+                    f"for {label!r}: {_shown(values)}",
                 )
             label_of |= dict.fromkeys(keys, label)
         if absent:

@@ -39,7 +39,6 @@ class H5adLog2(Reader):
         """Read the file; see the base class."""
         import pandas as pd
         import scipy.sparse as sp
-        from anndata.io import read_elem
 
         from cdgm.data.readers import _anndata, _hdf5
 
@@ -49,8 +48,7 @@ class H5adLog2(Reader):
             for name, column in sorted(self.labels.items()):
                 obs[name] = table[column]
             matrix = handle[_anndata.find_matrix(handle, None, path)]
-            _hdf5.bounded(matrix, handle, path)
-            values = sp.csr_matrix(read_elem(matrix))
+            values = sp.csr_matrix(_hdf5.element(matrix, handle, path))
         expected = (len(table), len(genes))
         if values.shape != expected:
             raise bad_input(path, "X shape", values.shape, f"(cells, genes) = {expected}")
