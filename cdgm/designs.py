@@ -7,9 +7,14 @@ blocks are a config entry and not a second code path.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.plugins import Strict
+
+# They become parts of the names of arrays and columns, where "/" separates.
+PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
 
 
 class Design(Strict):
@@ -24,8 +29,8 @@ class Design(Strict):
         decoder's input. An inactive block enters the decoder as zeros and has no KL term.
     """
 
-    sources: tuple[str, ...] = Field(min_length=1)
-    blocks: dict[str, tuple[str, ...]] = Field(min_length=1)
+    sources: tuple[PartName, ...] = Field(min_length=1)
+    blocks: dict[PartName, tuple[PartName, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> Design:

@@ -9,6 +9,10 @@ class UserError(Exception):
     Command lines print it as one line and exit with code 2; it never shows a traceback.
     """
 
+    def __init__(self, message: str) -> None:
+        # Names and values of the user may hold line breaks; the error stays one line.
+        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))
+
 
 def bad_input(where: object, key: str, value: object, expected: str) -> UserError:
     """Build the one-line error for a bad value.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -86,17 +87,46 @@ def read_npz(path: str | os.PathLike[str], required: tuple[str, ...] = ()) -> di
     Raises
     ------
     UserError
-        If the file is missing, damaged, holds pickles, or lacks one of ``required``.
+        If the file is missing, damaged, holds pickles, declares more than it holds, or lacks one of
+        ``required``.
     """
     try:
         # Our own handle: on a damaged file numpy would leave its one open.
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            _refuse_overstated(path, archive.zip)
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable .npz file: {error}") from error
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        TypeError,
+        AttributeError,
+        MemoryError,
+    ) as error:
+        raise UserError(f"{path}: not a readable .npz file: {' '.join(str(error).split())[:200]}") from error
     for name in required:
         if name not in arrays:
             raise bad_input(path, "arrays", sorted(arrays), f"an array named {name!r}")
     return arrays
+
+
+def _refuse_overstated(path: object, archive: zipfile.ZipFile) -> None:
+    """Refuse arrays whose header declares more than their member holds: numpy would make room first."""
+    for info in archive.infolist():
+        with archive.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            if version not in read:
+                raise bad_input(path, info.filename, version, "version 1.0 or 2.0 of the .npy format")
+            shape, _, dtype = read[version](member)
+            declared = math.prod(shape) * dtype.itemsize
+            if not dtype.hasobject and declared > info.file_size:
+                raise bad_input(
+                    path,
+                    f"{info.filename}: declared bytes",
+                    declared,
+                    f"at most its {info.file_size} stored ones",
+                )

@@ -13,6 +13,7 @@ from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.genes import GENES
 from cdgm.data.readers import READERS
 from cdgm.data.spike_in import SpikeIn
+from cdgm.designs import PartName
 from cdgm.plugins import Strict, field_of
 
 DownloadSpec = field_of(DOWNLOADS)
@@ -59,7 +60,7 @@ class DatasetSpec(Strict):
 
     download: str = Field(min_length=1)
     reader: field_of(READERS)
-    sources: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[PartName, ...] = Field(min_length=1)
     spike_in: SpikeIn | None = None
     cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()

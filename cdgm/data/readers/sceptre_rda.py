@@ -6,7 +6,6 @@ One R list with ``response_matrix`` (genes x cells, UMI counts), ``grna_matrix``
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,14 +57,13 @@ class SceptreRda(Reader):
         from cdgm.data.readers._rows import tidy
 
         screen = self._load(path)
-        counts, genes = _matrix(screen["response_matrix"], f"{path}: response_matrix")
-        guides_by_cell, guides = _matrix(screen["grna_matrix"], f"{path}: grna_matrix")
-        refuse_duplicates(genes, path)
         covariates = screen["extra_covariates"]
-        cells = counts.shape[1]
-        for part, found in (("grna_matrix", guides_by_cell.shape[1]), ("extra_covariates", len(covariates))):
-            if found != cells:
-                raise bad_input(f"{path}: {part}", "cells", found, f"the {cells} cells of response_matrix")
+        for part in ("extra_covariates", "grna_target_data_frame"):
+            if not isinstance(screen[part], pd.DataFrame):
+                raise bad_input(f"{path}: {part}", "type", type(screen[part]).__name__, "a data frame")
+        counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
+        guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
+        refuse_duplicates(genes, path)
         if "bio_rep" not in covariates.columns:
             raise bad_input(
                 f"{path}: extra_covariates", "column", "bio_rep", f"one of {list(covariates.columns)}"
@@ -88,19 +86,9 @@ class SceptreRda(Reader):
         return Cells(tidy(counts.T.tocsr()), genes, obs).take(share > self.min_guide_fraction)
 
     def _load(self, path: Path) -> dict:
-        import rdata
+        from cdgm.data.readers._rda import load_rda
 
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file")
-        try:
-            with warnings.catch_warnings():
-                # rdata warns that it leaves the sparse matrix class to us.
-                warnings.simplefilter("ignore")
-                content = rdata.read_rda(path)
-        except Exception as error:  # a damaged file fails anywhere in the parser, with any type
-            raise UserError(
-                f"{path}: not a readable R data (.rda) file: {' '.join(str(error).split())[:200]}"
-            ) from error
+        content = load_rda(path)
         if self.object not in content:
             raise bad_input(path, "R object", self.object, f"one of {sorted(content)}")
         screen = content[self.object]
@@ -135,21 +123,37 @@ class SceptreRda(Reader):
         return np.array([target_of[guide] for guide in guides], dtype=object)
 
 
-def _matrix(node, where: str):
-    """Return an R sparse matrix as integer CSC (rows, cells) and its row names."""
+def _matrix(node, cells: int, where: str):
+    """Return an R sparse matrix as integer CSC (rows, cells) and its row names.
+
+    ``cells`` is their number in the table of cells: what a matrix declares is believed only where
+    something as long stands beside it.
+    """
     import scipy.sparse as sp
 
     kind = str(np.ravel(getattr(node, "class", type(node).__name__))[0])
-    if kind == "dgTMatrix":
-        matrix = sp.coo_matrix((node.x, (node.i, node.j)), shape=tuple(node.Dim)).tocsc()
-    elif kind == "dgCMatrix":
-        matrix = sp.csc_matrix((node.x, node.i, node.p), shape=tuple(node.Dim))
-    else:
+    if kind not in ("dgTMatrix", "dgCMatrix"):
         raise bad_input(where, "class", kind, "dgTMatrix or dgCMatrix")
-    if node.Dimnames[0] is None:
-        raise bad_input(where, "row names", None, "the name of each row")
-    names = np.asarray(node.Dimnames[0]).astype(str).astype(object)
-    bad = ~((matrix.data >= 0) & (matrix.data == np.floor(matrix.data)))
+    try:
+        shape, names = tuple(int(each) for each in node.Dim), node.Dimnames[0]
+        if names is None:
+            raise bad_input(where, "row names", None, "the name of each row")
+        names = np.asarray(names).astype(str).astype(object)
+        if shape != (len(names), cells):
+            raise bad_input(
+                where,
+                "rows and cells",
+                shape,
+                f"{len(names)} rows, as it names, and the {cells} cells of extra_covariates",
+            )
+        if kind == "dgTMatrix":
+            matrix = sp.coo_matrix((node.x, (node.i, node.j)), shape=shape).tocsc()
+        else:
+            matrix = sp.csc_matrix((node.x, node.i, node.p), shape=shape)
+            matrix.check_format(full_check=True)
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{where}: damaged sparse matrix: {' '.join(str(error).split())[:200]}") from error
+    bad = ~((matrix.data >= 0) & (matrix.data == np.floor(matrix.data)) & (matrix.data < 2**31))
     if bad.any():
         first = int(np.argmax(bad))
         cell = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
