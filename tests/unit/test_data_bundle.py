@@ -51,7 +51,7 @@ def test_a_simulation_comes_back(tmp_path):
 
 
 def test_counts_come_back(tmp_path):
-    bundle = read_bundle(stored(tmp_path, counted()), counts_required=True)
+    bundle = read_bundle(stored(tmp_path, counted()), support="counts")
     assert bundle.seeds is None
     assert bundle.truth == {}
     assert bundle.x["train"]["right"].dtype == np.uint8
@@ -97,7 +97,7 @@ def test_values_that_are_no_counts_are_refused_where_counts_are_needed(tmp_path,
     values = counted()["x/test/left"].astype(np.float32)
     values[0, 3, 1] = value
     path = stored(tmp_path, counted(), **{"x/test/left": values})
-    refused(lambda: read_bundle(path, counts_required=True), path, "x/test/left[0, 3, 1]", *parts)
+    refused(lambda: read_bundle(path, support="counts"), path, "x/test/left[0, 3, 1]", *parts)
     read_bundle(path)  # fine for a Gaussian
 
 

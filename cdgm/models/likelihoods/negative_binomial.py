@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from cdgm.models.likelihoods._base import Likelihood
+from cdgm.models.likelihoods._counts import CountLikelihood
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class NegativeBinomial(Likelihood):
+class NegativeBinomial(CountLikelihood):
     """``x ~ NB(mean = rate, dispersion)``, variance ``rate + rate^2 / dispersion``.
 
     Attributes
     ----------
     link
-        ``exp``: rate = library x exp(f), for simulations, where log-rates are piecewise affine in the
-        latents. ``softmax``: rate = library x softmax(f), for cells, where a cell's total count says
-        nothing of its state; log-rates then hold only up to a constant a cell, so the theorem for
-        piecewise affine mixing does not apply as it stands.
+        See :class:`CountLikelihood`.
     dispersion
         ``learned``, one a feature, or a known value. Identifiability under negative binomial noise
         assumes that it is known.
     """
 
     kind: Literal["negative_binomial"] = "negative_binomial"
-    counts: ClassVar[bool] = True
-    link: Literal["exp", "softmax"]
     dispersion: Literal["learned"] | Annotated[float, Field(gt=0)]
 
     def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
@@ -40,14 +35,6 @@ class NegativeBinomial(Likelihood):
             {"log_dispersion": torch.zeros(n_members, 1, n_features)} if self.dispersion == "learned" else {}
         )
 
-    def encoder_input(self, x: Tensor) -> Tensor:
-        """``log(1 + x)``, as is usual for counts of cells (scVI, contrastiveVI)."""
-        return x.log1p()
-
-    def constant(self, x: Tensor) -> Tensor:
-        """``-sum log x!`` for each row."""
-        return -(x + 1).lgamma().sum(-1)
-
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """See :meth:`Likelihood.log_prob`."""
         if self.dispersion == "learned":
@@ -55,7 +42,7 @@ class NegativeBinomial(Likelihood):
         else:
             log_dispersion = f.new_tensor(self.dispersion).log().expand(f.shape[0], 1, f.shape[-1])
         dispersion = log_dispersion.exp()
-        log_rate = (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()
+        log_rate = self.log_rate(f, library)
         log_total = (dispersion + log_rate.exp()).log()
         rest = (dispersion * log_dispersion).sum(-1) + (x * log_rate - (x + dispersion) * log_total).sum(-1)
         return rest + _log_gamma_ratio(x, dispersion)
