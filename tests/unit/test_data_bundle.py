@@ -101,6 +101,17 @@ def test_values_that_are_no_counts_are_refused_where_counts_are_needed(tmp_path,
     read_bundle(path)  # fine for a Gaussian
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_binary_values_are_required_where_needed(tmp_path, dtype):
+    arrays = {name: (x > 2).astype(dtype) for name, x in counted().items()}
+    for support in ("real", "counts", "binary"):
+        read_bundle(stored(tmp_path, arrays), support=support)
+    arrays["x/test/left"][0, 3, 1] = 2
+    path = stored(tmp_path, arrays)
+    refused(lambda: read_bundle(path, support="binary"), path, "x/test/left[0, 3, 1]", "2", "0 or 1")
+    read_bundle(path, support="counts")
+
+
 def test_files_that_are_no_bundle_are_named(tmp_path):
     refused(lambda: read_bundle(tmp_path / "none.npz"), "none.npz", "no such file")
     (tmp_path / "page.npz").write_text("<html>")
