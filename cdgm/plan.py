@@ -17,7 +17,7 @@ from cdgm.files import canonical_json
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with, merge, read_yaml
 from cdgm.specs import FitSpec, ModelSpec
-from cdgm.support import holds
+from cdgm.support import WORDS, holds
 from cdgm.synthetic.simulate import Simulation
 from cdgm.validation import validated
 
@@ -217,5 +217,5 @@ def _check_support(model: ModelSpec, simulation: Simulation | None, where: _Plac
             where(("model", "likelihood")),
             "model.likelihood",
             model.likelihood.kind,
-            f"one for {support} values, as {made} in studies.{where.study}.settings.{where.setting} gives",
+            f"one for {WORDS[support]}, as {made} in studies.{where.study}.settings.{where.setting} gives",
         )

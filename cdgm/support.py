@@ -12,6 +12,9 @@ Support = Literal["real", "counts", "binary"]
 # From narrow to wide: each holds all values of those before it.
 _FROM_NARROW_TO_WIDE: tuple[Support, ...] = ("binary", "counts", "real")
 
+#: How messages name them.
+WORDS: dict[Support, str] = {"binary": "values 0 and 1", "counts": "counts", "real": "real values"}
+
 
 def holds(wide: Support, narrow: Support) -> bool:
     """Whether every value of ``narrow`` is one of ``wide``: counts are real numbers, but not the reverse."""

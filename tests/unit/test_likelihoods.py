@@ -117,9 +117,11 @@ def test_agrees_with_torch(case, scale):
 
 
 @every_case
-def test_gradients(case):
+@pytest.mark.parametrize("shift", [0.0, 4.0])
+def test_gradients(case, shift):
+    """With the shift, learned dispersions lie on both sides of where the series of Stirling sets in."""
     x, f = observed(case), outputs().requires_grad_()
-    parameters = case.parameters()
+    parameters = {name: p + shift for name, p in case.parameters().items()}
     library = case.likelihood.library_size(x).unsqueeze(-1)
 
     def log_prob(f, *values):

@@ -87,12 +87,17 @@ def test_a_likelihood_may_be_wrong_but_not_impossible(noise, likelihood):
 
 
 @pytest.mark.parametrize(
-    ("noise", "likelihood"), [("real", "counts"), ("real", "binary"), ("counts", "binary")]
+    ("noise", "likelihood", "words"),
+    [
+        ("real", "counts", "real values"),
+        ("real", "binary", "real values"),
+        ("counts", "binary", "counts"),
+    ],
 )
-def test_a_likelihood_that_cannot_hold_the_data_is_refused(noise, likelihood):
+def test_a_likelihood_that_cannot_hold_the_data_is_refused(noise, likelihood, words):
     refused(
         lambda: plan(**fitted_to(noise, likelihood)),
-        f"model.likelihood: got '{LIKELIHOOD[likelihood]['kind']}', expected one for {noise} values",
+        f"model.likelihood: got '{LIKELIHOOD[likelihood]['kind']}', expected one for {words},",
         f"noise '{NOISE[noise]['kind']}' in studies.identifiability.settings.linear",
     )
 
@@ -101,7 +106,7 @@ def test_cells_are_counts():
     settings = {"spikein_keep02": {"model": {"likelihood": {"kind": "bernoulli"}}}}
     refused(
         lambda: plan(studies={"perturbation": {"settings": settings}}),
-        "model.likelihood: got 'bernoulli', expected one for counts values",
+        "model.likelihood: got 'bernoulli', expected one for counts,",
         "studies.perturbation.settings.spikein_keep02",
     )
     settings["spikein_keep02"]["model"]["likelihood"] = {"kind": "poisson", "link": "softmax"}
