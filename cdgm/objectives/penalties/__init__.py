@@ -1,4 +1,4 @@
-"""Registry of penalties: quantities of a pass, (E,), added to the loss with a weight or held under a level."""
+"""Registry of penalties: quantities of a pass (E,), weighted in the loss or held under a level."""
 
 from cdgm.plugins import Registry
 
