@@ -32,7 +32,6 @@ from cdgm.objectives.kernels import (
     hsic_coefficients,
     negative_squared_distances,
     prior_gamma,
-    shifted_kernel,
     sum_of_kernels,
 )
 
@@ -74,7 +73,7 @@ def hsic_null(x: Tensor, y: Tensor) -> NullMoments:
         raise ValueError(f"HSIC pairs (E, n, p) with (E, n, q), got {tuple(x.shape)}, {tuple(y.shape)}")
     n = x.shape[1]
     (spread_x, self_x), (spread_y, self_y) = (
-        _moments(shifted_kernel(block, prior_gamma(block.shape[2]))) for block in (x, y)
+        _moments(block, (prior_gamma(block.shape[2]),)) for block in (x, y)
     )
     # The centred kernels have the traces (n - 1) spread; the mean of the V-statistic is their product
     # over n^2 (n - 1).
@@ -108,9 +107,7 @@ def mmd_null(*samples: Tensor, gammas: Sequence[float] | None = None) -> NullMom
         shapes = [tuple(sample.shape) for sample in samples]
         raise ValueError(f"the null of MMD needs two samples (E, 2 rows or more, d) or more, got {shapes}")
     pooled = torch.cat(samples, dim=1)
-    gammas = (prior_gamma(pooled.shape[2]),) if gammas is None else gammas
-    kernel, _ = sum_of_kernels(negative_squared_distances(centred_rows(pooled)), gammas)
-    spread, own = _moments(kernel)
+    spread, own = _moments(pooled, (prior_gamma(pooled.shape[2]),) if gammas is None else gammas)
     # Weights of the pairs of rows: others / (n_k (n_k - 1)) within sample k, -1 / (n_k n_l) between.
     within = sum(others**2 / (size * (size - 1)) for size in sizes)
     between = sum(1 / (a * b) for i, a in enumerate(sizes) for j, b in enumerate(sizes) if i != j)
@@ -157,19 +154,24 @@ def quantile(moments: NullMoments, alpha: float | Tensor) -> Tensor:
     return torch.where(flat, 0.0, mean * (root**3 - 1.0)).to(level.dtype)
 
 
-def _moments(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of 1 - k over pairs of different rows, and unbiased HSIC of the kernel with itself; float64.
+def _moments(x: Tensor, gammas: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Mean of k(x, x) - k(x, x') over pairs of rows, and unbiased HSIC of x with itself, each (E,).
 
-    Double, for the products of two shrunken blocks' moments would leave the range of float32.
+    In float64, for the products of two shrunken blocks' moments would leave the range of float32.
     """
-    n = kernel.shape[1]
+    n = x.shape[1]
     a, b, c = hsic_coefficients(n, "unbiased")
-    rows = kernel.sum(-1).double()
-    total = rows.sum(-1)
-    # The mean is taken out first: what is left is of the size of the result, and digits are kept.
-    mean = total / (n * (n - 1))
-    deviations = kernel.flatten(1) - mean[:, None].to(kernel.dtype)
-    squares = torch.linalg.vecdot(deviations, deviations).double() - n * mean.square()
-    side = rows - (n - 1) * mean[:, None]
-    own = a * squares + b * side.sum(-1).square() + c * side.square().sum(-1)
-    return -mean, own.clamp(min=0.0)
+    means, own = [], []
+    # Member by member: matrices of a thousand rows squared are fast only while they fit the cache.
+    for rows in centred_rows(x).split(1):
+        kernel, _ = sum_of_kernels(negative_squared_distances(rows), gammas)
+        sums = kernel[0].sum(-1).double()
+        # The mean is taken out first: what is left is of the size of the result, and digits are kept.
+        mean = sums.sum() / (n * (n - 1))
+        kernel -= mean.to(kernel.dtype)
+        flat = kernel.flatten()
+        squares = torch.dot(flat, flat).double() - n * mean.square()  # less the diagonal
+        sums -= (n - 1) * mean
+        means.append(-mean)
+        own.append(a * squares + b * sums.sum().square() + c * sums.square().sum())
+    return torch.stack(means), torch.stack(own).clamp(min=0.0)
