@@ -38,7 +38,8 @@ def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Mean
 
 def member_rows(member: int, spec: FitSpec, finite: np.ndarray, rows: Rows) -> Rows:
     """Rows of one member, with the columns that say which it is."""
-    which = {"seed": spec.seeds[member], "member": member, "finite": bool(finite[member])}
+    this = spec.members[member]
+    which = {"point": this.point, "seed": this.seed, "member": member, "finite": bool(finite[member])}
     return [which | r for r in rows]
 
 
@@ -47,7 +48,7 @@ def bound_rows(
 ) -> list[Rows]:
     """Held-out ELBOs, KL terms and learned noise, a list of rows for each member."""
     generators = [
-        stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in spec.seeds
+        stream("evaluate", "bounds", spec.dataset, m.seed, root=spec.root_seed) for m in spec.members
     ]
     elbo, kl = held_out_bounds(model, bundle.x["test"], members, generators, evaluation.elbo_draws)
     learned = model.likelihood.summary(dict(model.likelihood_parameters))
@@ -75,7 +76,7 @@ def score_simulation(
             source: {block: means["test", source, block][e] for block in blocks}
             for source, blocks in truths.items()
         }
-        rng = stream("evaluate", "permutations", spec.dataset, spec.seeds[e], root=spec.root_seed)
+        rng = stream("evaluate", "permutations", spec.dataset, spec.members[e].seed, root=spec.root_seed)
         if nulls is None:
             nulls = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
         twisted = twisted_truths(evaluation, own_basis(spec, estimates, truths))
@@ -130,11 +131,11 @@ def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, mea
 
     All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
     """
-    for e, seed in enumerate(spec.seeds):
+    for e, member in enumerate(spec.members):
         rows: Rows = []
         for block in spec.model.design.blocks:
             latent = cells.join({(split, s): m[e] for (split, s, b), m in means.items() if b == block})
-            rng = stream("evaluate", "cells", spec.dataset, block, seed, root=spec.root_seed)
+            rng = stream("evaluate", "cells", spec.dataset, block, member.seed, root=spec.root_seed)
             rows += score_space(
                 latent, cells.source, cells.label, block, strata=cells.strata, rng=rng,
                 draws=evaluation.null_draws,

@@ -137,7 +137,7 @@ def load_stack(path: str | Path, spec: FitSpec) -> tuple[ComparativeVAE, np.ndar
     decoder = f"parameter/decoder.layers.{len(spec.model.decoder_hidden)}.bias"
     if decoder not in arrays:
         raise UserError(f"{path}: holds no array {decoder!r}, so it is not a fit of this spec")
-    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], len(spec.seeds))
+    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], len(spec.members))
     model.to(getattr(torch, spec.training.precision))
     for name, parameter in model.named_parameters():
         stored = arrays.get(f"parameter/{name}")

@@ -36,9 +36,9 @@ def main() -> None:
     evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
-    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources, model.n_features)
-    members = bundle.replicates_of(spec.seeds, arguments.data)
+    members = bundle.replicates_of([m.seed for m in spec.members], arguments.data)
     means = embed(model, bundle, members)
     if arguments.cells is None:
         scores = score_simulation(spec, evaluation, bundle, members, means)
@@ -52,7 +52,7 @@ def main() -> None:
     ]
     out = Path(arguments.out_dir)
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
-    write_npz(out / "latents.npz", arrays | {"seeds": np.asarray(spec.seeds)})
+    write_npz(out / "latents.npz", arrays | {"seeds": np.asarray([m.seed for m in spec.members])})
     with atomic(out / "metrics.csv") as path:
         pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
     provenance.write(out / "provenance.json", parse_json(arguments.spec, "--spec"))

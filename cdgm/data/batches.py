@@ -39,7 +39,7 @@ class SourceData:
     replicates
         Replicate of each member (E,).
     likelihood
-        Gives the parameter-free part of the log-probability.
+        Gives the parameter-free part of the log-probability and the library size of each row.
     dtype
         Floating point type of the stack.
     """
@@ -53,9 +53,7 @@ class SourceData:
         constants, libraries = [], []
         for values in (part.to(dtype) for part in self.x.split(ROWS)):
             constants.append(likelihood.constant(values))
-            # A cell without a single count has no rate to scale; 1 keeps its logarithm finite.
-            library = values.sum(-1).clamp(min=1) if likelihood.counts else values.new_ones(len(values))
-            libraries.append(library)
+            libraries.append(likelihood.library_size(values).flatten())
         self.constant, self.library = torch.cat(constants), torch.cat(libraries)
         self.offset = torch.as_tensor(replicates).unsqueeze(1) * self.n
 
