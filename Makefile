@@ -88,6 +88,10 @@ report: env ## one HTML file with the figures and their captions, from what is c
 perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 	$(SNAKEMAKE) perturbseq $(SNAKEMAKE_ARGS)
 
+.PHONY: atlas
+atlas: env ## the figures on two large screens (downloads 2.2 GB)
+	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)
+
 .PHONY: smoke
 smoke: env ## the whole workflow on tiny settings, in .smoke
 	@mkdir -p .smoke
@@ -124,6 +128,10 @@ lint: env ## ruff, snakefmt and Snakemake's own lint
 bench: env ## throughput of stacked fits against single ones, and what objectives cost, with their ratios
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/objectives.py
+
+.PHONY: bench-memory
+bench-memory: env ## memory and time against the number of cells, up to 310,000
+	$(BIN)/python benchmarks/memory.py
 
 # ---------------------------------------------------------------- tidying
 

@@ -30,6 +30,7 @@ include: "rules/figures.smk"
 localrules:
     all,
     perturbseq,
+    atlas,
 
 
 rule all:
@@ -43,3 +44,9 @@ rule perturbseq:
     """The studies on Perturb-seq data, which are downloaded."""
     input:
         study_outputs("perturbseq"),
+
+
+rule atlas:
+    """The studies on large screens, which are downloads of 0.7 and 1.5 GB."""
+    input:
+        study_outputs("atlas"),

@@ -86,7 +86,7 @@ class Study(Strict):
     Attributes
     ----------
     target
-        Workflow target that builds it; ``none`` leaves it out of both.
+        Workflow target that builds it; ``none`` leaves it out of all of them.
     protocol
         Name of the template that its settings start from.
     seeds
@@ -102,7 +102,7 @@ class Study(Strict):
         Figures (modules of ``cdgm/plotting``) drawn from its tables.
     """
 
-    target: Literal["all", "perturbseq", "none"]
+    target: Literal["all", "perturbseq", "atlas", "none"]
     protocol: Name
     seeds: Seeds
     variants: tuple[Name, ...] = Field(min_length=1)

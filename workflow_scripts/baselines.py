@@ -8,7 +8,7 @@ import pandas as pd
 
 from cdgm.command_line import parse_json, run
 from cdgm.data.bundle import read_bundle
-from cdgm.data.cell_table import read_cell_table
+from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
 from cdgm.files import atomic
 from cdgm.metrics.cell_scores import score_baselines
 from cdgm.metrics.spec import EvaluationSpec
@@ -31,6 +31,7 @@ def main() -> None:
     model = validated(ModelSpec, parse_json(arguments.model, "--model"), "--model")
     bundle = read_bundle(arguments.data, support="counts")
     cells = read_cell_table(arguments.cells)
+    cells = cells.thinned(MOST_FOR_BASELINES, stream("baselines", "cells", root=arguments.root_seed))
     block, foreground, reference = model.design.contrast()
     rows = score_baselines(
         cells.join({(split, s): x[0] for split, sources in bundle.x.items() for s, x in sources.items()}),

@@ -7,7 +7,7 @@ import argparse
 import pandas as pd
 
 from cdgm.command_line import run
-from cdgm.data.cell_table import read_cell_table
+from cdgm.data.cell_table import MOST_ON_A_MAP, read_cell_table
 from cdgm.files import atomic, read_npz
 from cdgm.maps import layout
 from cdgm.streams import stream
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
     cells = read_cell_table(arguments.cells)
+    cells = cells.thinned(MOST_ON_A_MAP, stream("map", "cells", root=arguments.root_seed))
     arrays = read_npz(arguments.latents, ("seeds",))
     means = {tuple(name.split("/")[1:]): mean[0] for name, mean in arrays.items() if name.startswith("mean/")}
     parts = []

@@ -11,6 +11,11 @@ import pandas as pd
 
 from cdgm.errors import UserError, bad_input
 
+# Cells that linear baselines are fitted on and that a map shows, at most: both would take hours and
+# many gigabytes on all cells of an atlas and say the same.
+MOST_FOR_BASELINES = 40_000
+MOST_ON_A_MAP = 20_000
+
 REQUIRED = ("cell", "split", "source", "row", "label")
 
 
@@ -41,10 +46,17 @@ class CellTable:
         """Cell type (n,) where the data set has one."""
         return self.table["cell_type"].to_numpy(dtype=str) if "cell_type" in self.table else None
 
+    def thinned(self, most: int, rng: np.random.Generator) -> CellTable:
+        """At most that many cells, drawn at random, in their order; the table itself if it has no more."""
+        if len(self.table) <= most:
+            return self
+        kept = np.sort(rng.permutation(len(self.table))[:most])
+        return CellTable(self.table.iloc[kept].reset_index(drop=True))
+
     def join(self, arrays: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
-        """Arrays by (split, source), (n_k, d) each, as one (n, d) in the order of the table."""
-        groups = list(dict.fromkeys(zip(self.table["split"], self.table["source"], strict=True)))
-        return np.concatenate([arrays[group] for group in groups])
+        """Rows of the cells from arrays by (split, source), (n_k, d) each, in the order of the table."""
+        groups = self.table.groupby(["split", "source"], sort=False)["row"]
+        return np.concatenate([arrays[group][rows.to_numpy()] for group, rows in groups])
 
 
 def read_cell_table(path: str | os.PathLike[str]) -> CellTable:

@@ -297,3 +297,33 @@ def test_the_command_line_writes_or_says_why_not(raw, tmp_path):
                 read_bundle(tmp_path / folder / "cells.npz").x["test"]["target"],
                 prepared.arrays["x/test/target"],
             )
+
+
+def test_a_thinned_table_finds_the_rows_of_its_cells(raw, tmp_path):
+    write_prepared(preprocess(spec(), "mine", raw, root=1), tmp_path)
+    arrays = {
+        (split, source): x[0]
+        for split, sources in read_bundle(tmp_path / "cells.npz").x.items()
+        for source, x in sources.items()
+    }
+    cells = read_cell_table(tmp_path / "cells.csv")
+    assert cells.thinned(CELLS, np.random.default_rng(0)) is cells
+    whole, fewer = cells.join(arrays), cells.thinned(31, np.random.default_rng(0))
+    assert len(fewer.table) == 31
+    kept = cells.table["cell"].isin(fewer.table["cell"]).to_numpy()
+    assert list(cells.table["cell"][kept]) == list(fewer.table["cell"])
+    np.testing.assert_array_equal(fewer.join(arrays), whole[kept])
+    np.testing.assert_array_equal(
+        whole,
+        np.concatenate(
+            list(
+                arrays[key]
+                for key in (
+                    ("train", "target"),
+                    ("train", "background"),
+                    ("test", "target"),
+                    ("test", "background"),
+                )
+            )
+        ),
+    )

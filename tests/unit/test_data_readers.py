@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import yaml
 
 from cdgm.data import counts as counts_module
 from cdgm.data.readers import READERS
@@ -129,6 +132,116 @@ def test_files_that_are_no_anndata_are_named(tmp_path):
 def test_bad_options_are_refused(changes, part):
     with pytest.raises(ValueError, match=part):
         user_reader(**changes)
+
+
+# The control, by its usual name or by the user's
+
+
+@pytest.mark.parametrize("name", ["control", "Control", "non-targeting", "NT", "neg_ctrl", "DMSO"])
+def test_a_control_of_a_usual_name_is_found(tmp_path, name):
+    obs = {"treatment": [name if i % 4 == 0 else f"gene {i % 3}" for i in range(12)]}
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), obs)
+    cells = user_reader(sources={"background": "control", "target": "rest"}).read(path)
+    assert list(cells.obs["source"] == "background") == [i % 4 == 0 for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        (
+            ["A", "B", "B"],
+            ["0 usual names of controls", "sources.background", "2 values", "'B' (8 cells), 'A' (4"],
+        ),
+        (["control", "NT", "A"], ["2 usual names of controls ['NT', 'control']", "'A' (4 cells)"]),
+    ],
+    ids=["none", "two"],
+)
+def test_a_control_that_is_not_plain_lists_what_the_column_holds(tmp_path, values, parts):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": values * 4})
+    reader = user_reader(sources={"background": "control", "target": "rest"})
+    refused(lambda: reader.read(path), "a.h5ad", "obs column 'treatment'", *parts)
+
+
+def test_a_control_asked_for_by_name_lists_what_the_column_holds_when_it_is_missing(tmp_path):
+    values = [*[f"gene {i:02d}" for i in range(30)], "gene 07", "untreated"]
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(32, 5)), {"treatment": values})
+    reader = user_reader(sources={"background": ["control"], "target": "rest"})
+    message = refused(
+        lambda: reader.read(path), "'control'", "'background'", "31 values", "'gene 07' (2 cells)"
+    )
+    # What looks like a control comes first, then what is frequent; not all of it.
+    assert message.index("'untreated'") < message.index("'gene 07'") < message.index("'gene 00'")
+    assert "gene 29" not in message
+
+
+# Classes of perturbations
+
+PAIRS = ["control", "A_B", "B_A", "B", "C", "C_A"]
+CLASSES = {
+    "labels": {"pair": "treatment"},
+    "class_column": "treatment",
+    "class_separator": "_",
+    "classes": {"one": ["A_B", "B", "Z_A"], "two": ["A_C"]},
+}
+
+
+def test_classes_are_joined_on_sorted_names(tmp_path, caplog):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
+    cells = user_reader(**CLASSES).read(path)
+    assert list(cells.obs["label"]) == ["", "one", "one", "one", "", "two"] * 2
+    assert list(cells.obs["pair"]) == PAIRS * 2
+    assert "no cell has the treatment Z_A" in caplog.text
+    plain = user_reader(
+        **CLASSES | {"class_separator": None, "classes": {"one": ["A_B", "B"], "two": ["C_A"]}}
+    )
+    assert list(plain.read(path).obs["label"]) == ["", "one", "", "one", "", "two"] * 2
+
+
+def test_a_class_without_any_cell_is_refused(tmp_path):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
+    reader = user_reader(**CLASSES | {"classes": {"lost": ["Q", "R_S"]}})
+    refused(lambda: reader.read(path), "a.h5ad", "obs column 'treatment'", "R_S", "'lost'", "'A_B' (2 cells)")
+    reader = user_reader(**CLASSES | {"class_column": "guide"})
+    refused(lambda: reader.read(path), "a.h5ad", "obs column", "guide", "treatment")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"class_column": None}, "together"),
+        ({"classes": {}}, "together"),
+        ({"labels": {"label": "treatment"}}, "either classes or labels"),
+        ({"classes": {"one": ["A_B"], "two": ["B_A"]}}, "'A_B' is named twice"),
+        ({"classes": {"one": []}}, "classes"),
+    ],
+)
+def test_classes_that_make_no_sense_are_refused(changes, part):
+    with pytest.raises(ValueError, match=part):
+        user_reader(**CLASSES | changes)
+
+
+def test_programs_of_the_atlas_are_sorted_pairs_and_disjoint():
+    config = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
+    classes = config["datasets"]["norman2019"]["reader"]["classes"]
+    named = [value for values in classes.values() for value in values]
+    assert len(classes) == 6
+    assert len(named) == len(set(named)) == 69
+    assert all(value.split("_") == sorted(value.split("_")) for value in named)
+    READERS.parse(config["datasets"]["norman2019"]["reader"])
+
+
+def test_files_of_early_anndata_versions_are_read(tmp_path):
+    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
+    with h5py.File(path, "a") as file:
+        # Categories lay apart, and a column pointed to them.
+        codes, names = file["obs/treatment/codes"][:], file["obs/treatment/categories"][:]
+        del file["obs/treatment"]
+        file.create_dataset("obs/treatment", data=codes)
+        file.create_dataset("obs/__categories/treatment", data=names, dtype=h5py.string_dtype())
+        file["obs/treatment"].attrs["categories"] = file["obs/__categories/treatment"].ref
+        file["obs"].attrs["encoding-version"] = "0.1.0"
+    cells = user_reader(sources={"background": "control", "target": "rest"}).read(path)
+    assert list(cells.obs["label"]) == PAIRS * 2
 
 
 # log2(1 + c x count)

@@ -57,6 +57,13 @@ def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):
     assert "simulate" not in jobs
 
 
+def test_atlas_is_a_target_of_its_own(checkout, tmp_path):
+    jobs = scheduled(checkout, tmp_path, "atlas", overlay=None)
+    assert jobs["fetch"] == jobs["preprocess"] == 2
+    assert jobs["fit"] == jobs["evaluate"] == 10
+    assert "simulate" not in jobs
+
+
 @pytest.mark.parametrize("rule", sorted(RULES))
 @pytest.mark.parametrize("directive", ["log", "benchmark", "conda", "resources", "params", "shell"])
 def test_rules_are_complete(rule, directive):

@@ -7,6 +7,7 @@ declare an array of any size, point into other files and spread an array over th
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,10 @@ def element(node: h5py.Group | h5py.Dataset, handle: h5py.File, path: Path) -> A
 
     bounded(node, handle, path)
     try:
-        return read_elem(node)
+        with warnings.catch_warnings():
+            # AnnData warns of each part that an early version wrote.
+            warnings.simplefilter("ignore")
+            return read_elem(node)
     except Exception as error:  # a part of an unexpected kind fails anywhere in AnnData, with any type
         raise _unreadable(path, error) from error
 
