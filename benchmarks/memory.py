@@ -83,6 +83,8 @@ def make(path: Path, cells: int, genes: int) -> None:
     rng = np.random.default_rng(0)
     share = rng.lognormal(0.0, 1.6, genes)
     share /= share.sum()
+    # One program of abundant genes varies over cells, so that chosen genes hold counts beyond one byte.
+    program = np.argsort(-share)[:100]
     control = rng.random(cells) < CONTROLS
     names = np.where(control, "control", np.char.add("gene ", rng.integers(0, 2000, cells).astype(str)))
     with h5py.File(path, "w") as file:
@@ -99,7 +101,9 @@ def make(path: Path, cells: int, genes: int) -> None:
         pointers = [np.zeros(1, np.int64)]
         for start in range(0, cells, 1000):
             depth = rng.lognormal(np.log(9000), 0.4, (min(1000, cells - start), 1))
-            block = sp.csr_matrix(rng.poisson(depth * share).astype(np.float32))
+            rate = depth * share
+            rate[:, program] *= rng.lognormal(0.0, 0.5, (len(depth), 1))
+            block = sp.csr_matrix(rng.poisson(rate).astype(np.float32))
             for target, values in ((data, block.data), (indices, block.indices)):
                 target.resize((len(target) + len(values),))
                 target[-len(values) :] = values
