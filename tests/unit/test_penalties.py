@@ -20,9 +20,9 @@ from cdgm.streams import stream
 from cdgm.training import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
-HSIC = {"kind": "hsic", "estimator": "unbiased", "on": "means"}
-SHARED = {"kind": "mmd_shared", "estimator": "unbiased", "on": "means", "kernel": "expected_distance"}
-INACTIVE = {"kind": "mmd_inactive", "estimator": "unbiased", "on": "means", "kernel": "expected_distance"}
+HSIC = {"kind": "hsic", "estimator": "unbiased", "of": "means"}
+SHARED = {"kind": "mmd_shared", "estimator": "unbiased", "of": "means", "kernel": "expected_distance"}
+INACTIVE = {"kind": "mmd_inactive", "estimator": "unbiased", "of": "means", "kernel": "expected_distance"}
 WASSERSTEIN = {"kind": "wasserstein_inactive"}
 TC = {"kind": "tc", "hidden": 8, "learning_rate": 1e-2}
 ALL = [HSIC, SHARED, INACTIVE, WASSERSTEIN, TC]
@@ -74,18 +74,18 @@ def pass_of(posteriors, design):
 # Closed forms
 
 
-@pytest.mark.parametrize("on", ["means", "standardised_means", "samples"])
+@pytest.mark.parametrize("of", ["means", "standardised_means", "samples"])
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
-def test_hsic_sums_over_pairs_of_each_source(estimator, on):
+def test_hsic_sums_over_pairs_of_each_source(estimator, of):
     design = Design.model_validate(THREE_SOURCES)
     posteriors = draw_posteriors(design)
-    value = PENALTIES.parse({"kind": "hsic", "estimator": estimator, "on": on}).measure(posteriors, design)
+    value = PENALTIES.parse({"kind": "hsic", "estimator": estimator, "of": of}).measure(posteriors, design)
     oracle = getattr(independence, f"hsic_{estimator}")
 
     def rows(source, block, member):
         p = posteriors[source, block]
-        found = (p.sample if on == "samples" else p.mean)[member].numpy()
-        return found / found.std(axis=0) if on == "standardised_means" else found
+        found = (p.sample if of == "samples" else p.mean)[member].numpy()
+        return found / found.std(axis=0) if of == "standardised_means" else found
 
     for member in range(2):
         expected = sum(
@@ -110,7 +110,7 @@ def test_standardised_means_do_not_feel_scale():
     key = "target", "salient"
     p = posteriors[key]
     shrunk = posteriors | {key: Posterior(p.mean * torch.tensor([0.1, 0.3]), p.log_variance, p.sample)}
-    plain, standardised = (PENALTIES.parse(HSIC | {"on": on}) for on in ("means", "standardised_means"))
+    plain, standardised = (PENALTIES.parse(HSIC | {"of": of}) for of in ("means", "standardised_means"))
     first, second = (standardised.measure(posteriors, design) for posteriors in (posteriors, shrunk))
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-7)
     first, second = (plain.measure(posteriors, design) for posteriors in (posteriors, shrunk))
@@ -119,11 +119,11 @@ def test_standardised_means_do_not_feel_scale():
     assert standardised.measure(emptied, design).tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("on", ["means", "samples"])
+@pytest.mark.parametrize("of", ["means", "samples"])
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
-def test_mmds_of_points(estimator, on):
+def test_mmds_of_points(estimator, of):
     contrastive, three = (Design.model_validate(d) for d in (CONTRASTIVE, THREE_SOURCES))
-    gamma, options = prior_gamma(2), {"estimator": estimator, "on": on, "kernel": "expected_distance"}
+    gamma, options = prior_gamma(2), {"estimator": estimator, "of": of, "kernel": "expected_distance"}
     # Points at distances 5 and sqrt(2).
     posteriors = {
         ("background", "background"): still([0.0, 0.0]),
@@ -187,8 +187,8 @@ def tiny(design, members=2):
 
 
 @DESIGNS
-@pytest.mark.parametrize("options", [*ALL, HSIC | {"on": "standardised_means"}, HSIC | {"on": "samples"},
-                                     SHARED | {"on": "samples", "kernel": "mm_cvae"}], ids=kinds)  # fmt: skip
+@pytest.mark.parametrize("options", [*ALL, HSIC | {"of": "standardised_means"}, HSIC | {"of": "samples"},
+                                     SHARED | {"of": "samples", "kernel": "mm_cvae"}], ids=kinds)  # fmt: skip
 def test_gradients_are_finite_differences(options, design):
     model, run, _ = tiny(design)
     penalty = PENALTIES.parse(options)
@@ -244,12 +244,12 @@ def reached(model, value):
     ("options", "parts"),
     [
         (HSIC, {"encoders.background", "encoders.salient"}),
-        (HSIC | {"on": "samples"}, {"encoders.background", "encoders.background variances",
+        (HSIC | {"of": "samples"}, {"encoders.background", "encoders.background variances",
                                     "encoders.salient", "encoders.salient variances"}),
         (SHARED, {"encoders.background"}),
-        (SHARED | {"on": "samples"}, {"encoders.background", "encoders.background variances"}),
+        (SHARED | {"of": "samples"}, {"encoders.background", "encoders.background variances"}),
         (INACTIVE, {"encoders.salient"}),
-        (INACTIVE | {"on": "samples"}, {"encoders.salient", "encoders.salient variances"}),
+        (INACTIVE | {"of": "samples"}, {"encoders.salient", "encoders.salient variances"}),
         (WASSERSTEIN, {"encoders.salient", "encoders.salient variances"}),
         (TC, {"encoders.background", "encoders.background variances",
               "encoders.salient", "encoders.salient variances"}),
