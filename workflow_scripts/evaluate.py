@@ -36,7 +36,7 @@ def main() -> None:
     evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
-    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources, model.n_features)
     members = bundle.replicates_of([m.seed for m in spec.members], arguments.data)
     means = embed(model, bundle, members)

@@ -31,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     values = parse_json(arguments.spec, "--spec")
     spec = validated(FitSpec, values, "--spec")
-    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources)
     with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         trained = train(

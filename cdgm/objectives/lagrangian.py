@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,13 +87,13 @@ class Lagrangian:
             gradient = torch.cat([g.flatten(1) for g in found], dim=1)
             return Step(gradient, loss, torch.ones_like(losses), terms, result)
         gradients = self._apart.gradients(losses.sum(), keep_graph=added is not None)
-        gram = self._apart.gram(gradients) if self.combiner.needs_gram else None
+        gram = gradients.gram() if self.combiner.needs_gram else None
         found = self.combiner.weights(losses.detach(), gram, self._combiner_state)
-        weights = torch.from_numpy(found.T.copy()).to(losses.dtype)
+        weights = torch.from_numpy(np.ascontiguousarray(found)).to(losses.dtype)
         gradient = self._apart.combine(gradients, weights)
         if added is not None:
-            gradient += self._apart.gradients(added.sum()).sum(0)
-        return Step(gradient, loss, weights, terms, result)
+            gradient += self._apart.gradient_of(added.sum())
+        return Step(gradient, loss, weights.T, terms, result)
 
     def _added(self, result: Pass) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Penalties and constraints (E,), with their graph, and what is recorded of them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,8 +34,11 @@ class PerSourceGradients:
         self.model, self.flat = model, flat
         self._copies = [copy.deepcopy(model) for _ in model.design.sources]
         self._flats = [flatten_parameters(c, c.n_members) for c in self._copies]
-        self._parameters = [p for c in self._copies for p in c.parameters()]
-        self.shared, self.private = _columns(model)
+        self._parameters = [list(c.parameters()) for c in self._copies]
+        self._places = _places(model)
+        width = sum(place.width for place in self._places if place.at is not None)
+        # Filled anew in each step; a source's gradient of what it does not use stays zero.
+        self._apart = flat.new_zeros(flat.shape[0], len(self._copies), width)
 
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """What ``model(batch, noise, inactive)`` gives, source by source."""
@@ -50,33 +54,67 @@ class PerSourceGradients:
             },
         )
 
-    def gradients(self, loss: Tensor, keep_graph: bool = False) -> Tensor:
-        """Gradient (K, E, P) of a scalar with respect to each source's copy."""
+    def gradients(self, loss: Tensor, keep_graph: bool = False) -> SourceGradients:
+        """Gradients of a sum over sources, each by its own source's copy.
+
+        Parameters
+        ----------
+        loss
+            Scalar: the sum of all sources' losses.
+        keep_graph
+            Whether :meth:`gradient_of` follows.
+        """
+        asked = [(place, k) for place in self._places for k in place.users]
         found = torch.autograd.grad(
-            loss, self._parameters, retain_graph=keep_graph, allow_unused=True, materialize_grads=True
+            loss, [self._parameters[k][place.index] for place, k in asked], retain_graph=keep_graph
         )
-        n = len(found) // len(self._copies)
-        return torch.stack(
-            [
-                torch.cat([g.flatten(1) for g in found[k * n : (k + 1) * n]], dim=1)
-                for k in range(len(self._copies))
-            ]
-        )
+        own = []
+        for (place, k), gradient in zip(asked, found, strict=True):
+            if place.at is None:
+                own.append((place.columns, gradient.flatten(1)))
+            else:
+                self._apart[:, k, place.at] = gradient.flatten(1)
+        return SourceGradients(self._apart, own)
 
-    def gram(self, gradients: Tensor) -> np.ndarray:
-        """Inner products (E, K, K) of the sources' gradients over shared parameters, float64."""
-        total = sum(
-            torch.bmm(part, part.transpose(1, 2))
-            for part in (gradients[:, :, columns].transpose(0, 1) for columns in self.shared)
-        )
-        return total.double().numpy()
+    def gradient_of(self, added: Tensor) -> Tensor:
+        """Gradient (E, P) of a scalar in which sources can't be told apart: a penalty."""
+        found = torch.autograd.grad(
+            added, [p for parameters in self._parameters for p in parameters],
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        n = len(self._places)
+        return torch.cat([sum(found[i::n]).flatten(1) for i in range(n)], dim=1)
 
-    def combine(self, gradients: Tensor, weights: Tensor) -> Tensor:
-        """Combined gradient (E, P) for weights (K, E), by the rule of :class:`Combiner`."""
-        combined = (weights.unsqueeze(-1) * gradients).sum(0)
-        for columns, k in self.private:
-            combined[:, columns] = gradients[k, :, columns]
+    def combine(self, gradients: SourceGradients, weights: Tensor) -> Tensor:
+        """Combined gradient (E, P) for weights (E, K), by the rule of :class:`Combiner`."""
+        shared = torch.bmm(weights.unsqueeze(1), gradients.apart).squeeze(1)
+        combined = torch.empty_like(self.flat)
+        for place in self._places:
+            if place.at is not None:
+                combined[:, place.columns] = shared[:, place.at]
+        for columns, gradient in gradients.own:
+            combined[:, columns] = gradient
         return combined
+
+
+@dataclass(frozen=True)
+class SourceGradients:
+    """Gradients of the sources' losses.
+
+    Attributes
+    ----------
+    apart
+        Of parameters that several sources use, by source (E, K, S).
+    own
+        Of parameters that one source uses alone: columns of (E, P), and the gradient there.
+    """
+
+    apart: Tensor
+    own: list[tuple[slice, Tensor]]
+
+    def gram(self) -> np.ndarray:
+        """Inner products (E, K, K) of the sources' gradients over shared parameters, float64."""
+        return torch.bmm(self.apart, self.apart.transpose(1, 2)).double().numpy()
 
 
 def _part(
@@ -97,20 +135,42 @@ def _part(
     return part, own
 
 
-def _columns(model: ComparativeVAE) -> tuple[list[slice], list[tuple[slice, int]]]:
-    """Columns of (E, P) that several sources use, and those that one uses alone, with that source."""
-    shared: list[slice] = []
-    private: list[tuple[slice, int]] = []
-    start = 0
-    for name, parameter in model.named_parameters():
+@dataclass(frozen=True)
+class _Place:
+    """Where one parameter of a stack lies.
+
+    Attributes
+    ----------
+    index, columns
+        Its number, and its columns in (E, P).
+    users
+        Sources that use it, by number.
+    at
+        Its columns among the shared parameters, None where one source uses it alone.
+    """
+
+    index: int
+    columns: slice
+    users: tuple[int, ...]
+    at: slice | None
+
+    @property
+    def width(self) -> int:
+        return self.columns.stop - self.columns.start
+
+
+def _places(model: ComparativeVAE) -> list[_Place]:
+    design = model.design
+    places: list[_Place] = []
+    start = shared = 0
+    for i, (name, parameter) in enumerate(model.named_parameters()):
         columns = slice(start, start + parameter[0].numel())
         start = columns.stop
-        parts = name.split(".")
-        sources = model.design.blocks[parts[1]] if parts[0] == "encoders" else model.design.sources
-        if len(sources) == 1:
-            private.append((columns, model.design.sources.index(sources[0])))
-        elif shared and shared[-1].stop == columns.start:
-            shared[-1] = slice(shared[-1].start, columns.stop)
-        else:
-            shared.append(columns)
-    return shared, private
+        group, block, *_ = name.split(".")
+        sources = design.blocks[block] if group == "encoders" else design.sources
+        at = None
+        if len(sources) > 1:
+            at = slice(shared, shared + columns.stop - columns.start)
+            shared = at.stop
+        places.append(_Place(i, columns, tuple(design.sources.index(s) for s in sources), at))
+    return places
