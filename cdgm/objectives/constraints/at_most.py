@@ -57,7 +57,10 @@ class AtMost(Constraint):
         if self.penalty.weight is not None:
             raise ValueError(f"penalty {self.penalty.kind!r} is held under a level and can't have a weight")
         if self.alpha is not None and not self.penalty.has_null:
-            raise ValueError(f"penalty {self.penalty.kind!r} has no null: give a level instead of alpha")
+            raise ValueError(
+                f"penalty {self.penalty.kind!r} has no null with these options: give a level, or the "
+                "unbiased estimator where there is one"
+            )
         return self
 
     @property

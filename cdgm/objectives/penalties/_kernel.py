@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cdgm.objectives.penalties._base import Penalty
 
@@ -21,7 +21,15 @@ class KernelPenalty(Penalty):
         ``unbiased`` (U-statistic) or ``biased`` (V-statistic).
     """
 
+    nullable: ClassVar[bool] = False
+    """Whether the unbiased estimate has a null in closed form."""
+
     estimator: Literal["unbiased", "biased"]
+
+    @property
+    def has_null(self) -> bool:  # type: ignore[override]
+        """Nulls are those of unbiased estimators; the biased one lies above them by its floor."""
+        return self.nullable and self.estimator == "unbiased"
 
 
 class MMDPenalty(KernelPenalty):

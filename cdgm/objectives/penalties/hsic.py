@@ -42,7 +42,7 @@ class HSIC(KernelPenalty):
     kind: Literal["hsic"] = "hsic"
     on: Literal["means", "standardised_means", "samples"]
 
-    has_null: ClassVar[bool] = True
+    nullable: ClassVar[bool] = True
 
     def check(self, design: Design) -> None:
         """See :meth:`Penalty.check`."""

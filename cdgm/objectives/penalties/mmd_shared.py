@@ -35,7 +35,7 @@ class SharedMMD(MMDPenalty):
 
     kind: Literal["mmd_shared"] = "mmd_shared"
 
-    has_null: ClassVar[bool] = True
+    nullable: ClassVar[bool] = True
 
     def check(self, design: Design) -> None:
         """See :meth:`Penalty.check`."""
