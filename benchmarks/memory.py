@@ -121,7 +121,7 @@ def train(data: str, spec: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     parsed = FitSpec.model_validate(spec)
-    bundle = read_bundle(data, counts_required=True)
+    bundle = read_bundle(data, support=parsed.model.likelihood.support)
     times: list[tuple[int, float]] = []
     train(
         parsed,
