@@ -18,7 +18,8 @@ rule fit:
         "../envs/cdgm.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        # Counts of an atlas are held once, some more rows of them as floating point numbers.
+        mem_mb=lambda wildcards, input, attempt: int(1500 + 2 * input.size_mb) * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         spec=lambda w: as_json(PLAN.fits[w.fit].spec),

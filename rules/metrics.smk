@@ -16,7 +16,7 @@ rule evaluate:
     conda:
         "../envs/cdgm.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: int(2000 + 2 * input.size_mb) * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
@@ -45,7 +45,7 @@ rule baselines:
     conda:
         "../envs/cdgm.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: int(3000 + 2 * input.size_mb) * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),

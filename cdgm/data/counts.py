@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -156,7 +156,7 @@ class StoredCounts:
         return sp.csr_matrix((joined, columns, pointers.astype(narrow)), shape=self.shape, copy=False)
 
 
-Counts = "sp.csr_matrix | StoredCounts"
+Counts: TypeAlias = "sp.csr_matrix | StoredCounts"
 
 
 def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
