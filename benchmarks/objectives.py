@@ -29,6 +29,16 @@ def penalised(**penalty: object) -> dict:
     return SUM | {"penalties": [penalty | {"weight": 1.0}]}
 
 
+def combined(kind: str, **options: object) -> dict:
+    """Sources' gradients weighed by a combiner."""
+    return {"combiner": {"kind": kind} | options}
+
+
+# A shared block and a private one for each of five sources.
+FIVE = {
+    "sources": list("abcde"),
+    "blocks": {"shared": list("abcde")} | {f"private_{source}": [source] for source in "abcde"},
+}
 # Name: variant, rows of a step (half of them a source), and the largest ratio that the project promises.
 CASES = {
     "hsic, 64 rows a source": (penalised(**HSIC), 128, 1.5),
@@ -39,6 +49,11 @@ CASES = {
     "mmd_inactive": (penalised(kind="mmd_inactive", **MMD), ROWS, None),
     "wasserstein_inactive": (penalised(kind="wasserstein_inactive"), ROWS, None),
     "tc": (penalised(kind="tc", hidden=64, learning_rate=1e-3), ROWS, None),
+    "size_weighted": (combined("size_weighted"), ROWS, None),
+    "mgda": (combined("mgda", normalise="none"), ROWS, 1.3),
+    "pcgrad": (combined("pcgrad", normalise="none"), ROWS, None),
+    "cagrad": (combined("cagrad", normalise="none", c=0.5), ROWS, None),
+    "mgda, five sources": (combined("mgda", normalise="none"), ROWS, 2.5),
 }
 
 
@@ -51,14 +66,19 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="fail when a promised ratio is missed")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    x = observations(FEATURES)
+    two, five = observations(FEATURES), observations(FEATURES, FIVE["sources"])
     print(f"{FEATURES} features, {HIDDEN} hidden, {MEMBERS} members; time of a step over that of the sum's")
     missed = False
     for name, (variant, rows, most) in CASES.items():
+        x, design = (five, FIVE) if "five" in name else (two, None)
         ratios = []
         for turn in range(arguments.rounds + 1):
             taken = [
-                seconds(lambda v=v, r=rows: train(fit_spec(HIDDEN, r, MEMBERS, STEPS, v), x, [0] * MEMBERS))
+                seconds(
+                    lambda v=v, r=rows, x=x, d=design: train(
+                        fit_spec(HIDDEN, r, MEMBERS, STEPS, v, d), x, [0] * MEMBERS
+                    )
+                )
                 for v in (SUM, variant)
             ]
             if turn > 0:  # the first round warms up

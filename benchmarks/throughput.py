@@ -14,7 +14,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -34,14 +34,19 @@ DIMS = {"background": 5, "salient": 3}
 CASES = {(50, 32, 128, 8): (3.5, None), (50, 64, 256, 8): (1.8, 0.30)}
 
 
-def fit_spec(hidden: int, rows: int, members: int, steps: int, variant: dict | None = None) -> FitSpec:
-    """A fit of the paper's shape: two hidden layers, rows split evenly over two sources."""
+def fit_spec(
+    hidden: int, rows: int, members: int, steps: int, variant: dict | None = None, design: dict | None = None
+) -> FitSpec:
+    """A fit of the paper's shape: two hidden layers, rows split evenly over the sources (here two)."""
+    design = design or DESIGN
     return FitSpec.model_validate(
         {
             "dataset": "benchmark",
             "model": {
-                "design": DESIGN,
-                "dims": DIMS,
+                "design": design,
+                "dims": {
+                    block: DIMS.get(block, 5 if len(s) > 1 else 3) for block, s in design["blocks"].items()
+                },
                 "encoder_hidden": [hidden] * 2,
                 "decoder_hidden": [hidden] * 2,
                 "encoder_activation": "leaky_relu",
@@ -51,7 +56,7 @@ def fit_spec(hidden: int, rows: int, members: int, steps: int, variant: dict | N
             "variant": variant or {"combiner": {"kind": "sum"}},
             "training": {
                 "steps": steps,
-                "batch_size": rows // 2,
+                "batch_size": rows // len(design["sources"]),
                 "learning_rate": 1e-3,
                 "clip": 10.0,
                 "log_every": steps,
@@ -112,10 +117,10 @@ def multiply_adds(features: int, hidden: int, rows: int) -> int:
     return rows * (shared + decoder) + rows // 2 * salient
 
 
-def observations(features: int) -> dict[str, np.ndarray]:
+def observations(features: int, sources: Sequence[str] = DESIGN["sources"]) -> dict[str, np.ndarray]:
     """Something to train on: (1, 6000, features) for each source."""
     rng = np.random.default_rng(0)
-    return {source: rng.standard_normal((1, 6000, features), np.float32) for source in DESIGN["sources"]}
+    return {source: rng.standard_normal((1, 6000, features), np.float32) for source in sources}
 
 
 def seconds(work: Callable[[], None]) -> float:
