@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -61,12 +61,27 @@ class Census:
         Molecules of each cell and its genes with a count, (cells,) int64.
     gene_totals, gene_cells
         Molecules of each gene and cells with a count of it, (genes,) int64.
+    gene_squares
+        Sum of each gene's squared counts, (genes,) float64, exact below 2^53.
+    largest
+        Largest count of all.
     """
 
     cell_totals: np.ndarray
     cell_genes: np.ndarray
     gene_totals: np.ndarray
     gene_cells: np.ndarray
+    gene_squares: np.ndarray
+    largest: int
+
+    def of_genes(self, columns: np.ndarray) -> Census:
+        """The census of some genes, where the others have no counts."""
+        return replace(
+            self,
+            gene_totals=self.gene_totals[columns],
+            gene_cells=self.gene_cells[columns],
+            gene_squares=self.gene_squares[columns],
+        )
 
 
 @dataclass(frozen=True)
@@ -112,9 +127,7 @@ class StoredCounts:
         known = self.__dict__.get("census")
         # Genes without a count add nothing to a cell, so the census holds without another pass.
         if known is not None and known.gene_totals.sum() == known.gene_totals[columns].sum():
-            taken.__dict__["census"] = Census(
-                known.cell_totals, known.cell_genes, known.gene_totals[columns], known.gene_cells[columns]
-            )
+            taken.__dict__["census"] = known.of_genes(columns)
         return taken
 
     def blocks(self) -> Iterator[sp.csr_matrix]:
@@ -183,9 +196,19 @@ def _census(counts: Counts) -> Census:
     genes = counts.shape[1]
     cell_totals, cell_genes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     gene_totals, gene_cells = np.zeros(genes, np.int64), np.zeros(genes, np.int64)
+    gene_squares, largest = np.zeros(genes), 0
     for block in blocks(counts):
         cell_totals.append(np.asarray(block.sum(axis=1, dtype=np.int64)).ravel())
         cell_genes.append(np.diff(block.indptr).astype(np.int64))
         gene_totals += np.asarray(block.sum(axis=0, dtype=np.int64)).ravel()
         gene_cells += np.bincount(block.indices, minlength=genes)
-    return Census(np.concatenate(cell_totals), np.concatenate(cell_genes), gene_totals, gene_cells)
+        gene_squares += np.bincount(block.indices, block.data.astype(np.float64) ** 2, genes)
+        largest = max(largest, int(block.data.max(initial=0)))
+    return Census(
+        np.concatenate(cell_totals),
+        np.concatenate(cell_genes),
+        gene_totals,
+        gene_cells,
+        gene_squares,
+        largest,
+    )

@@ -7,7 +7,6 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,14 +14,11 @@ import pandas as pd
 from cdgm.data.bundle import SPLITS
 from cdgm.data.cells import Cells
 from cdgm.data.config import DatasetSpec, Filters
-from cdgm.data.counts import block_rows, blocks, census
+from cdgm.data.counts import Counts, blocks, census
 from cdgm.data.spike_in import spike_in
 from cdgm.errors import UserError, bad_input
 from cdgm.files import atomic, write_npz
 from cdgm.streams import stream
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +85,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         chosen = spec.genes.select(cells.counts)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    # From here on in memory: a fraction of the genes is left.
-    cells = cells.take_genes(chosen).held()
+    cells = cells.take_genes(chosen)
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
     cells = _keep(cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where)
     logger.info("%s: %d cells, %d genes are left", where, *cells.counts.shape)
@@ -185,12 +180,10 @@ def _split(
             )
         shuffled = rng.permutation(members)
         rows["test", name], rows["train", name] = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
-    dtype = np.min_scalar_type(int(cells.counts.data.max()))
-    arrays, parts = {}, []
+    parts = []
     for split in SPLITS:
         for name in spec.sources:
             members = rows[split, name]
-            arrays[f"x/{split}/{name}"] = _dense(cells.counts, members, dtype)[None]
             part = cells.obs.iloc[members].drop(columns="source")
             if "label" not in part:
                 part.insert(0, "label", "")
@@ -199,32 +192,40 @@ def _split(
             part.insert(0, "split", split)
             part.insert(0, "cell", part.index)
             parts.append(part)
+    arrays = {
+        f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.counts, rows).items()
+    }
     table = pd.concat(parts, ignore_index=True)
     fixed = ["cell", "split", "source", "row", "label"]
     return arrays, table[fixed + [column for column in table if column not in fixed]]
 
 
-def _dense(counts: sp.csr_matrix, members: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Rows ``members`` as an array of a small type, filled part by part: no wider copy is ever whole."""
-    values = np.zeros((members.size, counts.shape[1]), dtype)
-    step = block_rows(counts.shape[1])
-    for start in range(0, members.size, step):
-        part = members[start : start + step]
-        values[start : start + step] = counts[part].toarray()
-    return values
+def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    """Given rows as arrays of the smallest type for all counts, filled block by block in one pass.
+
+    Nothing else of the size of the result is held: of genes that were chosen for varying, most counts are
+    there, and a sparse matrix of them takes four times the memory of these arrays.
+    """
+    dtype = np.min_scalar_type(census(counts).largest)
+    arrays = {key: np.empty((members.size, counts.shape[1]), dtype) for key, members in rows.items()}
+    start = 0
+    for block in blocks(counts):
+        stop, values = start + block.shape[0], block.toarray()
+        for key, members in rows.items():
+            first, last = np.searchsorted(members, (start, stop))
+            arrays[key][first:last] = values[members[first:last] - start]
+        start = stop
+    return arrays
 
 
 def _gene_table(cells: Cells, program_of: dict[str, str]) -> pd.DataFrame:
     known, n = census(cells.counts), cells.counts.shape[0]
-    squares = np.zeros(cells.counts.shape[1])
-    for block in blocks(cells.counts):
-        squares += np.bincount(block.indices, block.data.astype(np.float64) ** 2, len(squares))
     mean = known.gene_totals / n
     return pd.DataFrame(
         {
             "gene": cells.genes,
             "mean": mean,
-            "variance": squares / n - mean**2,
+            "variance": known.gene_squares / n - mean**2,
             "detected": known.gene_cells / n,
             "program": [program_of.get(gene, "") for gene in cells.genes],
         }
