@@ -32,6 +32,10 @@ localrules:
     perturbseq,
 
 
+onerror:
+    tell_failures(log)
+
+
 rule all:
     """All studies that need no more than the package index."""
     default_target: True
