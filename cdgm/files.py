@@ -38,7 +38,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        # Not the error's own text: pyarrow's is a longer one.
+        raise UserError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -64,7 +65,7 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: {place} is not a folder that can be written to")
+        raise UserError(f"{place}: not a folder that can be written to")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,19 +1,20 @@
-"""A run that is killed again and again ends with the very results of a run that was left alone.
+"""A run that is killed, or has no room to write, ends with the very results of a run that was left alone.
 
-At no moment is a result half-written: what stands under its final name after a kill is whole.
+At no moment is a result half-written: what stands under its final name is whole.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ import pytest
 
 from tests.snakemake_runs import TINY, copy_checkout, dry_run, results, snakemake
 
+Mount = Callable[[str], Path]
 SEED = int(os.environ.get("CDGM_TEST_SEED", "1"))
 
 
@@ -146,3 +148,83 @@ def test_killed_runs_end_as_if_left_alone(
     # Not only among what is compared: nothing half-written stays anywhere.
     assert [file for file in (folder / "results").rglob("*") if ".part" in file.name] == []
     assert dry_run(checkout, folder).jobs == {}
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mount]:
+    """Mounts a file system in memory with given options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        if os.geteuid() != 0:
+            pytest.skip("only root may mount a small disk")
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(
+    checkout: Path, undisturbed: Undisturbed, mounted: Mount
+):
+    disk = mounted("size=360k")
+    full = snakemake(checkout, disk, "--cores", 2)
+    said = full.out + full.err
+    assert full.code == 1
+    assert "No space left on device" in said
+    # Of our own a line a job at most. Snakemake says more, as it can't write its own log either.
+    told = re.compile(r"error: results/\S+: cannot be written: No space left on device")
+    assert all(told.fullmatch(line) for line in said.splitlines() if line.startswith("error: "))
+    assert "/workflow_scripts/" not in said, "a traceback of a job"
+    left = results(disk)
+    assert left.keys() < undisturbed.files.keys()
+    assert [name for name in left if left[name].read_bytes() != undisturbed.files[name]] == []
+    # With room again, the same command finishes.
+    subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+    unlocked = snakemake(checkout, disk, "--unlock")
+    assert unlocked.code == 0, unlocked.err
+    again = snakemake(checkout, disk, "--cores", 2)
+    assert again.code == 0, again.out + again.err
+    assert {name: file.read_bytes() for name, file in results(disk).items()} == undisturbed.files
+
+
+def refused(checkout: Path, folder: Path, place: Path) -> None:
+    done = snakemake(checkout, folder, "--cores", 1)
+    assert done.code == 2
+    (line,) = done.errors
+    assert line == f"error: {place}: not a folder that can be written to"
+    assert "Traceback" not in done.out + done.err
+
+
+def test_a_disk_that_is_read_only_is_told_in_one_line(checkout: Path, mounted: Mount):
+    disk = mounted("ro")
+    refused(checkout, disk, disk)
+
+
+def test_a_results_folder_that_is_read_only_is_told_in_one_line(
+    checkout: Path, mounted: Mount, tmp_path: Path
+):
+    disk = mounted("ro")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results").symlink_to(disk)
+    refused(checkout, run, run / "results")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_told_in_one_line(checkout: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir(mode=0o500)
+    refused(checkout, run, run)
+
+
+def test_a_file_named_results_is_told_in_one_line(checkout: Path, tmp_path: Path):
+    (tmp_path / "results").write_text("")
+    refused(checkout, tmp_path, tmp_path / "results")
