@@ -131,8 +131,9 @@ lint: env ## ruff, snakefmt and Snakemake's own lint
 	$(BIN)/snakemake --lint
 
 .PHONY: bench
-bench: env ## throughput of stacked fits against single ones, with its ratios
+bench: env ## throughput of stacked fits against single ones, and what objectives cost, with their ratios
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/objectives.py
 
 # ---------------------------------------------------------------- tidying
 

@@ -34,7 +34,7 @@ DIMS = {"background": 5, "salient": 3}
 CASES = {(50, 32, 128, 8): (3.5, None), (50, 64, 256, 8): (1.8, 0.30)}
 
 
-def fit_spec(hidden: int, rows: int, members: int, steps: int) -> FitSpec:
+def fit_spec(hidden: int, rows: int, members: int, steps: int, variant: dict | None = None) -> FitSpec:
     """A fit of the paper's shape: two hidden layers, rows split evenly over two sources."""
     return FitSpec.model_validate(
         {
@@ -48,7 +48,7 @@ def fit_spec(hidden: int, rows: int, members: int, steps: int) -> FitSpec:
                 "decoder_activation": "leaky_relu",
                 "likelihood": {"kind": "gaussian"},
             },
-            "variant": {"combiner": {"kind": "sum"}},
+            "variant": variant or {"combiner": {"kind": "sum"}},
             "training": {
                 "steps": steps,
                 "batch_size": rows // 2,
@@ -112,6 +112,12 @@ def multiply_adds(features: int, hidden: int, rows: int) -> int:
     return rows * (shared + decoder) + rows // 2 * salient
 
 
+def observations(features: int) -> dict[str, np.ndarray]:
+    """Something to train on: (1, 6000, features) for each source."""
+    rng = np.random.default_rng(0)
+    return {source: rng.standard_normal((1, 6000, features), np.float32) for source in DESIGN["sources"]}
+
+
 def seconds(work: Callable[[], None]) -> float:
     """Processor time of one call: other processes on the core do not count."""
     start = time.process_time()
@@ -138,10 +144,7 @@ def main() -> None:
     print(f"sgemm 1024^3 on one core: {rate / 1e9:.0f} GFLOP/s")
     missed = False
     for (features, hidden, rows, members), (least, least_share) in CASES.items():
-        x = {
-            s: np.random.default_rng(0).standard_normal((1, 6000, features), np.float32)
-            for s in DESIGN["sources"]
-        }
+        x = observations(features)
         flat = {source: torch.from_numpy(values[0]) for source, values in x.items()}
         work = {
             "one at a time": (1, 300, lambda n, f=flat, h=hidden, r=rows: plain_fit(f, h, r, n)),

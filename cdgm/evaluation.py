@@ -9,13 +9,14 @@ import numpy as np
 
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.inference import held_out_bounds, posterior_means
+from cdgm.inference import held_out_bounds, posterior_means, spread_posteriors
 from cdgm.metrics.cell_scores import score_space
 from cdgm.metrics.halves import halves
 from cdgm.metrics.nulls import row
 from cdgm.metrics.simulation import draw_nulls, score_member
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.objectives.constraints._base import NULL_ROWS
 from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.twist import Twist
@@ -38,7 +39,8 @@ def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Mean
 
 def member_rows(member: int, spec: FitSpec, finite: np.ndarray, rows: Rows) -> Rows:
     """Rows of one member, with the columns that say which it is."""
-    which = {"seed": spec.seeds[member], "member": member, "finite": bool(finite[member])}
+    this = spec.members[member]
+    which = {"point": this.point, "seed": this.seed, "member": member, "finite": bool(finite[member])}
     return [which | r for r in rows]
 
 
@@ -47,7 +49,7 @@ def bound_rows(
 ) -> list[Rows]:
     """Held-out ELBOs, KL terms and learned noise, a list of rows for each member."""
     generators = [
-        stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in spec.seeds
+        stream("evaluate", "bounds", spec.dataset, m.seed, root=spec.root_seed) for m in spec.members
     ]
     elbo, kl = held_out_bounds(model, bundle.x["test"], members, generators, evaluation.elbo_draws)
     learned = model.likelihood.summary(dict(model.likelihood_parameters))
@@ -59,6 +61,34 @@ def bound_rows(
         ]
         for e in range(model.n_members)
     ]
+
+
+def constraint_rows(
+    spec: FitSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
+) -> list[Rows]:
+    """What each constraint holds and its level, on training and on held-out rows, for each member.
+
+    Both are formed on as many rows as the constraint's own null has, or on all where a source has fewer.
+    """
+    rows: list[Rows] = [[] for _ in spec.members]
+    constraints = [c for c in spec.variant.constraints if c.can_assess]
+    if not constraints:
+        return rows
+    for split, ending in (("train", "_train"), ("test", "")):
+        generators = [
+            stream("evaluate", "constraints", split, spec.dataset, m.seed, root=spec.root_seed)
+            for m in spec.members
+        ]
+        posteriors = spread_posteriors(model, bundle.x[split], members, generators, NULL_ROWS)
+        for constraint in constraints:
+            i = spec.variant.constraints.index(constraint)
+            own = [member.variant.constraints[i] for member in spec.members]
+            value, level = constraint.assess(own, posteriors, spec.model.design)
+            for e, of_member in enumerate(rows):
+                name = constraint.name
+                of_member.append(row("", name, "", f"constraint_value{ending}", value[e].item()))
+                of_member.append(row("", name, "", f"constraint_level{ending}", level[e].item()))
+    return rows
 
 
 def score_simulation(
@@ -75,7 +105,7 @@ def score_simulation(
             source: {block: means["test", source, block][e] for block in blocks}
             for source, blocks in truths.items()
         }
-        rng = stream("evaluate", "permutations", spec.dataset, spec.seeds[e], root=spec.root_seed)
+        rng = stream("evaluate", "permutations", spec.dataset, spec.members[e].seed, root=spec.root_seed)
         if nulls is None:
             nulls = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
         twisted = twisted_truths(evaluation, own_basis(spec, estimates, truths))
@@ -130,11 +160,11 @@ def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, mea
 
     All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
     """
-    for e, seed in enumerate(spec.seeds):
+    for e, member in enumerate(spec.members):
         rows: Rows = []
         for block in spec.model.design.blocks:
             latent = cells.join({(split, s): m[e] for (split, s, b), m in means.items() if b == block})
-            rng = stream("evaluate", "cells", spec.dataset, block, seed, root=spec.root_seed)
+            rng = stream("evaluate", "cells", spec.dataset, block, member.seed, root=spec.root_seed)
             rows += score_space(
                 latent, cells.source, cells.label, block, strata=cells.strata, rng=rng,
                 draws=evaluation.null_draws,

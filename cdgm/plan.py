@@ -17,6 +17,7 @@ from cdgm.files import canonical_json
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with, merge, read_yaml
 from cdgm.specs import FitSpec, ModelSpec
+from cdgm.support import WORDS, holds
 from cdgm.synthetic.simulate import Simulation
 from cdgm.validation import validated
 
@@ -175,6 +176,7 @@ def _expand_setting(
         simulation = validated(Simulation, template.simulation | {"design": design}, where, ("simulation",))
     elif template.dataset not in config.datasets:
         raise bad_input(where(("dataset",)), "dataset", template.dataset, f"one of {sorted(config.datasets)}")
+    _check_support(model, simulation, where)
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):
@@ -201,3 +203,19 @@ def _expand_setting(
             evaluation = identify(slug, digits, dump(template.evaluation))
             plan.evaluations[evaluation] = EvaluationJob(fit, template.evaluation)
             yield StudyRow(setting, variant, dataset, evaluation)
+
+
+def _check_support(model: ModelSpec, simulation: Simulation | None, where: _Place) -> None:
+    """Refuse a likelihood that gives data of this kind no probability, before anything is simulated."""
+    # Cells are counts, whatever their reader.
+    if simulation is None:
+        made, support = "the data set of cells", "counts"
+    else:
+        made, support = f"noise {simulation.noise.kind!r}", simulation.noise.support
+    if not holds(model.likelihood.support, support):
+        raise bad_input(
+            where(("model", "likelihood")),
+            "model.likelihood",
+            model.likelihood.kind,
+            f"one for {WORDS[support]}, as {made} in studies.{where.study}.settings.{where.setting} gives",
+        )

@@ -10,6 +10,7 @@ its spec names (:mod:`cdgm.digest`).
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -86,6 +87,59 @@ class Registry(Mapping[str, str]):
         if not isinstance(value, Mapping) or "kind" not in value:
             raise ValueError(f"a {self.what} is a mapping with the key 'kind'")
         return self.load(value["kind"]).model_validate(dict(value))
+
+
+class Sweep(tuple):
+    """Several values of one number: a stack then holds members with each of them."""
+
+
+def per_member(minimum: float | None = None, above: float | None = None, maximum: float | None = None) -> Any:
+    """Type for a pydantic field with a number that may differ between the members of a stack.
+
+    A number in the config is that of all members. A list is a :class:`Sweep`: every seed is fitted
+    with every value, all in one stack.
+    """
+
+    def number(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"expected a number, got {value!r}")
+        for wrong, what in (
+            (minimum is not None and value < minimum, f"of at least {minimum}"),
+            (above is not None and value <= above, f"above {above}"),
+            (maximum is not None and value > maximum, f"of at most {maximum}"),
+        ):
+            if wrong:
+                raise ValueError(f"expected a number {what}, got {value}")
+        return float(value)
+
+    def parse(value: Any) -> float | Sweep:
+        if not isinstance(value, (list, tuple)):
+            return number(value)
+        if len(value) == 0 or len(set(value)) != len(value):
+            raise ValueError(f"expected a number, or a list of different ones, got {list(value)}")
+        return Sweep(number(v) for v in value)
+
+    return Annotated[
+        Any,
+        PlainValidator(parse),
+        PlainSerializer(lambda value: list(value) if isinstance(value, Sweep) else value),
+        WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
+    ]
+
+
+def sweeps(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Sweep]]:
+    """Every sweep anywhere inside a plug-in, a spec, or a container of them: its path and its values."""
+    if isinstance(value, Sweep):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from sweeps(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from sweeps(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from sweeps(item, (*path, i))
 
 
 def field_of(registry: Registry) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +14,7 @@ from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.constraints import CONSTRAINTS
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.plugins import Strict, field_of
+from cdgm.plugins import Strict, field_of, sweeps
 from cdgm.twist import Twist
 
 Activation = Literal["leaky_relu", "silu", "tanh"]
@@ -96,17 +99,87 @@ class TrainingSpec(Strict):
 class VariantSpec(Strict):
     """A named way of fitting: how sources' objectives combine, and what is added to them.
 
+    A number of a plug-in that may differ between members can be a list: then every seed is fitted with
+    each of its values, in one stack.
+
     Attributes
     ----------
     combiner
         How the sources' ELBOs become one step (plug-in).
     penalties, constraints
-        Terms added to the loss (plug-ins); none by default.
+        Terms added to the loss (plug-ins); none by default. Each kind can be there once.
     """
 
     combiner: field_of(COMBINERS)
     penalties: tuple[field_of(PENALTIES), ...] = ()
     constraints: tuple[field_of(CONSTRAINTS), ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> VariantSpec:
+        for what, names in (
+            ("penalties", [p.kind for p in self.penalties]),
+            ("constraints", [c.name for c in self.constraints]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} holds {twice[0]!r} twice")
+        for penalty in self.penalties:
+            if penalty.weight is None:
+                raise ValueError(f"penalty {penalty.kind!r} has no weight")
+        return self
+
+    def points(self) -> list[tuple[str, VariantSpec]]:
+        """Every combination of swept values: a label, empty without sweeps, and the variant there."""
+        found = list(sweeps(self))
+        points = []
+        for values in itertools.product(*(sweep for _, sweep in found)):
+            plain = self.model_dump(mode="json")
+            labels = []
+            for (path, _), value in zip(found, values, strict=True):
+                at: Any = plain
+                for key in path[:-1]:
+                    at = at[key]
+                at[path[-1]] = value
+                labels.append(f"{self._label(path)}={value:g}")
+            points.append((",".join(labels), VariantSpec.model_validate(plain) if found else self))
+        return points
+
+    def _label(self, path: tuple[str | int, ...]) -> str:
+        """Name of a swept number: its option, after the name of its plug-in where this is one of several."""
+        group, *rest = path
+        if group == "combiner":
+            return ".".join(map(str, rest))
+        plugin = getattr(self, str(group))[rest[0]]
+        return ".".join([plugin.name if group == "constraints" else plugin.kind, *map(str, rest[1:])])
+
+    @property
+    def needs_inactive(self) -> bool:
+        """Whether a part looks at blocks in sources where they are inactive."""
+        return any(part.needs_inactive for part in (*self.penalties, *self.constraints))
+
+    def check_design(self, design: Design) -> None:
+        """Refuse a design that a part of this variant has no meaning in, with a ValueError."""
+        for part in (self.combiner, *self.penalties, *self.constraints):
+            part.check(design)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fit of a stack.
+
+    Attributes
+    ----------
+    seed
+        Its seed.
+    point
+        Which of the swept values it has, as a label; empty without sweeps.
+    variant
+        The variant with these values.
+    """
+
+    seed: int
+    point: str
+    variant: VariantSpec
 
 
 class FitSpec(Strict):
@@ -119,7 +192,8 @@ class FitSpec(Strict):
     model, variant, training
         See the types.
     seeds
-        One member a seed; for simulations the member is fitted to the replicate of that seed.
+        One member a seed and swept value; for simulations the member is fitted to the replicate of
+        that seed.
     root_seed
         Root of all random streams.
     """
@@ -130,3 +204,15 @@ class FitSpec(Strict):
     training: TrainingSpec
     seeds: tuple[int, ...] = Field(min_length=1)
     root_seed: int
+
+    @model_validator(mode="after")
+    def _check(self) -> FitSpec:
+        self.variant.check_design(self.model.design)
+        return self
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """All members (E): for each point of the sweep, each seed."""
+        return tuple(
+            Member(seed, point, variant) for point, variant in self.variant.points() for seed in self.seeds
+        )

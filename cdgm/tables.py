@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cdgm.specs import Member
+
 STUDY_COLUMNS = ["study", "setting", "variant", "dataset", "fit"]
 SCORE_COLUMNS = [
-    *STUDY_COLUMNS, "seed", "member", "finite", "source", "block", "truth", "twist", "metric", "value",
-    "null_mean", "null_high",
+    *STUDY_COLUMNS, "point", "seed", "member", "finite", "source", "block", "truth", "twist", "metric",
+    "value", "null_mean", "null_high",
 ]  # fmt: skip
-GROUP_COLUMNS = ["study", "setting", "variant", "dataset", "source", "block", "truth", "twist", "metric"]
+GROUP_COLUMNS = [
+    "study", "setting", "variant", "dataset", "point", "source", "block", "truth", "twist", "metric",
+]  # fmt: skip
+# Records of a variant's own terms: what follows the slash is a term's name and no source.
+TERMS = frozenset({"penalty", "constraint", "level", "multiplier"})
 BOOTSTRAP_DRAWS = 2_000
 
 
@@ -23,21 +29,27 @@ def with_study(table: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
     return table.assign(**columns)[[*STUDY_COLUMNS, *(c for c in table if c not in columns)]]
 
 
-def long_history(history: Mapping[str, np.ndarray], seeds: Sequence[int]) -> pd.DataFrame:
-    """History arrays of a stack, names ``quantity[/source[/block]]``, as rows of one number each."""
+def long_history(history: Mapping[str, np.ndarray], members: Sequence[Member]) -> pd.DataFrame:
+    """History arrays of a stack, names ``quantity[/source[/block]]``, as rows of one number.
+
+    What is kept of every step (``each/...``) stays in the fit's own file.
+    """
     steps = history["step"]
     parts = []
     for name, values in history.items():
-        if name == "step":
+        if name == "step" or name.startswith("each/"):
             continue
         quantity, source, block = [*name.split("/"), "", ""][:3]
+        if quantity in TERMS:
+            quantity, source = name, ""
         # What belongs to the whole stack (the learning rate) is repeated for each member.
-        values = np.broadcast_to(values.reshape(len(steps), -1), (len(steps), len(seeds)))
+        values = np.broadcast_to(values.reshape(len(steps), -1), (len(steps), len(members)))
         parts.append(
             pd.DataFrame(
                 {
-                    "seed": np.tile(seeds, len(steps)),
-                    "step": np.repeat(steps, len(seeds)),
+                    "point": np.tile([m.point for m in members], len(steps)),
+                    "seed": np.tile([m.seed for m in members], len(steps)),
+                    "step": np.repeat(steps, len(members)),
                     "quantity": quantity,
                     "source": source,
                     "block": block,

@@ -15,6 +15,7 @@ from cdgm.files import canonical_json
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian, Step
+from cdgm.objectives.setup import Setup
 from cdgm.specs import FitSpec, TrainingSpec
 from cdgm.streams import stream
 
@@ -31,7 +32,8 @@ class TrainedStack:
         Whether each member stayed finite to the end (E,).
     history
         ``step`` (T,), ``learning_rate`` (T,), ``elbo/<source>``, ``kl/<source>/<block>``,
-        ``weight/<source>`` and ``gradient_norm``, each (T, E).
+        ``weight/<source>``, ``gradient_norm`` and the variant's own (:class:`Step`), each (T, E). Where
+        weights move, ``each/weight/<source>`` has those of every step (steps, E).
     """
 
     model: ComparativeVAE
@@ -41,15 +43,18 @@ class TrainedStack:
 
 def member_streams(spec: FitSpec, stage: str) -> list[np.random.Generator]:
     """One generator a member; it does not depend on the member's neighbours in the stack."""
-    configuration = canonical_json(
-        spec.model_dump(mode="json", include={"model", "variant", "training"}, exclude_defaults=True)
-    )
-    return [stream(stage, spec.dataset, configuration, seed, root=spec.root_seed) for seed in spec.seeds]
+    fixed = spec.model_dump(mode="json", include={"model", "training"}, exclude_defaults=True)
+    streams = []
+    for member in spec.members:
+        variant = member.variant.model_dump(mode="json", exclude_defaults=True)
+        configuration = canonical_json(fixed | {"variant": variant})
+        streams.append(stream(stage, spec.dataset, configuration, member.seed, root=spec.root_seed))
+    return streams
 
 
 def build_model(spec: FitSpec, n_features: int) -> ComparativeVAE:
     """An untrained stack with the start values of ``spec``."""
-    model = ComparativeVAE(spec.model, n_features, len(spec.seeds))
+    model = ComparativeVAE(spec.model, n_features, len(spec.members))
     model.to(getattr(torch, spec.training.precision))
     model.reset(member_streams(spec, "initialise"))
     return model
@@ -81,7 +86,7 @@ def train(
     }
     model = build_model(spec, next(iter(data.values())).n_features)
     flat = flatten_parameters(model, model.n_members)
-    objective = Lagrangian(spec.variant, model)
+    objective = Lagrangian(model, flat, spec.variant, _setups(spec, {s: d.n for s, d in data.items()}))
     optimiser = FrozenAwareAdam(flat, training)
     history = History(design, training)
 
@@ -92,19 +97,43 @@ def train(
         for source in design.sources
     }
     sizes = {
-        block: (training.batch_size * len(sources), spec.model.dims[block])
-        for block, sources in design.blocks.items()
+        block: (training.batch_size * len(model.encoded(block, objective.inactive)), spec.model.dims[block])
+        for block in design.blocks
     }
     noise = standard_normals(member_streams(spec, "noise"), sizes, dtype)
     for step in range(training.steps):
         batch = assemble(data, {source: next(index) for source, index in indices.items()})
         result = objective.step(batch, next(noise))
         norm = optimiser.step(result.gradient, result.loss)
+        if spec.variant.combiner.needs_gram:
+            history.every_step(result)
         if history.due(step):
             history.record(step, result, norm, optimiser.learning_rate)
             if progress is not None:
                 progress(step + 1)
     return TrainedStack(model, optimiser.alive.numpy(), history.arrays())
+
+
+def _setups(spec: FitSpec, sizes: Mapping[str, int]) -> dict[str, Setup]:
+    """What each part of the variant is told at the start, by the name of its stream."""
+    variants = [member.variant for member in spec.members]
+    parts = {"combiner": [v.combiner for v in variants]}
+    for i, penalty in enumerate(spec.variant.penalties):
+        parts[f"penalty/{penalty.kind}"] = [v.penalties[i] for v in variants]
+    for i, constraint in enumerate(spec.variant.constraints):
+        parts[f"constraint/{constraint.name}"] = [v.constraints[i] for v in variants]
+    return {
+        name: Setup(
+            members=members,
+            design=spec.model.design,
+            dims=spec.model.dims,
+            sizes=sizes,
+            batch_size=spec.training.batch_size,
+            dtype=getattr(torch, spec.training.precision),
+            generators=member_streams(spec, name),
+        )
+        for name, members in parts.items()
+    }
 
 
 class FrozenAwareAdam:
@@ -180,9 +209,15 @@ class History:
             row[f"weight/{source}"] = result.weights[k]
         for (source, block), value in result.result.kl.items():
             row[f"kl/{source}/{block}"] = value
+        row |= result.terms
         for name, value in row.items():
             value = value.detach().numpy().copy() if isinstance(value, Tensor) else value
             self._rows.setdefault(name, []).append(value)
+
+    def every_step(self, result: Step) -> None:
+        """Keep the weights of this step, whether or not it is recorded."""
+        for source, weight in zip(self.design.sources, result.weights, strict=True):
+            self._rows.setdefault(f"each/weight/{source}", []).append(weight.numpy().copy())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All records as arrays, time first."""

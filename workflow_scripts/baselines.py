@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
     model = validated(ModelSpec, parse_json(arguments.model, "--model"), "--model")
-    bundle = read_bundle(arguments.data, counts_required=True)
+    bundle = read_bundle(arguments.data, support="counts")
     cells = read_cell_table(arguments.cells)
     block, foreground, reference = model.design.contrast()
     rows = score_baselines(

@@ -12,7 +12,14 @@ import torch
 from cdgm.command_line import parse_json, run
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.evaluation import bound_rows, embed, member_rows, score_cells, score_simulation
+from cdgm.evaluation import (
+    bound_rows,
+    constraint_rows,
+    embed,
+    member_rows,
+    score_cells,
+    score_simulation,
+)
 from cdgm.files import atomic, read_json, write_npz
 from cdgm.inference import load_stack
 from cdgm.metrics.spec import EvaluationSpec
@@ -36,23 +43,24 @@ def main() -> None:
     evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
-    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources, model.n_features)
-    members = bundle.replicates_of(spec.seeds, arguments.data)
+    members = bundle.replicates_of([m.seed for m in spec.members], arguments.data)
     means = embed(model, bundle, members)
     if arguments.cells is None:
         scores = score_simulation(spec, evaluation, bundle, members, means)
     else:
         scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means)
     bounds = bound_rows(spec, evaluation, model, bundle, members)
+    held = constraint_rows(spec, model, bundle, members)
     rows = [
         row
-        for e, (bound, score) in enumerate(zip(bounds, scores, strict=True))
-        for row in member_rows(e, spec, finite, [*bound, *score])
+        for e, parts in enumerate(zip(bounds, held, scores, strict=True))
+        for row in member_rows(e, spec, finite, [r for part in parts for r in part])
     ]
     out = Path(arguments.out_dir)
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
-    write_npz(out / "latents.npz", arrays | {"seeds": np.asarray(spec.seeds)})
+    write_npz(out / "latents.npz", arrays | {"seeds": np.asarray([m.seed for m in spec.members])})
     with atomic(out / "metrics.csv") as path:
         pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
     provenance.write(out / "provenance.json", parse_json(arguments.spec, "--spec"))

@@ -31,19 +31,20 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     values = parse_json(arguments.spec, "--spec")
     spec = validated(FitSpec, values, "--spec")
-    bundle = read_bundle(arguments.data, counts_required=spec.model.likelihood.counts)
+    bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources)
     with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         trained = train(
             spec,
             bundle.x["train"],
-            bundle.replicates_of(spec.seeds, arguments.data),
+            bundle.replicates_of([m.seed for m in spec.members], arguments.data),
             lambda done: bar.update(done - bar.n),
         )
     last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
-    for member, seed in enumerate(spec.seeds):
+    for member, which in enumerate(spec.members):
         state = "finished" if trained.finite[member] else "diverged and was frozen"
-        log(f"seed {seed}: {state}; " + ", ".join(f"{name} {v[member]:.2f}" for name, v in last.items()))
+        name = f"seed {which.seed}" + (f", {which.point}" if which.point else "")
+        log(f"{name}: {state}; " + ", ".join(f"{name} {v[member]:.2f}" for name, v in last.items()))
     out = Path(arguments.out_dir)
     write_npz(out / "history.npz", trained.history)
     write_json(out / "spec.json", values)

@@ -10,8 +10,10 @@ import pandas as pd
 from cdgm.command_line import log, parse_json, run
 from cdgm.errors import UserError
 from cdgm.files import atomic, read_json, read_npz
+from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.tables import SCORE_COLUMNS, long_history, summarise, with_study
+from cdgm.validation import validated
 
 MAP_COLUMNS = [
     "study",
@@ -48,8 +50,9 @@ def main() -> None:
     for setting, variant, dataset, fit, evaluation in parse_json(arguments.rows, "--rows"):
         place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit=fit)
         scores.append(with_study(read_table(results / "evaluations" / evaluation / "metrics.csv"), place))
-        seeds = read_json(results / "fits" / fit / "spec.json")["seeds"]
-        history = long_history(read_npz(results / "fits" / fit / "history.npz", ("step",)), seeds)
+        spec = results / "fits" / fit / "spec.json"
+        members = validated(FitSpec, read_json(spec), str(spec)).members
+        history = long_history(read_npz(results / "fits" / fit / "history.npz", ("step",)), members)
         histories.append(with_study(history, place))
         if baselines:
             maps.append(with_study(read_table(results / "maps" / f"{evaluation}.csv"), place))
@@ -57,10 +60,10 @@ def main() -> None:
         table = read_table(results / "baselines" / evaluation / "metrics.csv")
         for variant, rows in table.groupby("variant", sort=False):
             place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit="")
-            scores.append(with_study(rows.drop(columns="variant"), place))
+            scores.append(with_study(rows.drop(columns="variant").assign(point=""), place))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
     summary = summarise(long, stream("summarise", arguments.study, root=arguments.root_seed))
-    runs = long[long["fit"] != ""].drop_duplicates(["fit", "seed"])
+    runs = long[long["fit"] != ""].drop_duplicates(["fit", "member"])
     log(f"{arguments.study}: {int(runs['finite'].sum())} of {len(runs)} fits finished")
     write_csv(f"{arguments.out_prefix}.csv", long)
     write_csv(f"{arguments.out_prefix}_summary.csv", summary)

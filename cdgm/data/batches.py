@@ -34,7 +34,7 @@ class SourceData:
     replicates
         Replicate of each member (E,).
     likelihood
-        Gives the parameter-free part of the log-probability.
+        Gives the parameter-free part of the log-probability and the library size of each row.
     dtype
         Floating point type of the stack.
     """
@@ -47,9 +47,7 @@ class SourceData:
         self.n_features = values.shape[2]
         self.x = values.flatten(0, 1)
         self.constant = likelihood.constant(values).flatten()
-        # A cell without a single count has no rate to scale; 1 keeps its logarithm finite.
-        library = values.sum(-1).clamp(min=1) if likelihood.counts else values.new_ones(values.shape[:2])
-        self.library = library.flatten()
+        self.library = likelihood.library_size(values).flatten()
         self.offset = torch.as_tensor(replicates).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cdgm.errors import UserError, bad_input
 from cdgm.files import read_npz
+from cdgm.support import Support, violations
 
 SPLITS = ("train", "test")
 
@@ -85,7 +86,7 @@ class Bundle:
         return next(iter(self.x[SPLITS[0]].values()))
 
 
-def read_bundle(path: str | os.PathLike[str], *, counts_required: bool = False) -> Bundle:
+def read_bundle(path: str | os.PathLike[str], *, support: Support = "real") -> Bundle:
     """Read and check a bundle.
 
     Parameters
@@ -93,14 +94,14 @@ def read_bundle(path: str | os.PathLike[str], *, counts_required: bool = False) 
     path
         ``.npz`` with ``x/<split>/<source>`` and, for simulations, ``truth/<split>/<source>/<block>`` and
         ``seeds``.
-    counts_required
-        Refuse values that are no counts (for count likelihoods).
+    support
+        Refuse values outside of it: that of the likelihood which the data are for.
 
     Raises
     ------
     UserError
         If an array is missing, has another shape than its fellows, is empty or holds NaN, infinity or
-        (with ``counts_required``) a negative or fractional value. Names file and array.
+        a value outside of ``support``. Names file and array.
     """
     arrays = read_npz(path)
     x: dict[str, dict[str, np.ndarray]] = {split: {} for split in SPLITS}
@@ -108,7 +109,7 @@ def read_bundle(path: str | os.PathLike[str], *, counts_required: bool = False) 
     for name in sorted(arrays):
         match name.split("/"):
             case ["x", ("train" | "test") as split, source] if source:
-                x[split][source] = _checked_x(path, name, arrays[name], counts_required)
+                x[split][source] = _checked_x(path, name, arrays[name], support)
             case ["truth", ("train" | "test") as split, source, block] if source and block:
                 truth.setdefault(split, {}).setdefault(source, {})[block] = arrays[name]
             case ["seeds"]:
@@ -134,7 +135,7 @@ def read_bundle(path: str | os.PathLike[str], *, counts_required: bool = False) 
     return bundle
 
 
-def _checked_x(path: object, name: str, values: np.ndarray, counts_required: bool) -> np.ndarray:
+def _checked_x(path: object, name: str, values: np.ndarray, support: Support) -> np.ndarray:
     if values.dtype.kind not in "iuf":
         raise bad_input(path, name, str(values.dtype), "numbers")
     if values.ndim != 3:
@@ -147,10 +148,8 @@ def _checked_x(path: object, name: str, values: np.ndarray, counts_required: boo
         raise bad_input(path, name, f"{values.shape[1]} point", "at least 2 points")
     if values.dtype.kind == "f":
         _refuse(path, name, values, ~np.isfinite(values), "a finite number")
-    if counts_required and values.dtype.kind != "u":
-        _refuse(path, name, values, values < 0, "a count, which is not negative")
-        if values.dtype.kind == "f":
-            _refuse(path, name, values, values != np.floor(values), "a count, which is an integer")
+    for bad, expected in violations(values, support):
+        _refuse(path, name, values, bad, expected)
     return values
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Posterior:
+    """Diagonal Gaussian posterior of one block for the rows of one source, with a sample of each row.
+
+    Of the underlying Gaussian where the posterior is twisted. All (E, B_k, d).
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    sample: Tensor
+
+
+Posteriors = Mapping[tuple[str, str], Posterior]
+"""Posteriors by (source, block)."""
+
+
+@dataclass(frozen=True)
 class Pass:
     """What one pass of a batch gives; penalties and constraints are functions of it.
 
@@ -48,15 +64,17 @@ class Pass:
         Evidence lower bound of each source (K, E): nats, mean over its rows.
     kl
         KL divergence of each (source, active block) from the prior (E,): nats, mean over rows.
-    means, samples
-        Posterior means and samples of each (source, active block), (E, B_k, d); of the underlying
-        diagonal Gaussian where the posterior is twisted.
+    posteriors
+        Posterior of each (source, active block).
+    inactive
+        What the encoder of an inactive block says of each (source, inactive block); filled on demand,
+        and no part of the ELBO.
     """
 
     elbo: Tensor
     kl: dict[tuple[str, str], Tensor]
-    means: dict[tuple[str, str], Tensor]
-    samples: dict[tuple[str, str], Tensor]
+    posteriors: dict[tuple[str, str], Posterior]
+    inactive: dict[tuple[str, str], Posterior]
 
 
 class ComparativeVAE(nn.Module):
@@ -129,62 +147,68 @@ class ComparativeVAE(nn.Module):
             latents = self.spec.twist.apply(latents, torch, inverse=True)
         return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
 
-    def forward(self, batch: Batch, noise: dict[str, Tensor]) -> Pass:
+    def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """ELBO of each source on a batch, with one posterior sample a row.
 
         Parameters
         ----------
         batch
-            The rows.
+            The rows, of all sources or of some.
         noise
-            Standard normal numbers for each block (E, rows of its active sources, d).
+            Standard normal numbers for each block (E, rows of :meth:`encoded`, d).
+        inactive
+            Whether to look at inactive blocks too.
         """
         h = self.likelihood.encoder_input(batch.x)
-        kl, means, samples, latents = {}, {}, {}, {}
-        for block, sources in self.design.blocks.items():
+        posteriors: dict[tuple[str, str], Posterior] = {}
+        for block in self.design.blocks:
+            sources = [source for source in self.encoded(block, inactive) if source in batch.rows]
+            if not sources:
+                continue
             rows = [batch.rows[source] for source in sources]
-            active = h if len(rows) == len(batch.rows) else torch.cat([h[:, r] for r in rows], dim=1)
-            mean, log_variance = self._encode(block, active)
+            seen = h if len(rows) == len(batch.rows) else torch.cat([h[:, r] for r in rows], dim=1)
+            mean, log_variance = self._encode(block, seen)
             sample = mean + (0.5 * log_variance).exp() * noise[block]
-            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
             sizes = [r.stop - r.start for r in rows]
-            pieces = zip(sources, *(v.split(sizes, 1) for v in (divergence, mean, sample)), strict=True)
-            for source, d, m, s in pieces:
-                kl[source, block] = d.mean(1)
-                means[source, block], samples[source, block] = m, s
-            latents[block] = self._fill(sample, block, batch.rows, samples)
+            for source, *parts in zip(
+                sources, *(v.split(sizes, 1) for v in (mean, log_variance, sample)), strict=True
+            ):
+                posteriors[source, block] = Posterior(*parts)
+        active = {key: p for key, p in posteriors.items() if key[0] in self.design.blocks[key[1]]}
+        latents = {block: self._fill(block, batch, active) for block in self.design.blocks}
         if self.spec.posterior == "twisted":
             latents = self.spec.twist.apply(latents, torch)
         log_prob = self.likelihood.log_prob(
             batch.x, self.decode(latents), batch.library, dict(self.likelihood_parameters)
         )
         log_prob = log_prob + batch.constant
+        kl = {key: divergence(posterior).mean(1) for key, posterior in active.items()}
         elbo = torch.stack(
             [
-                log_prob[:, batch.rows[source]].mean(1)
-                - sum(kl[source, block] for block in self.design.active(source))
-                for source in self.design.sources
+                log_prob[:, rows].mean(1) - sum(kl[source, block] for block in self.design.active(source))
+                for source, rows in batch.rows.items()
             ]
         )
-        return Pass(elbo=elbo, kl=kl, means=means, samples=samples)
+        others = {key: p for key, p in posteriors.items() if key not in active}
+        return Pass(elbo=elbo, kl=kl, posteriors=active, inactive=others)
 
-    def _fill(
-        self,
-        sample: Tensor,
-        block: str,
-        rows: dict[str, slice],
-        samples: dict[tuple[str, str], Tensor],
-    ) -> Tensor:
+    def encoded(self, block: str, inactive: bool = False) -> tuple[str, ...]:
+        """Sources whose rows the encoder of ``block`` sees, in the order of its noise."""
+        return self.design.sources if inactive else self.design.blocks[block]
+
+    def _fill(self, block: str, batch: Batch, active: Posteriors) -> Tensor:
         """Samples of ``block`` for all rows: zeros where it is inactive."""
-        if len(self.design.blocks[block]) == len(rows):
-            return sample
-        members, _, d = sample.shape
-        return torch.cat(
-            [
-                samples[source, block]
-                if (source, block) in samples
-                else sample.new_zeros(members, r.stop - r.start, d)
-                for source, r in rows.items()
-            ],
-            dim=1,
-        )
+        parts = []
+        for source, r in batch.rows.items():
+            if (source, block) in active:
+                parts.append(active[source, block].sample)
+            else:
+                shape = (self.n_members, r.stop - r.start, self.spec.dims[block])
+                parts.append(batch.x.new_zeros(shape))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """KL divergence of each row's posterior from N(0, I), (E, B_k) in nats."""
+    mean, log_variance = posterior.mean, posterior.log_variance
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)

@@ -21,6 +21,9 @@ from tests.unit.builders import fit_spec
 
 COUNTS = {"likelihood": {"kind": "negative_binomial", "link": "softmax", "dispersion": "learned"}}
 
+POISSON = {"likelihood": {"kind": "poisson", "link": "exp"}}
+BINARY = {"likelihood": {"kind": "bernoulli"}}
+
 
 def arrays(features: int = 6, **changes: np.ndarray | None) -> dict[str, np.ndarray]:
     """A good data file of two sources, or one with some arrays changed or (None) left out."""
@@ -89,13 +92,27 @@ def with_value(value: float) -> np.ndarray:
         ({}, {"x__train__target": with_value(np.nan)}, ["x/train/target[0, 3, 2]", "nan", "finite"]),
         (COUNTS, {"x__train__target": with_value(0.5)}, ["x/train/target[0, 3, 2]", "0.5", "integer"]),
         (COUNTS, {"x__train__target": with_value(-1)}, ["x/train/target[0, 3, 2]", "-1", "negative"]),
+        (POISSON, {"x__test__target": with_value(0.5)}, ["x/test/target[0, 3, 2]", "0.5", "integer"]),
+        (BINARY, {"x__train__background": with_value(7)}, ["x/t", "got", "expected 0 or 1"]),
         ({}, {"x__train__target": np.zeros((30, 6))}, ["x/train/target", "shape"]),
         ({}, {"x__train__target": np.zeros((1, 30, 5))}, ["features"]),
         ({}, {"x__train__target": np.zeros((1, 0, 6))}, ["x/train/target", "empty source"]),
         ({}, {"x__train__target": np.zeros((1, 1, 6))}, ["x/train/target", "1 point"]),
         ({}, {"extra": np.zeros(3)}, ["extra"]),
     ],
-    ids=["source", "nan", "fraction", "negative", "shape", "features", "empty", "one", "name"],
+    ids=[
+        "source",
+        "nan",
+        "fraction",
+        "negative",
+        "poisson",
+        "binary",
+        "shape",
+        "features",
+        "empty",
+        "one",
+        "name",
+    ],
 )
 def test_fit_refuses_bad_data(tmp_path, model, changes, parts):
     write_npz(tmp_path / "data.npz", arrays(**changes))

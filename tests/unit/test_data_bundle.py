@@ -51,7 +51,7 @@ def test_a_simulation_comes_back(tmp_path):
 
 
 def test_counts_come_back(tmp_path):
-    bundle = read_bundle(stored(tmp_path, counted()), counts_required=True)
+    bundle = read_bundle(stored(tmp_path, counted()), support="counts")
     assert bundle.seeds is None
     assert bundle.truth == {}
     assert bundle.x["train"]["right"].dtype == np.uint8
@@ -97,8 +97,19 @@ def test_values_that_are_no_counts_are_refused_where_counts_are_needed(tmp_path,
     values = counted()["x/test/left"].astype(np.float32)
     values[0, 3, 1] = value
     path = stored(tmp_path, counted(), **{"x/test/left": values})
-    refused(lambda: read_bundle(path, counts_required=True), path, "x/test/left[0, 3, 1]", *parts)
+    refused(lambda: read_bundle(path, support="counts"), path, "x/test/left[0, 3, 1]", *parts)
     read_bundle(path)  # fine for a Gaussian
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_binary_values_are_required_where_needed(tmp_path, dtype):
+    arrays = {name: (x > 2).astype(dtype) for name, x in counted().items()}
+    for support in ("real", "counts", "binary"):
+        read_bundle(stored(tmp_path, arrays), support=support)
+    arrays["x/test/left"][0, 3, 1] = 2
+    path = stored(tmp_path, arrays)
+    refused(lambda: read_bundle(path, support="binary"), path, "x/test/left[0, 3, 1]", "2", "0 or 1")
+    read_bundle(path, support="counts")
 
 
 def test_files_that_are_no_bundle_are_named(tmp_path):

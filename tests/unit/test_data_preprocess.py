@@ -75,7 +75,7 @@ def test_arrays_tables_and_raw_file_agree(raw, tmp_path):
         "genes.csv",
         "programs.csv",
     ]
-    bundle = read_bundle(tmp_path / "cells.npz", counts_required=True)
+    bundle = read_bundle(tmp_path / "cells.npz", support="counts")
     cells = read_cell_table(tmp_path / "cells.csv").table
     genes = pd.read_csv(tmp_path / "genes.csv", keep_default_na=False)
     assert list(cells.columns) == ["cell", "split", "source", "row", "label"]

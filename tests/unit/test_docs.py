@@ -10,15 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from cdgm.config import parse_config
+from cdgm.designs import Design
 from cdgm.digest import code_digest
+from cdgm.objectives.penalties import PENALTIES
 from cdgm.overlays import merge
 from cdgm.plan import expand
 from cdgm.specs import ModelSpec, TrainingSpec
 from cdgm.synthetic.mixings import MIXINGS
 from cdgm.synthetic.simulate import Simulation, simulate
+from cdgm.training import train
+from tests.unit.builders import CONTRASTIVE, fit_spec, observations
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -46,7 +51,9 @@ def test_overlays_of_the_guide_are_valid(overlay):
 
 
 def test_the_guide_has_its_examples():
-    twenty, others, small, mine = overlays("config.md")
+    (levels,) = (o for o in overlays("config.md") if "variants" in o)
+    twenty, others, small, mine = (o for o in overlays("config.md") if "variants" not in o)
+    assert len(parse_config(merge(BASE, levels)).variants["co-levels"].points()) == 4
     base, more = plan_of({}), plan_of(twenty)
     # As the guide says: what exists is used again.
     assert set(base.fits) < set(more.fits)
@@ -63,10 +70,9 @@ def _seeds(plan, row):
     return plan.fits[plan.evaluations[row.evaluation].fit].spec.seeds
 
 
-@pytest.fixture
-def new_mixing(tmp_path, monkeypatch):
-    """The worked example, as a module and a line of the registry."""
-    module, line = blocks("extending.md", "python")
+def install(example: int, registry, tmp_path, monkeypatch):
+    """A worked example as a module and a line of the registry: its texts."""
+    module, line = blocks("extending.md", "python")[2 * example : 2 * example + 2]
     ((kind, place),) = re.findall(r'^"(\w+)": "([\w.:]+)",$', line, re.MULTILINE)
     name = place.partition(":")[0]
     file = tmp_path / "example.py"
@@ -75,12 +81,24 @@ def new_mixing(tmp_path, monkeypatch):
     loaded = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, loaded)
     spec.loader.exec_module(loaded)
-    monkeypatch.setitem(MIXINGS._entries, kind, place)
+    monkeypatch.setitem(registry._entries, kind, place)
     return module, line
 
 
+@pytest.fixture
+def new_mixing(tmp_path, monkeypatch):
+    """The worked example of a mixing."""
+    return install(0, MIXINGS, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def new_penalty(tmp_path, monkeypatch):
+    """The worked example of a penalty."""
+    return install(1, PENALTIES, tmp_path, monkeypatch)
+
+
 def test_the_worked_example_simulates(new_mixing):
-    (overlay,) = overlays("extending.md")
+    overlay = overlays("extending.md")[0]
     base, plan = plan_of({}), plan_of(overlay)
     new = [plan.simulations[i] for i in set(plan.simulations) - set(base.simulations)]
     assert len(new) == 1
@@ -104,22 +122,90 @@ def test_the_worked_example_is_piecewise_affine_with_kinks_off_the_origin(new_mi
     assert any(abs(k - 399) > 5 for k in kinks)
 
 
-def test_the_worked_example_makes_nothing_stale(new_mixing, tmp_path):
-    module, line = new_mixing
+def assert_nothing_stale(folder: str, file: str, before_line: str, example, used, tmp_path):
+    """The module and its line leave all digests of command lines as they are."""
+    module, line = example
     before, after = tmp_path / "before", tmp_path / "after"
     for place in (before, after):
-        for folder in ("cdgm", "workflow_scripts"):
-            shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    mixings = after / "cdgm" / "synthetic" / "mixings"
-    (mixings / "shifted.py").write_text(module, encoding="utf-8")
-    table = (mixings / "__init__.py").read_text(encoding="utf-8")
-    edited = table.replace('        "linear":', f'        {line.strip()}\n        "linear":')
+        for part in ("cdgm", "workflow_scripts"):
+            shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    plugins = after / "cdgm" / folder
+    (plugins / file).write_text(module, encoding="utf-8")
+    table = (plugins / "__init__.py").read_text(encoding="utf-8")
+    edited = table.replace(f"        {before_line}", f"        {line.strip()}\n        {before_line}")
     assert edited != table
-    (mixings / "__init__.py").write_text(edited, encoding="utf-8")
-    used = ["cdgm.synthetic.mixings.leaky_relu", "cdgm.synthetic.noises.gaussian"]
+    (plugins / "__init__.py").write_text(edited, encoding="utf-8")
     for script in sorted(p.name for p in (ROOT / "workflow_scripts").glob("*.py")):
         digests = {code_digest(place / "workflow_scripts" / script, used) for place in (before, after)}
         assert len(digests) == 1, script
+
+
+def test_the_worked_example_makes_nothing_stale(new_mixing, tmp_path):
+    used = ["cdgm.synthetic.mixings.leaky_relu", "cdgm.synthetic.noises.gaussian"]
+    assert_nothing_stale("synthetic/mixings", "shifted.py", '"linear":', new_mixing, used, tmp_path)
+
+
+def test_the_new_penalty_makes_nothing_stale(new_penalty, tmp_path):
+    used = ["cdgm.objectives.penalties.hsic", "cdgm.objectives.combiners.sum"]
+    assert_nothing_stale("objectives/penalties", "gaussian_tc.py", '"hsic":', new_penalty, used, tmp_path)
+
+
+def test_the_new_penalty_adds_a_stack_a_data_set(new_penalty):
+    overlay = overlays("extending.md")[1]
+    base, plan = plan_of({}), plan_of(overlay)
+    assert set(base.fits) < set(plan.fits)
+    new = [plan.fits[i].spec for i in set(plan.fits) - set(base.fits)]
+    assert {spec.dataset for spec in new} == {"immune_spikein", "immune_spikein_hard"}
+    assert [len(spec.members) for spec in new] == [15, 15]
+    assert {member.point for member in new[0].members} == {f"gaussian_tc.weight={w}" for w in (1, 10, 100)}
+
+
+def test_the_new_penalty_is_the_total_correlation_of_gaussians(new_penalty):
+    from cdgm.models.comparative_vae import Posterior
+
+    penalty = PENALTIES.parse({"kind": "gaussian_tc", "ridge": 1e-9})
+    design = Design.model_validate(CONTRASTIVE)
+    rng = np.random.default_rng(0)
+    members, rho = 3, 0.8
+    z = rng.standard_normal((members, 4000, 2))
+    t = np.concatenate(
+        [rho * z[..., :1] + np.sqrt(1 - rho**2) * z[..., 1:], rng.random((members, 4000, 1))], -1
+    )
+    means = {("background", "background"): z, ("target", "background"): z[..., :1], ("target", "salient"): t}
+
+    def value(**scale):
+        return penalty.measure(
+            {
+                key: Posterior(torch.from_numpy(m * scale.get(key[1], 1.0)), None, None)
+                for key, m in means.items()
+            },
+            design,
+        ).numpy()
+
+    found = value()
+    for member in range(members):
+        # All correlation is between the shared block and one direction of the other.
+        rest = np.linalg.lstsq(
+            t[member] - t[member].mean(0), z[member, :, 0] - z[member, :, 0].mean(), rcond=None
+        )
+        explained = 1 - rest[1][0] / (len(z[member]) * z[member, :, 0].var())
+        assert found[member] == pytest.approx(-0.5 * np.log(1 - explained), rel=1e-6)
+    assert found == pytest.approx(-0.5 * np.log(1 - rho**2), rel=0.1)
+    np.testing.assert_allclose(value(salient=7.0), found, rtol=1e-6)
+
+
+def test_the_new_penalty_trains(new_penalty):
+    options = {"kind": "gaussian_tc", "ridge": 0.001, "weight": [0, 100]}
+    training = {"steps": 150, "batch_size": 100}
+    spec = fit_spec((0, 1), training=training, variant={"combiner": {"kind": "sum"}, "penalties": [options]})
+    x = observations(spec)
+    trained = train(spec, x, [0, 1, 0, 1])
+    assert trained.finite.all()
+    found = trained.history["penalty/gaussian_tc"][-3:].mean(axis=0)
+    assert (found[2:] < 0.5 * found[:2]).all()
+    for values in x.values():
+        values[1] = 1e30
+    assert train(spec, x, [0, 1, 0, 1]).finite.tolist() == [True, False, True, False]
 
 
 def test_every_key_is_explained():
@@ -157,7 +243,6 @@ def _registries():
     from cdgm.models.likelihoods import LIKELIHOODS
     from cdgm.objectives.combiners import COMBINERS
     from cdgm.objectives.constraints import CONSTRAINTS
-    from cdgm.objectives.penalties import PENALTIES
     from cdgm.synthetic.noises import NOISES
 
     return (

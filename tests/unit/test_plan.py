@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from cdgm.config import parse_config
 from cdgm.overlays import load_layers, merge
 from cdgm.plan import Plan, expand
 from cdgm.schema import config_schema
+from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "config.yaml"
@@ -54,6 +56,61 @@ def test_a_sweep_repeats_every_setting():
 def test_the_default_written_out_leaves_ids_alone():
     explicit = {"protocols": {"simulation": {"training": {"precision": "float32"}}}}
     assert list(plan(**explicit).fits) == list(plan().fits)
+
+
+NOISE = {
+    "real": {"kind": "gaussian", "sd": 0.1},
+    "counts": {"kind": "negative_binomial", "rate": 5, "dispersion": 2},
+    "binary": {"kind": "bernoulli", "scale": 2},
+}
+LIKELIHOOD = {
+    "real": {"kind": "gaussian"},
+    "counts": {"kind": "poisson", "link": "exp"},
+    "binary": {"kind": "bernoulli"},
+}
+
+
+def fitted_to(noise: str, likelihood: str) -> dict:
+    """The linear setting with another noise, fitted with a likelihood."""
+    setting = {"simulation": {"noise": NOISE[noise]}, "model": {"likelihood": LIKELIHOOD[likelihood]}}
+    return identifiability(settings={"linear": setting})
+
+
+@pytest.mark.parametrize(
+    ("noise", "likelihood"),
+    [("real", "real"), ("counts", "real"), ("binary", "real"), ("counts", "counts"), ("binary", "counts"),
+     ("binary", "binary")],
+)  # fmt: skip
+def test_a_likelihood_may_be_wrong_but_not_impossible(noise, likelihood):
+    """Counts are real numbers and 0 and 1 are counts, so such a fit is a question that one can ask."""
+    assert plan(**fitted_to(noise, likelihood)).fits
+
+
+@pytest.mark.parametrize(
+    ("noise", "likelihood", "words"),
+    [
+        ("real", "counts", "real values"),
+        ("real", "binary", "real values"),
+        ("counts", "binary", "counts"),
+    ],
+)
+def test_a_likelihood_that_cannot_hold_the_data_is_refused(noise, likelihood, words):
+    refused(
+        lambda: plan(**fitted_to(noise, likelihood)),
+        f"model.likelihood: got '{LIKELIHOOD[likelihood]['kind']}', expected one for {words},",
+        f"noise '{NOISE[noise]['kind']}' in studies.identifiability.settings.linear",
+    )
+
+
+def test_cells_are_counts():
+    settings = {"spikein_keep02": {"model": {"likelihood": {"kind": "bernoulli"}}}}
+    refused(
+        lambda: plan(studies={"perturbation": {"settings": settings}}),
+        "model.likelihood: got 'bernoulli', expected one for counts,",
+        "studies.perturbation.settings.spikein_keep02",
+    )
+    settings["spikein_keep02"]["model"]["likelihood"] = {"kind": "poisson", "link": "softmax"}
+    assert plan(studies={"perturbation": {"settings": settings}}).fits
 
 
 def test_the_schema_file_is_that_of_the_types_and_admits_the_config():

@@ -5,7 +5,9 @@ from cdgm.plugins import Registry
 LIKELIHOODS = Registry(
     "likelihood",
     {
+        "bernoulli": "cdgm.models.likelihoods.bernoulli:Bernoulli",
         "gaussian": "cdgm.models.likelihoods.gaussian:Gaussian",
         "negative_binomial": "cdgm.models.likelihoods.negative_binomial:NegativeBinomial",
+        "poisson": "cdgm.models.likelihoods.poisson:Poisson",
     },
 )

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from cdgm.plugins import Plugin
+from cdgm.support import Support
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,12 +18,20 @@ class Likelihood(Plugin):
     Shapes: E members, B rows, D features. Log-probabilities are in nats, with all constants.
     """
 
-    counts: ClassVar[bool]
-    """Whether the observations are counts (non-negative integers)."""
+    support: ClassVar[Support]
+    """Which values it is a law of; data with any other value are refused."""
 
     @abstractmethod
     def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
         """Start values of the learned parameters, each with a leading member axis; may be empty."""
+
+    def library_size(self, x: Tensor) -> Tensor:
+        """Library size (...) of observations ``x`` (..., D): what multiplies the rates of a whole row.
+
+        Ones unless a likelihood says otherwise, which is right where rates are those of the decoder alone.
+        Computed once per data set, outside the training loop.
+        """
+        return x.new_ones(x.shape[:-1])
 
     @abstractmethod
     def encoder_input(self, x: Tensor) -> Tensor:
@@ -44,7 +53,8 @@ class Likelihood(Plugin):
         x, f
             Observations and decoder outputs (E, B, D).
         library
-            Library size of each row (E, B, 1); only count likelihoods look at it.
+            Library size of each row (E, B, 1), as :meth:`library_size` gives it; only count likelihoods
+            look at it.
         parameters
             Learned parameters, as :meth:`initial_parameters` names them.
         """

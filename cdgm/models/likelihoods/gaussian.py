@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cdgm.models.likelihoods._base import Likelihood
+from cdgm.support import Support
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,7 @@ class Gaussian(Likelihood):
     """``x ~ N(f, sd^2 I)``, the same learned ``sd`` for all features and sources."""
 
     kind: Literal["gaussian"] = "gaussian"
-    counts: ClassVar[bool] = False
+    support: ClassVar[Support] = "real"
 
     def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
         """``log_sd`` (E, 1, 1), starting at sd 1: the data are scaled to about that."""

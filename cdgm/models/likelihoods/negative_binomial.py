@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from cdgm.models.likelihoods._base import Likelihood
+from cdgm.models.likelihoods._counts import CountLikelihood
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class NegativeBinomial(Likelihood):
+# From here on the series of Stirling with three terms is exact to float64.
+STIRLING_FROM = 50.0
+
+
+class NegativeBinomial(CountLikelihood):
     """``x ~ NB(mean = rate, dispersion)``, variance ``rate + rate^2 / dispersion``.
 
     Attributes
     ----------
     link
-        ``exp``: rate = library x exp(f), for simulations, where log-rates are piecewise affine in the
-        latents. ``softmax``: rate = library x softmax(f), for cells, where a cell's total count says
-        nothing of its state; log-rates then hold only up to a constant a cell, so the theorem for
-        piecewise affine mixing does not apply as it stands.
+        See :class:`CountLikelihood`.
     dispersion
         ``learned``, one a feature, or a known value. Identifiability under negative binomial noise
         assumes that it is known.
     """
 
     kind: Literal["negative_binomial"] = "negative_binomial"
-    counts: ClassVar[bool] = True
-    link: Literal["exp", "softmax"]
     dispersion: Literal["learned"] | Annotated[float, Field(gt=0)]
 
     def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
@@ -40,25 +39,22 @@ class NegativeBinomial(Likelihood):
             {"log_dispersion": torch.zeros(n_members, 1, n_features)} if self.dispersion == "learned" else {}
         )
 
-    def encoder_input(self, x: Tensor) -> Tensor:
-        """``log(1 + x)``, as is usual for counts of cells (scVI, contrastiveVI)."""
-        return x.log1p()
-
-    def constant(self, x: Tensor) -> Tensor:
-        """``-sum log x!`` for each row."""
-        return -(x + 1).lgamma().sum(-1)
-
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """See :meth:`Likelihood.log_prob`."""
+        from torch.nn.functional import softplus
+
         if self.dispersion == "learned":
             log_dispersion = parameters["log_dispersion"]
         else:
             log_dispersion = f.new_tensor(self.dispersion).log().expand(f.shape[0], 1, f.shape[-1])
         dispersion = log_dispersion.exp()
-        log_rate = (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()
-        log_total = (dispersion + log_rate.exp()).log()
-        rest = (dispersion * log_dispersion).sum(-1) + (x * log_rate - (x + dispersion) * log_total).sum(-1)
-        return rest + _log_gamma_ratio(x, dispersion)
+        log_rate = self.log_rate(f, library)
+        # log(1 + rate / dispersion), and not the difference of two logarithms: that of a large dispersion,
+        # where the law is nearly Poisson, would leave nothing of float32's digits. Past the threshold
+        # softplus is the identity; the usual one, 20, would cost float64 half of its digits.
+        log_total = softplus(log_rate - log_dispersion, threshold=40)
+        rest = (x * log_rate - (x + dispersion) * log_total).sum(-1)
+        return rest + _log_gamma_ratios(x, dispersion)
 
     def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """``dispersion_median`` over features, where it is learned."""
@@ -67,8 +63,8 @@ class NegativeBinomial(Likelihood):
         return {"dispersion_median": parameters["log_dispersion"].exp().flatten(1).median(dim=1).values}
 
 
-def _log_gamma_ratio(x: Tensor, dispersion: Tensor) -> Tensor:
-    """Sum over features of ``lgamma(x + dispersion) - lgamma(dispersion)``, (E, B).
+def _log_gamma_ratios(x: Tensor, dispersion: Tensor) -> Tensor:
+    """Sum over features of :func:`_log_gamma_ratio`, (E, B).
 
     It is zero at zero counts, which are most of the counts of cells, and ``lgamma`` with its derivative
     is by far the dearest function here: so only the others are computed.
@@ -76,7 +72,30 @@ def _log_gamma_ratio(x: Tensor, dispersion: Tensor) -> Tensor:
     members, rows, features = x.shape
     at = x.reshape(-1).nonzero().squeeze(1)
     row = at // features
-    counts = x.reshape(-1)[at]
     theta = dispersion.reshape(-1)[row // rows * features + at % features]
-    ratio = (counts + theta).lgamma() - theta.lgamma()
+    ratio = _log_gamma_ratio(x.reshape(-1)[at], theta)
     return ratio.new_zeros(members * rows).index_add(0, row, ratio).view(members, rows)
+
+
+def _log_gamma_ratio(x: Tensor, theta: Tensor) -> Tensor:
+    """``lgamma(x + theta) - lgamma(theta) - x log(theta)``, elementwise.
+
+    Its terms grow with ``theta`` while it goes to 0. So for large ``theta`` the series of Stirling is used
+    for both, in which they cancel by hand; its error there is below the rounding of float64.
+    """
+    small = theta.clamp(max=STIRLING_FROM)
+    direct = (x + small).lgamma() - small.lgamma() - x * small.log()
+    large = theta >= STIRLING_FROM
+    if not large.any():
+        return direct
+    # Clamped in both branches, so that the one not taken gives no NaN to the gradient of the other.
+    big = theta.clamp(min=STIRLING_FROM)
+    series = (x + big - 0.5) * (x / big).log1p() - x + _stirling_rest(x + big) - _stirling_rest(big)
+    return series.where(large, direct)
+
+
+def _stirling_rest(y: Tensor) -> Tensor:
+    """``lgamma(y) - (y - 1/2) log y + y - log(2 pi) / 2`` up to about ``y^-7 / 1680``."""
+    inverse = 1 / y
+    square = inverse.square()
+    return inverse * (1 / 12 - square * (1 / 360 - square / 1260))

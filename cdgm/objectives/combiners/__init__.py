@@ -2,4 +2,14 @@
 
 from cdgm.plugins import Registry
 
-COMBINERS = Registry("combiner", {"sum": "cdgm.objectives.combiners.sum:Sum"})
+COMBINERS = Registry(
+    "combiner",
+    {
+        "sum": "cdgm.objectives.combiners.sum:Sum",
+        "size_weighted": "cdgm.objectives.combiners.size_weighted:SizeWeighted",
+        "fixed": "cdgm.objectives.combiners.fixed:Fixed",
+        "mgda": "cdgm.objectives.combiners.mgda:MGDA",
+        "pcgrad": "cdgm.objectives.combiners.pcgrad:PCGrad",
+        "cagrad": "cdgm.objectives.combiners.cagrad:CAGrad",
+    },
+)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from cdgm.objectives.combiners._base import Combiner, flat_gradient
+import numpy as np
+
+from cdgm.objectives.combiners._base import Combiner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,8 @@ class Sum(Combiner):
     """Sum of the sources' losses, each a mean over its own rows, whatever the sources' sizes."""
 
     kind: Literal["sum"] = "sum"
+    per_source: ClassVar[bool] = False
 
-    def gradient(self, losses: Tensor, added: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """See :meth:`Combiner.gradient`."""
-        return flat_gradient((losses.sum(0) + added).sum(), parameters), losses.new_ones(losses.shape)
+    def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:
+        """See :meth:`Combiner.weights`."""
+        return np.ones(losses.shape[::-1])

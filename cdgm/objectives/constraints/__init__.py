@@ -1,5 +1,11 @@
-"""Registry of constraints: terms held under a level by multipliers. None yet."""
+"""Registry of constraints: quantities held at a level by multipliers."""
 
 from cdgm.plugins import Registry
 
-CONSTRAINTS = Registry("constraint", {})
+CONSTRAINTS = Registry(
+    "constraint",
+    {
+        "at_most": "cdgm.objectives.constraints.at_most:AtMost",
+        "kl_floor": "cdgm.objectives.constraints.kl_floor:KLFloor",
+    },
+)

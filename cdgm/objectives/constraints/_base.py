@@ -1,26 +1,139 @@
-"""What a constraint is."""
+"""What a constraint is: a quantity to be held at or under a level by a multiplier of its own."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
 
 from cdgm.designs import Design
-from cdgm.plugins import Plugin
+from cdgm.objectives.setup import Setup
+from cdgm.plugins import Plugin, per_member
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cdgm.models.comparative_vae import Pass
+    from cdgm.models.comparative_vae import Pass, Posteriors
+
+
+NULL_ROWS = 1_024
+"""Rows behind a null: far more than a batch has, so that the level is one that matters."""
 
 
 class Constraint(Plugin):
-    """A quantity to be held at or under a level; its state (multipliers, averages) is kept outside."""
+    """A quantity g with ``g <= level``, in the Lagrangian as ``multiplier (g - level)``.
+
+    Dual ascent (Platt & Barr 1988): in every step the multiplier moves by ``rate`` times the moving
+    average of ``g - level`` and is projected to at least 0. Each member has its own.
+
+    Attributes
+    ----------
+    rate
+        Step of the multiplier, in nats for each unit of the quantity squared; per member.
+    average
+        Decay of the moving average: how much of it is kept from one step to the next.
+    warm_up
+        Steps before the multiplier moves.
+    proportional
+        Strength of a second term ``proportional`` times the averaged violation, which acts at once and
+        damps oscillations; absent means off.
+    """
+
+    rate: per_member(above=0)
+    average: float = Field(ge=0, lt=1)
+    warm_up: int = Field(ge=0)
+    proportional: float = Field(0.0, ge=0)
+
+    needs_inactive: ClassVar[bool] = False
+    """Whether it looks at posteriors of blocks in sources where they are inactive."""
+
+    can_assess: ClassVar[bool] = True
+    """Whether :meth:`assess` can be asked."""
+    sign: ClassVar[float] = 1.0
+    """1 for a quantity to be held at or under its level, -1 for one to be held at or over it."""
+
+    @property
+    def name(self) -> str:
+        """Name in histories and tables; each is there once in a variant."""
+        return self.kind
+
+    def check(self, design: Design) -> None:
+        """Refuse a design in which the quantity does not exist, with a ValueError."""
 
     @abstractmethod
-    def start(self, n_members: int) -> Any:
-        """State before the first step."""
+    def assess(
+        self, members: Sequence[Constraint], posteriors: Posteriors, design: Design
+    ) -> tuple[Tensor, Tensor]:
+        """Value and level (E,) on given rows, outside training.
+
+        Parameters
+        ----------
+        members
+            The constraint as each member has it (E).
+        posteriors
+            Posteriors of all (source, block), (E, n, d).
+        design
+            Sources and blocks.
+        """
 
     @abstractmethod
-    def term(self, result: Pass, design: Design, state: Any) -> tuple[Tensor, Any]:
-        """Term (E,) of the Lagrangian for this step, and the state after it."""
+    def begin(self, setup: Setup) -> Any:
+        """State of :meth:`measure` before the first step."""
+
+    @abstractmethod
+    def measure(self, result: Pass, design: Design, state: Any) -> tuple[Tensor, Tensor]:
+        """The quantity (E,), with its graph, and its level now (E,); may change ``state`` in place.
+
+        A level that is not known yet is NaN; nothing is held then.
+        """
+
+    def start(self, setup: Setup) -> Multiplier:
+        """Multiplier and averages before the first step."""
+        return Multiplier(setup.numbers("rate"), self.begin(setup))
+
+    def term(self, result: Pass, design: Design, state: Multiplier) -> tuple[Tensor, dict[str, Tensor]]:
+        """Term (E,) of the Lagrangian in this step, and a record of value, level and multiplier.
+
+        The multiplier that enters is the one before this step's move, as in simultaneous gradient
+        descent and ascent.
+        """
+        value, level = self.measure(result, design, state.inner)
+        violation = self.sign * (value - level)
+        violation = violation.where(level.isfinite(), violation.new_zeros(()))
+        average = state.averaged(violation.detach(), self.average)
+        strength = state.multiplier
+        if state.steps > self.warm_up:
+            strength = (strength + self.proportional * average).clamp(min=0)
+            state.multiplier = (state.multiplier + state.rate * average).clamp(min=0)
+        record = {"constraint": value.detach(), "level": level, "multiplier": strength}
+        return strength * violation, record
+
+
+class Multiplier:
+    """State of a constraint in a stack: one multiplier a member.
+
+    Attributes
+    ----------
+    multiplier
+        (E,), starting at 0.
+    steps
+        Steps taken.
+    inner
+        What the constraint's own quantity keeps.
+    """
+
+    def __init__(self, rate: Tensor, inner: Any) -> None:
+        self.rate, self.inner = rate, inner
+        self.multiplier = rate.new_zeros(rate.shape)
+        self.steps = 0
+        self._sum = rate.new_zeros(rate.shape)
+        self._weight = 0.0
+
+    def averaged(self, value: Tensor, decay: float) -> Tensor:
+        """Moving average (E,) with the newest value in, unbiased from the first step on."""
+        self.steps += 1
+        self._sum = decay * self._sum + (1 - decay) * value
+        self._weight = decay * self._weight + (1 - decay)
+        return self._sum / self._weight

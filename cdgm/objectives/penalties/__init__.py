@@ -1,5 +1,14 @@
-"""Registry of penalties: functions of a pass, (E,), added to the loss with a weight. None yet."""
+"""Registry of penalties: quantities of a pass (E,), weighted in the loss or held under a level."""
 
 from cdgm.plugins import Registry
 
-PENALTIES = Registry("penalty", {})
+PENALTIES = Registry(
+    "penalty",
+    {
+        "hsic": "cdgm.objectives.penalties.hsic:HSIC",
+        "mmd_shared": "cdgm.objectives.penalties.mmd_shared:SharedMMD",
+        "mmd_inactive": "cdgm.objectives.penalties.mmd_inactive:InactiveMMD",
+        "wasserstein_inactive": "cdgm.objectives.penalties.wasserstein_inactive:InactiveWasserstein",
+        "tc": "cdgm.objectives.penalties.tc:TotalCorrelation",
+    },
+)

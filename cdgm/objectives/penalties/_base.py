@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cdgm.designs import Design
-from cdgm.plugins import Plugin
+from cdgm.objectives.setup import Setup
+from cdgm.plugins import Plugin, per_member
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cdgm.models.comparative_vae import Pass
+    from cdgm.models.comparative_vae import Pass, Posteriors
+    from cdgm.objectives.null_quantiles import NullMoments
 
 
 class Penalty(Plugin):
-    """A term added to the loss.
+    """A quantity of a pass that should be small: added to the loss with a weight, or held under a level.
 
     Attributes
     ----------
     weight
-        Factor of the term.
+        Factor of the quantity in the loss; absent where it is held under a level instead.
     """
 
-    weight: float = Field(ge=0)
+    weight: per_member(minimum=0) = None
 
-    @abstractmethod
-    def value(self, result: Pass, design: Design) -> Tensor:
-        """Unweighted value of the term (E,), with its graph."""
+    needs_inactive: ClassVar[bool] = False
+    """Whether it looks at posteriors of blocks in sources where they are inactive."""
+    has_null: ClassVar[bool] = False
+    """Whether :meth:`null` says what chance alone would give."""
+    is_pure: ClassVar[bool] = True
+    """Whether it is a function of posteriors alone (:meth:`measure`)."""
+
+    def start(self, setup: Setup) -> Any:
+        """State that the penalty keeps between steps; most need none."""
+        return None
+
+    def value(self, result: Pass, design: Design, state: Any) -> Tensor:
+        """Unweighted value (E,) in a step, with its graph.
+
+        Parameters
+        ----------
+        result
+            The pass.
+        design
+            Sources and blocks.
+        state
+            What :meth:`start` gave; may be changed in place.
+        """
+        return self.measure({**result.posteriors, **result.inactive}, design)
+
+    def measure(self, posteriors: Posteriors, design: Design) -> Tensor:
+        """The quantity (E,) as a function of posteriors; a penalty that is none writes :meth:`value`.
+
+        Parameters
+        ----------
+        posteriors
+            Posteriors of each (source, active block), and of each (source, inactive block) if
+            ``needs_inactive``.
+        design
+            Sources and blocks.
+        """
+        raise NotImplementedError(f"penalty {self.kind!r} is not a function of posteriors alone")
+
+    def null(self, posteriors: Posteriors, design: Design) -> NullMoments:
+        """Moments of :meth:`measure` if there were nothing to find, given current posteriors.
+
+        They belong to as many rows as ``posteriors`` has. A penalty without them can be held under an
+        absolute level only.
+        """
+        raise NotImplementedError(f"penalty {self.kind!r} has no null")
+
+    def check(self, design: Design) -> None:
+        """Refuse a design in which the quantity does not exist, with a ValueError."""

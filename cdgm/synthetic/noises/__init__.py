@@ -2,4 +2,12 @@
 
 from cdgm.plugins import Registry
 
-NOISES = Registry("noise", {"gaussian": "cdgm.synthetic.noises.gaussian:Gaussian"})
+NOISES = Registry(
+    "noise",
+    {
+        "bernoulli": "cdgm.synthetic.noises.bernoulli:Bernoulli",
+        "gaussian": "cdgm.synthetic.noises.gaussian:Gaussian",
+        "negative_binomial": "cdgm.synthetic.noises.negative_binomial:NegativeBinomial",
+        "poisson": "cdgm.synthetic.noises.poisson:Poisson",
+    },
+)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from cdgm.plugins import Plugin
+from cdgm.support import Support
+from cdgm.synthetic.noises._base import Noise
 
 
-class Gaussian(Plugin):
-    """``x = f + sd e`` with standard normal ``e``; ``f`` comes scaled to unit sd.
+class Gaussian(Noise):
+    """``x = f + sd e`` with standard normal ``e``.
 
     Attributes
     ----------
@@ -20,8 +21,9 @@ class Gaussian(Plugin):
     """
 
     kind: Literal["gaussian"] = "gaussian"
+    support: ClassVar[Support] = "real"
     sd: float = Field(gt=0)
 
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
-        """Observations (n, features) for a signal of the same shape."""
+        """See :meth:`Noise.draw`."""
         return signal + self.sd * rng.standard_normal(signal.shape)

@@ -1,0 +1,46 @@
+"""What likelihoods of counts share: rates from decoder outputs, and what encoders see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cdgm.models.likelihoods._base import Likelihood
+from cdgm.support import Support
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CountLikelihood(Likelihood):
+    """A law of counts given a rate for each feature.
+
+    Attributes
+    ----------
+    link
+        ``exp``: rate = library x exp(f) with the library known and 1, for simulations, where log-rates are
+        piecewise affine in the latents. ``softmax``: rate = library x softmax(f) with the total count of
+        the row as its library, for cells, where that total says nothing of the state; log-rates then hold
+        only up to a constant a cell, so the theorem for piecewise affine mixing does not apply as it stands.
+    """
+
+    support: ClassVar[Support] = "counts"
+    link: Literal["exp", "softmax"]
+
+    def library_size(self, x: Tensor) -> Tensor:
+        """Total count of each row (...), at least 1, under ``softmax``; ones under ``exp``."""
+        if self.link == "exp":
+            return super().library_size(x)
+        # A row without a single count has no rate to scale; 1 keeps the logarithm finite.
+        return x.sum(-1).clamp(min=1)
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """``log(1 + x)``, as is usual for counts of cells (scVI, contrastiveVI)."""
+        return x.log1p()
+
+    def constant(self, x: Tensor) -> Tensor:
+        """``-sum log x!`` for each row."""
+        return -(x + 1).lgamma().sum(-1)
+
+    def log_rate(self, f: Tensor, library: Tensor) -> Tensor:
+        """Logarithm of the rates, in the shape of the decoder's outputs ``f`` (E, B, D)."""
+        return (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()

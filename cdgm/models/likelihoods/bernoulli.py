@@ -1,0 +1,41 @@
+"""Bernoulli likelihood for binary data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cdgm.models.likelihoods._base import Likelihood
+from cdgm.support import Support
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Bernoulli(Likelihood):
+    """``x`` is 1 with probability ``1 / (1 + exp(-f))``, else 0. Nothing is learned of the noise."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    support: ClassVar[Support] = "binary"
+
+    def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """The observations as they are."""
+        return x
+
+    def constant(self, x: Tensor) -> Tensor:
+        """Zero for each row."""
+        return x.new_zeros(x.shape[:-1])
+
+    def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """See :meth:`Likelihood.log_prob`."""
+        from torch.nn.functional import logsigmoid
+
+        # Both outcomes in one function: x f - log(1 + exp(f)) would cancel where f is large and x is 1.
+        return logsigmoid((2 * x - 1) * f).sum(-1)
+
+    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}

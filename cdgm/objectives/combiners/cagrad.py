@@ -1,0 +1,64 @@
+"""Conflict-averse gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cdgm.designs import Design
+from cdgm.objectives.combiners._base import GradientCombiner
+from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
+
+ITERATIONS = 200
+
+
+class CAGrad(GradientCombiner):
+    """The direction near the mean gradient that helps the worst-off source most (Liu et al. 2021).
+
+    With the mean gradient g0 it solves ``max over d of min over k of <g_k, d>`` subject to
+    ``|d - g0| <= c |g0|``; the solution is ``g0 + c |g0| g_w / |g_w|``, where w minimises
+    ``<g_w, g0> + c |g0| |g_w|`` on the simplex and g_w is the gradient weighted by w.
+
+    Attributes
+    ----------
+    c
+        Radius around the mean gradient; 0 is the mean itself.
+    """
+
+    kind: Literal["cagrad"] = "cagrad"
+    c: float = Field(ge=0, lt=1)
+
+    def check(self, design: Design) -> None:
+        """See :meth:`Combiner.check`."""
+        if len(design.sources) > MAX_DIMENSION:
+            raise ValueError(f"cagrad weighs up to {MAX_DIMENSION} sources, got {len(design.sources)}")
+
+    def solve(self, gram: np.ndarray, state: Any) -> np.ndarray:
+        """See :meth:`GradientCombiner.solve`.
+
+        The norm in the objective is the least of ``(s + |g_w|^2 / s) / 2`` over s > 0, so a quadratic
+        problem for w and ``s = |g_w|`` in turn never go up.
+        """
+        members, k, _ = gram.shape
+        mean = np.full((members, k), 1.0 / k)
+        linear = np.einsum("ekl,el->ek", gram, mean)
+        radius = self.c * np.sqrt(np.maximum(np.einsum("ek,ek->e", linear, mean), 0.0))
+        w = mean
+        for _ in range(ITERATIONS):
+            size = _norm(gram, w)
+            # Where g_w is 0 the gradients cancel: there is nothing left to lower.
+            scale = np.divide(radius, size, out=np.zeros_like(radius), where=size > 0)
+            new = minimise_on_simplex(scale[:, None, None] * gram, linear)
+            new = np.where((size > 0)[:, None], new, w)
+            done = np.abs(new - w).max() < 1e-12
+            w = new
+            if done:
+                break
+        size = _norm(gram, w)
+        return mean + np.divide(radius, size, out=np.zeros_like(radius), where=size > 0)[:, None] * w
+
+
+def _norm(gram: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(np.einsum("ek,ekl,el->e", w, gram, w), 0.0))

@@ -1,0 +1,43 @@
+"""Weights chosen by hand, or a grid of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cdgm.designs import Design
+from cdgm.objectives.combiners._base import Combiner
+from cdgm.objectives.setup import Setup
+from cdgm.plugins import per_member
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Fixed(Combiner):
+    """The same weights in every step.
+
+    Attributes
+    ----------
+    ratio
+        Strength of each source relative to the others, per member; scaled so that they sum to the
+        number of sources.
+    """
+
+    kind: Literal["fixed"] = "fixed"
+    ratio: dict[str, per_member(above=0)]
+
+    def check(self, design: Design) -> None:
+        """See :meth:`Combiner.check`."""
+        if set(self.ratio) != set(design.sources):
+            raise ValueError(f"ratio names {sorted(self.ratio)}, the sources are {list(design.sources)}")
+
+    def start(self, setup: Setup) -> np.ndarray:
+        """The weights (E, K)."""
+        ratio = np.array([[m.ratio[source] for source in setup.design.sources] for m in setup.members])
+        return ratio * ratio.shape[1] / ratio.sum(axis=1, keepdims=True)
+
+    def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:
+        """See :meth:`Combiner.weights`."""
+        return state

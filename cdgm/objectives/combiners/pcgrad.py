@@ -1,0 +1,60 @@
+"""Projecting conflicting gradients."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from cdgm.objectives.combiners._base import GradientCombiner
+from cdgm.objectives.setup import Setup
+
+
+class PCGrad(GradientCombiner):
+    """Each gradient loses its part along others that it conflicts with; then they are summed.
+
+    Yu et al. (2020).
+
+    With more than two sources the order of projections matters: each member draws it anew in each step.
+    """
+
+    kind: Literal["pcgrad"] = "pcgrad"
+
+    def start(self, setup: Setup) -> Any:
+        """The members' generators, for the orders."""
+        return setup.generators
+
+    def solve(self, gram: np.ndarray, state: Any) -> np.ndarray:
+        """See :meth:`GradientCombiner.solve`."""
+        k = gram.shape[1]
+        if k < 3:
+            orders = np.broadcast_to(np.arange(k), (len(gram), k, k))
+        else:
+            orders = np.stack([rng.permuted(np.tile(np.arange(k), (k, 1)), axis=1) for rng in state])
+        return projected(gram, orders)
+
+
+def projected(gram: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Weights (E, K) of the gradients in the sum of the projected ones.
+
+    Parameters
+    ----------
+    gram
+        Inner products (E, K, K).
+    orders
+        Order (E, K, K) in which gradient k (second axis) meets the others; itself is passed over.
+    """
+    members, k, _ = gram.shape
+    each = np.arange(members)
+    total = np.zeros((members, k))
+    for i in range(k):
+        weights = np.zeros((members, k))
+        weights[:, i] = 1.0
+        for position in range(k):
+            j = orders[:, i, position]
+            along = np.einsum("ek,ek->e", weights, gram[each, j])
+            square = gram[each, j, j]
+            conflict = (along < 0) & (j != i) & (square > 0)
+            weights[each, j] -= np.where(conflict, along / np.where(square > 0, square, 1.0), 0.0)
+        total += weights
+    return total

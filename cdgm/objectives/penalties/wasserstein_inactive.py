@@ -1,0 +1,40 @@
+"""Wasserstein distance of blocks to 0 in the sources where they are inactive."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cdgm.designs import Design
+from cdgm.objectives.penalties._base import Penalty
+from cdgm.objectives.penalties._inactive import check_inactive, inactive_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cdgm.models.comparative_vae import Posteriors
+
+
+class InactiveWasserstein(Penalty):
+    """Sum over sources and their inactive blocks of the squared 2-Wasserstein distance to a point mass at 0.
+
+    Of a row's posterior N(mu, diag(var)) that is ``|mu|^2 + sum(var)``; the mean over rows is taken. It is
+    the penalty of contrastiveVI (Weinberger et al. 2023), off by default in its public code.
+    """
+
+    kind: Literal["wasserstein_inactive"] = "wasserstein_inactive"
+
+    needs_inactive: ClassVar[bool] = True
+
+    def check(self, design: Design) -> None:
+        """See :meth:`Penalty.check`."""
+        check_inactive(self.kind, design)
+
+    def measure(self, posteriors: Posteriors, design: Design) -> Tensor:
+        """See :meth:`Penalty.measure`."""
+        distances = (
+            (p.mean.square() + p.log_variance.exp()).sum(-1).mean(1)
+            for p in (posteriors[key] for key in inactive_blocks(design))
+        )
+        return reduce(add, distances)

@@ -1,0 +1,52 @@
+"""What an objective's part is told once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from cdgm.designs import Design
+from cdgm.plugins import Plugin
+
+if TYPE_CHECKING:
+    import torch
+
+P = TypeVar("P", bound=Plugin)
+
+
+@dataclass(frozen=True)
+class Setup(Generic[P]):
+    """Setting of a part (combiner, penalty, constraint) in a stack of E members.
+
+    Attributes
+    ----------
+    members
+        The part as each member has it, sweeps resolved (E).
+    design, dims
+        Sources, blocks and fitted dimensions.
+    sizes
+        Training points of each source.
+    batch_size
+        Rows of each source in a step.
+    dtype
+        Floating point type of the stack.
+    generators
+        A stream a member (E), of this part's own.
+    """
+
+    members: Sequence[P]
+    design: Design
+    dims: Mapping[str, int]
+    sizes: Mapping[str, int]
+    batch_size: int
+    dtype: torch.dtype
+    generators: Sequence[np.random.Generator]
+
+    def numbers(self, field: str) -> torch.Tensor:
+        """An option of each member (E,)."""
+        import torch
+
+        return torch.tensor([getattr(member, field) for member in self.members], dtype=self.dtype)

@@ -1,0 +1,31 @@
+"""Bernoulli observation noise."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cdgm.support import Support
+from cdgm.synthetic.noises._base import Noise
+
+
+class Bernoulli(Noise):
+    """``x`` is 1 with probability ``1 / (1 + exp(-scale f))``, else 0.
+
+    Attributes
+    ----------
+    scale
+        Standard deviation of the logits, since the signal's is 1.
+    """
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    support: ClassVar[Support] = "binary"
+    scale: float = Field(gt=0)
+
+    def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.draw`."""
+        # A standard logistic variable lies below the logit with just that probability, and neither
+        # exp() nor a quotient can overflow.
+        return (rng.logistic(size=signal.shape) < self.scale * signal).astype(np.int64)

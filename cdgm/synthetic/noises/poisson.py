@@ -1,0 +1,30 @@
+"""Poisson observation noise."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cdgm.support import Support
+from cdgm.synthetic.noises._base import Noise
+
+
+class Poisson(Noise):
+    """``x ~ Poisson(rate exp(f))``, so log-rates are the mixing's output, shifted.
+
+    Attributes
+    ----------
+    rate
+        Rate where the signal is 0; the median rate where the signal is symmetric about 0, as it is for
+        linear mixing. At most 1e5: data files hold 32-bit floats, which round counts above 1.6e7.
+    """
+
+    kind: Literal["poisson"] = "poisson"
+    support: ClassVar[Support] = "counts"
+    rate: float = Field(gt=0, le=1e5)
+
+    def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.draw`."""
+        return rng.poisson(self.rate * np.exp(signal))

@@ -1,0 +1,328 @@
+"""Combiners against torchjd, closed forms and a known Pareto front; gradients by source, one by one."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from cdgm.data.batches import SourceData, assemble
+from cdgm.models.stacks import flatten_parameters
+from cdgm.objectives.combiners import COMBINERS
+from cdgm.objectives.combiners._base import normalised
+from cdgm.objectives.combiners.pcgrad import projected
+from cdgm.objectives.per_source import PerSourceGradients
+from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
+from cdgm.training import build_model, train
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
+
+
+def gramians(k: int, n: int, seed: int = 0, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Random gradients (n, k, width) of unlike lengths, and their inner products."""
+    rng = np.random.default_rng(seed)
+    gradients = rng.standard_normal((n, k, width)) * rng.lognormal(0, 1, (n, k, 1))
+    gradients += rng.standard_normal((n, 1, width)) * rng.uniform(0, 2, (n, 1, 1))
+    return gradients, gradients @ gradients.transpose(0, 2, 1)
+
+
+def solve(kind: str, gram: np.ndarray, **options) -> np.ndarray:
+    combiner = COMBINERS.parse({"kind": kind, "normalise": "none"} | options)
+    losses = torch.zeros(gram.shape[1], len(gram))
+    rngs = [np.random.default_rng(i) for i in range(len(gram))]
+    return combiner.weights(losses, gram, rngs)
+
+
+def norms(weights: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """Squared length of the combined gradient (n,)."""
+    return np.einsum("ek,ekl,el->e", weights, gram, weights)
+
+
+def test_mgda_agrees_with_torchjd_for_two():
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    _, gram = gramians(2, 100)
+    oracle = aggregation.MGDAWeighting(epsilon=1e-12, max_iters=50)
+    expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
+    np.testing.assert_allclose(solve("mgda", gram) / 2, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_mgda_agrees_with_torchjd_for_more(k):
+    # torchjd iterates and stops short of the optimum, so it may be beaten, by as much as it stops short.
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    _, gram = gramians(k, 10)
+    oracle = aggregation.MGDAWeighting(epsilon=1e-12, max_iters=1_000)
+    theirs = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
+    ours = solve("mgda", gram) / k
+    np.testing.assert_allclose(ours, theirs, atol=2e-2)
+    assert (norms(ours, gram) <= norms(theirs, gram) * (1 + 1e-9)).all()
+    np.testing.assert_allclose(norms(ours, gram), norms(theirs, gram), rtol=1e-2)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_mgda_agrees_with_a_general_solver(k):
+    from scipy.optimize import nnls
+
+    # Min-norm on the simplex by non-negative least squares with the sum as a heavy row.
+    gradients, gram = gramians(k, 30)
+    ours = solve("mgda", gram) / k
+    for g, w in zip(gradients, ours, strict=True):
+        heavy = 1e4 * np.abs(g).max()
+        expected, _ = nnls(np.vstack([g.T, np.full((1, k), heavy)]), np.r_[np.zeros(g.shape[1]), heavy])
+        np.testing.assert_allclose(w, expected / expected.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_min_norm_meets_the_conditions_of_optimality(k):
+    gradients, gram = gramians(k, 200, seed=1)
+    w = minimise_on_simplex(gram)
+    combined = np.einsum("ek,ekp->ep", w, gradients)
+    square = (combined**2).sum(-1, keepdims=True)
+    # Every gradient reaches at least as far along the min-norm point as the point itself.
+    assert (np.einsum("ekp,ep->ek", gradients, combined) >= square - 1e-8 * np.trace(gram.mean(0))).all()
+    assert (w >= 0).all()
+    np.testing.assert_allclose(w.sum(1), 1)
+
+
+def test_two_objectives_take_the_published_closed_form():
+    _, gram = gramians(2, 300, seed=2)
+    a, b, c = gram[:, 0, 0], gram[:, 1, 1], gram[:, 0, 1]
+    expected = np.clip((b - c) / (a + b - 2 * c), 0, 1)
+    np.testing.assert_allclose(minimise_on_simplex(gram)[:, 0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_equal_and_vanishing_gradients_are_solved(k):
+    same = np.ones((1, k, k))
+    none = np.zeros((1, k, k))
+    for gram in (same, none):
+        for kind, options in (("mgda", {}), ("pcgrad", {}), ("cagrad", {"c": 0.5})):
+            w = solve(kind, gram, **options)
+            assert np.isfinite(w).all()
+            assert w.sum() == pytest.approx(k)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_weights_do_not_depend_on_the_scale_of_all_gradients(scale):
+    _, gram = gramians(3, 20, seed=4)
+    for kind, options in (("mgda", {}), ("pcgrad", {}), ("cagrad", {"c": 0.4})):
+        np.testing.assert_allclose(
+            solve(kind, gram * scale, **options), solve(kind, gram, **options), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_pcgrad_agrees_with_torchjd_and_the_text():
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    gradients, gram = gramians(2, 50, seed=5)
+    oracle = aggregation.PCGradWeighting()
+    expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
+    ours = solve("pcgrad", gram)
+    np.testing.assert_allclose(ours / ours.sum(1, keepdims=True), expected / expected.sum(1, keepdims=True))
+    # Three objectives, one order: the projections written out.
+    gradients, gram = gramians(3, 30, seed=6)
+    order = np.array([[2, 1, 0], [0, 2, 1], [1, 0, 2]])
+    weights = projected(gram, np.broadcast_to(order, (30, 3, 3)))
+    for g, w in zip(gradients, weights, strict=True):
+        total = np.zeros(g.shape[1])
+        for i in range(3):
+            v = g[i].copy()
+            for j in order[i]:
+                if j != i and v @ g[j] < 0:
+                    v -= (v @ g[j]) / (g[j] @ g[j]) * g[j]
+            total += v
+        np.testing.assert_allclose(w @ g, total, atol=1e-9)
+
+
+def test_pcgrad_draws_orders_anew_for_each_member():
+    _, gram = gramians(3, 1, seed=9, width=2)
+    rngs = [np.random.default_rng(i) for i in range(400)]
+    found = COMBINERS.parse({"kind": "pcgrad", "normalise": "none"}).weights(
+        torch.zeros(3, 400), np.repeat(gram, 400, axis=0), rngs
+    )
+    possible = {
+        tuple(np.round(projected(gram, np.array([orders]))[0], 9))
+        for orders in itertools.product(list(itertools.permutations(range(3))), repeat=3)
+    }
+    sums = {tuple(np.round(np.array(w) * 3 / np.sum(w), 6)) for w in possible}
+    drawn = {tuple(np.round(w, 6)) for w in found}
+    assert drawn <= sums
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_cagrad_agrees_with_torchjd(k):
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    _, gram = gramians(k, 20, seed=7)
+    oracle = aggregation.CAGradWeighting(c=0.5)
+    expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
+    ours = solve("cagrad", gram, c=0.5)
+    np.testing.assert_allclose(
+        ours / ours.sum(1, keepdims=True), expected / expected.sum(1, keepdims=True), atol=1e-3
+    )
+
+
+def test_cagrad_without_radius_is_the_mean():
+    _, gram = gramians(3, 20, seed=8)
+    np.testing.assert_allclose(solve("cagrad", gram, c=0.0), 1.0)
+
+
+def test_normalisation():
+    gradients, gram = gramians(3, 10, seed=11)
+    lengths = np.linalg.norm(gradients, axis=2)
+    unit = gradients / lengths[:, :, None]
+    losses = -lengths
+    np.testing.assert_allclose(normalised(gram, losses, "l2"), unit @ unit.transpose(0, 2, 1), atol=1e-12)
+    np.testing.assert_allclose(normalised(gram, losses, "loss"), normalised(gram, losses, "l2"), atol=1e-12)
+    np.testing.assert_array_equal(normalised(gram, losses, "none"), gram)
+    # Two gradients of one length: the shortest combination is their mean.
+    two = solve("mgda", gram[:, :2, :2], normalise="l2")
+    np.testing.assert_allclose(two, 1.0)
+
+
+def test_a_member_without_finite_gradients_leaves_the_others_alone():
+    _, gram = gramians(3, 4, seed=10)
+    spoiled = gram.copy()
+    spoiled[1] = np.nan
+    for kind, options in (("mgda", {}), ("pcgrad", {}), ("cagrad", {"c": 0.4})):
+        clean, with_nan = solve(kind, gram, **options), solve(kind, spoiled, **options)
+        np.testing.assert_array_equal(np.delete(clean, 1, 0), np.delete(with_nan, 1, 0))
+        np.testing.assert_array_equal(with_nan[1], 1.0)
+
+
+def test_mgda_reaches_the_pareto_front_of_two_quadratics():
+    # |x - a|^2 and s |x - b|^2 have the segment from a to b as their Pareto set.
+    a, b, s = np.array([0.0, 0.0]), np.array([3.0, 1.0]), 4.0
+    x = np.array([1.0, -2.0])
+    for _ in range(4000):
+        g = np.stack([2 * (x - a), 2 * s * (x - b)])
+        w = minimise_on_simplex((g @ g.T)[None])[0]
+        x = x - 0.02 * (w @ g)
+    along = (x - a) @ (b - a) / ((b - a) @ (b - a))
+    assert 0.005 < along < 0.995
+    np.testing.assert_allclose(x, a + along * (b - a), atol=1e-6)
+    # There the min-norm combination is zero: no direction helps both.
+    g = np.stack([2 * (x - a), 2 * s * (x - b)])
+    assert np.linalg.norm(minimise_on_simplex((g @ g.T)[None])[0] @ g) < 1e-6
+
+
+DESIGNS = {"contrastive": CONTRASTIVE, "three": THREE_SOURCES}
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+@pytest.mark.parametrize("inactive", [False, True])
+def test_gradients_apart_equal_gradients_one_by_one(design, inactive):
+    spec = fit_spec(design=design, training={"precision": "float64"})
+    model = build_model(spec, 6)
+    flat = flatten_parameters(model, 3)
+    apart = PerSourceGradients(model, flat)
+    x = observations(spec)
+    data = {s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float64) for s in model.design.sources}
+    batch = assemble(data, {s: torch.arange(4).expand(3, -1) for s in data})
+    rng = torch.Generator().manual_seed(1)
+    noise = {
+        b: torch.randn(3, 4 * len(model.encoded(b, inactive)), 2, generator=rng, dtype=torch.float64)
+        for b in model.design.blocks
+    }
+    together, parts = model(batch, noise, inactive), apart.forward(batch, noise, inactive)
+    torch.testing.assert_close(parts.elbo, together.elbo)
+    for name in ("kl", "posteriors", "inactive"):
+        assert set(getattr(parts, name)) == set(getattr(together, name))
+    for key, posterior in together.inactive.items():
+        torch.testing.assert_close(parts.inactive[key].sample, posterior.sample)
+    gradients = apart.gradients(parts.elbo.sum(), keep_graph=True)
+    n = len(data)
+    parameters = list(model.parameters())
+    expected = []
+    for k in range(n):
+        found = torch.autograd.grad(
+            together.elbo[k].sum(), parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        expected.append(torch.cat([g.flatten(1) for g in found], 1))
+    # One source alone, weighted by 1, beside zeros: what several use is that source's gradient.
+    private = torch.cat(
+        [
+            torch.full(
+                (p[0].numel(),),
+                any(f"encoders.{b}." in name for b, s in design["blocks"].items() if len(s) == 1),
+            )
+            for name, p in model.named_parameters()
+        ]
+    )
+    assert 0 < private.sum() < len(private) // 2
+    for k in range(n):
+        weights = torch.zeros(3, n, dtype=torch.float64)
+        weights[:, k] = 1.0
+        combined = apart.combine(gradients, weights)
+        torch.testing.assert_close(combined[:, ~private], expected[k][:, ~private])
+        torch.testing.assert_close(combined[:, private], sum(expected)[:, private])
+    torch.testing.assert_close(apart.gradient_of(parts.elbo.sum()), sum(expected))
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+def test_equal_fixed_weights_are_the_sum(design):
+    specs = [
+        fit_spec(design=design, training={"precision": "float64"}, variant={"combiner": combiner})
+        for combiner in (
+            {"kind": "sum"},
+            {"kind": "fixed", "ratio": dict.fromkeys(design["sources"], 7)},
+            {"kind": "size_weighted"},
+        )
+    ]
+    # Random streams are those of the variant: give all three the same.
+    flats = []
+    for spec in specs:
+        one = fit_spec(design=design, training={"precision": "float64"})
+        trained = _train_with_streams_of(one, spec)
+        flats.append(np.concatenate([p.detach().numpy().ravel() for p in trained.parameters()]))
+    np.testing.assert_allclose(flats[1], flats[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(flats[2], flats[0], rtol=1e-9, atol=1e-12)
+
+
+def _train_with_streams_of(one, spec):
+    import cdgm.training as training
+
+    original = training.member_streams
+    training.member_streams = lambda _, stage: original(one, stage)
+    try:
+        return train(spec, observations(spec), [0, 1, 2]).model
+    finally:
+        training.member_streams = original
+
+
+def test_weights_are_logged_in_every_step_and_sum_to_the_number_of_sources():
+    spec = fit_spec(
+        design=THREE_SOURCES,
+        variant={"combiner": {"kind": "mgda", "normalise": "none"}},
+        training={"steps": 23},
+    )
+    history = train(spec, observations(spec), [0, 1, 2]).history
+    weights = np.stack([history[f"each/weight/{s}"] for s in THREE_SOURCES["sources"]])
+    assert weights.shape == (3, 23, 3)
+    np.testing.assert_allclose(weights.sum(0), 3, rtol=1e-6)
+    assert weights.std() > 0.01
+
+
+def test_size_weighted_and_fixed_sweeps():
+    spec = fit_spec(variant={"combiner": {"kind": "size_weighted"}})
+    x = observations(spec)
+    x["target"] = x["target"][:, :25]
+    weights = train(spec, x, [0, 1, 2]).history
+    np.testing.assert_allclose(weights["weight/background"], 1.6)
+    np.testing.assert_allclose(weights["weight/target"], 0.4)
+    ratio = {"background": [1, 3], "target": 1}
+    spec = fit_spec(seeds=(4,), variant={"combiner": {"kind": "fixed", "ratio": ratio}})
+    assert [m.point for m in spec.members] == ["ratio.background=1", "ratio.background=3"]
+    history = train(spec, observations(spec), [0, 0]).history
+    np.testing.assert_allclose(history["weight/background"][-1], [1.0, 1.5])
+
+
+def test_bad_combiners_are_refused():
+    with pytest.raises(ValueError, match="ratio names"):
+        fit_spec(variant={"combiner": {"kind": "fixed", "ratio": {"background": 1}}})
+    many = [f"s{i}" for i in range(MAX_DIMENSION + 1)]
+    design = {"sources": many, "blocks": {"shared": many}}
+    with pytest.raises(ValueError, match="up to 8 sources"):
+        fit_spec(design=design, variant={"combiner": {"kind": "mgda", "normalise": "none"}})
+    with pytest.raises(ValueError, match="above 0"):
+        fit_spec(variant={"combiner": {"kind": "fixed", "ratio": {"background": 0, "target": 1}}})

@@ -1,0 +1,234 @@
+"""HSIC and MMD of stacks: loops as oracles, analytic gradients, expectations, invariances, float32."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cdgm.metrics import independence
+from cdgm.objectives.kernels import MM_CVAE_GAMMAS, expected_distance, hsic, mmd2, mmd2_point, prior_gamma
+
+ESTIMATORS = ["unbiased", "biased"]
+
+
+def normal(seed, *shape, scale=1.0, dtype=torch.float64):
+    return torch.from_numpy(scale * np.random.default_rng(seed).standard_normal(shape)).to(dtype)
+
+
+def rbf(a, b, gammas):
+    """Sum of RBF kernels of two points."""
+    return sum(math.exp(-gamma * float(((a - b) ** 2).sum())) for gamma in gammas)
+
+
+def mean_kernel(dim):
+    return (1.0 + 4.0 * prior_gamma(dim)) ** (-dim / 2)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 50, 3000])
+def test_expected_distance(dim):
+    assert expected_distance(dim) == pytest.approx(independence.expected_distance(dim), rel=1e-9)
+    # Two standard normals are sqrt(2 d) apart in the limit.
+    assert expected_distance(dim) == pytest.approx(math.sqrt(2 * dim - 1), rel=0.13 / dim)
+
+
+def test_no_dimensions_are_refused():
+    with pytest.raises(ValueError, match="1 dimension or more, got 0"):
+        expected_distance(0)
+
+
+def test_hsic_is_the_mean_over_quadruples():
+    n = 6
+    x = normal(0, 1, n, 2)
+    y = x[..., :1] + normal(1, 1, n, 3)
+    points = x[0].numpy(), y[0].numpy()
+    k, m = (
+        [[rbf(p[i], p[j], [prior_gamma(p.shape[1])]) for j in range(n)] for i in range(n)] for p in points
+    )
+
+    def mean(quadruples):
+        return np.mean([k[i][j] * (m[i][j] + m[q][r] - 2 * m[i][q]) for i, j, q, r in quadruples])
+
+    every, distinct = itertools.product(range(n), repeat=4), itertools.permutations(range(n), 4)
+    assert hsic(x, y, "biased").item() == pytest.approx(mean(every), abs=1e-14)
+    assert hsic(x, y, "unbiased").item() == pytest.approx(mean(distinct), abs=1e-14)
+
+
+def test_hsic_is_that_of_the_metrics():
+    x, y = normal(2, 3, 40, 5), normal(3, 3, 40, 3)
+    y[1] += x[1, :, :3]
+    for estimator, oracle in (
+        ("biased", independence.hsic_biased),
+        ("unbiased", independence.hsic_unbiased),
+    ):
+        expected = [oracle(a.numpy(), b.numpy()) for a, b in zip(x, y, strict=True)]
+        np.testing.assert_allclose(hsic(x, y, estimator), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("gammas", [None, (0.1, 2.0), MM_CVAE_GAMMAS])
+def test_mmd_is_the_mean_over_pairs(gammas):
+    x, y = normal(4, 1, 5, 3), 0.5 + normal(5, 1, 7, 3, scale=2.0)
+    a, b = x[0].numpy(), y[0].numpy()
+    widths = gammas or [prior_gamma(3)]
+
+    def mean(p, q, distinct):
+        pairs = itertools.product(range(len(p)), range(len(q)))
+        return np.mean([rbf(p[i], q[j], widths) for i, j in pairs if not distinct or i != j])
+
+    for estimator, distinct in (("unbiased", True), ("biased", False)):
+        cross = mean(a, b, False)
+        expected = mean(a, a, distinct) + mean(b, b, distinct) - 2 * cross
+        assert mmd2(x, y, estimator, gammas).item() == pytest.approx(expected, abs=1e-13)
+        zeros = torch.zeros(1, 4, 3, dtype=torch.float64)
+        expected = mmd2(x, zeros, estimator, gammas).item()
+        assert mmd2_point(x, estimator, gammas).item() == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_gradients(estimator):
+    x, y = normal(6, 2, 7, 3).requires_grad_(), normal(7, 2, 7, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: hsic(a, b, estimator), (x, y))
+    z = normal(8, 2, 5, 3).requires_grad_()
+    for gammas in (None, (0.05, 0.5, 3.0)):
+        assert torch.autograd.gradcheck(lambda a, b, g=gammas: mmd2(a, b, estimator, g), (x, z))
+        assert torch.autograd.gradcheck(lambda a, g=gammas: mmd2_point(a, estimator, g), (x,))
+
+
+def test_gradients_of_one_side_only():
+    x, y = normal(9, 2, 8, 3), normal(10, 2, 8, 3).requires_grad_()
+    for value in (hsic(x, y), mmd2(x, y)):
+        (gradient,) = torch.autograd.grad(value.sum(), y)
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 1e-6
+    assert not hsic(x, x).requires_grad
+
+
+def test_gradients_of_several_objectives_at_once():
+    x, y = normal(11, 3, 8, 2).requires_grad_(), normal(12, 3, 8, 2)
+    values = hsic(x, y) + mmd2(x, y)
+    (batched,) = torch.autograd.grad(
+        values, x, torch.eye(3, dtype=x.dtype), is_grads_batched=True, retain_graph=True
+    )
+    for member in range(3):
+        torch.testing.assert_close(
+            batched[member], torch.autograd.grad(values[member], x, retain_graph=True)[0]
+        )
+
+
+def test_means_under_independence():
+    n, draws = 32, 3000
+    x, y = normal(13, draws, n, 5), normal(14, draws, n, 3)
+    unbiased, biased = hsic(x, y), hsic(x, y, "biased")
+    floor = (1 - mean_kernel(5)) * (1 - mean_kernel(3)) / n
+    assert abs(unbiased.mean()) < 3 * unbiased.std() / math.sqrt(draws)
+    assert abs(unbiased.mean()) < 0.03 * floor
+    assert biased.mean().item() == pytest.approx(floor, rel=0.05)
+    same = mmd2(x, normal(15, draws, 20, 5))
+    assert abs(same.mean()) < 3 * same.std() / math.sqrt(draws)
+
+
+def test_means_under_dependence():
+    """The U-statistics of small samples average to the population's value, the V-statistics don't."""
+    n, draws = 16, 6000
+    x = normal(16, draws, n, 3)
+    y = 0.6 * x[..., :2] + normal(17, draws, n, 2, scale=0.8)
+    # Large samples stand for the population: there the V-statistic's bias is small too.
+    large = 96, 1000
+    population = hsic(x.reshape(*large, 3)[:20], y.reshape(*large, 2)[:20], "biased").mean()
+    unbiased, biased = hsic(x, y), hsic(x, y, "biased")
+    error = unbiased.std() / math.sqrt(draws)
+    assert abs(unbiased.mean() - population) < 4 * error
+    assert biased.mean() - population > 10 * error
+    # MMD between N(0, I) and N(m, s^2 I) with an RBF has a closed form.
+    gamma, dim, shift, scale = prior_gamma(2), 2, 0.7, 0.6
+    z = normal(18, draws, n, 2, scale=scale) + shift
+    squared = dim * shift**2
+
+    def mean(variance, distance):
+        return (1 + 2 * gamma * variance) ** (-dim / 2) * math.exp(
+            -gamma * distance / (1 + 2 * gamma * variance)
+        )
+
+    expected = mean(2, 0) + mean(2 * scale**2, 0) - 2 * mean(1 + scale**2, squared)
+    values = mmd2(x[..., :2], z)
+    assert abs(values.mean() - expected) < 3 * values.std() / math.sqrt(draws)
+    expected = mean(2 * scale**2, 0) + 1 - 2 * mean(scale**2, squared)
+    values = mmd2_point(z)
+    assert abs(values.mean() - expected) < 3 * values.std() / math.sqrt(draws)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_invariances(estimator):
+    x, y = normal(19, 2, 30, 4), normal(20, 2, 30, 3)
+    y[..., 0] += x[..., 0]
+    rotation = torch.linalg.qr(normal(21, 4, 4))[0]
+    order = torch.from_numpy(np.random.default_rng(22).permutation(30))
+    value, discrepancy = hsic(x, y, estimator), mmd2(x[..., :3], y, estimator)
+    close = dict(rtol=0, atol=1e-14)
+    torch.testing.assert_close(hsic(x[:, order], y[:, order], estimator), value, **close)
+    torch.testing.assert_close(hsic(x @ rotation + 3.0, y, estimator), value, **close)
+    torch.testing.assert_close(hsic(y, x, estimator), value, **close)
+    assert (hsic(x, y[:, order], estimator) - value).abs().min() > 1e-4
+    turn = torch.linalg.qr(normal(23, 3, 3))[0]
+    moved = mmd2(x[:, order, :3] @ turn - 5.0, y @ turn - 5.0, estimator)
+    torch.testing.assert_close(moved, discrepancy, rtol=0, atol=1e-13)
+    torch.testing.assert_close(mmd2(y, x[..., :3], estimator), discrepancy, **close)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_collapsed_blocks(estimator):
+    x, still = normal(24, 2, 20, 3), torch.full((2, 20, 2), 3.7, dtype=torch.float64).requires_grad_()
+    value = hsic(x, still, estimator)
+    assert value.abs().max() < 1e-15
+    assert torch.autograd.grad(value.sum(), still)[0].abs().max() < 1e-15
+    zeros = torch.zeros(2, 20, 3, dtype=torch.float64)
+    assert mmd2(zeros, zeros[:, :7], estimator).tolist() == [0.0, 0.0]
+    assert mmd2_point(zeros, estimator, MM_CVAE_GAMMAS).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("scale", [1.0, 0.1, 0.01])
+def test_float32_is_accurate(estimator, scale):
+    """Relative to the statistic's own noise, also where blocks have shrunk and sit off the origin."""
+    x, y = normal(25, 8, 64, 5, scale=scale), normal(26, 8, 64, 5, scale=scale)
+    y = y + 0.5 * x
+    # Rows that both precisions can hold, so that only the arithmetic is compared.
+    a, b = (x + 1).float(), (y - 2).float()
+    exact = hsic(a.double(), b.double(), estimator)
+    exact_mmd = mmd2(a.double(), (b + 3 + scale).double(), estimator)
+    torch.testing.assert_close(hsic(a, b, estimator).double(), exact, rtol=2e-4, atol=2e-5 * scale**4)
+    torch.testing.assert_close(
+        mmd2(a, b + 3 + scale, estimator).double(), exact_mmd, rtol=2e-4, atol=2e-5 * scale**2
+    )
+
+
+def test_a_member_does_not_feel_its_neighbours():
+    x, y = normal(27, 3, 12, 3, dtype=torch.float32), normal(28, 3, 12, 3, dtype=torch.float32)
+    broken = x.clone()
+    broken[1, 4, 0] = math.nan
+    broken[1, 5, 0] = math.inf
+    for statistic in (hsic, mmd2, lambda a, b: mmd2_point(a) + 0 * b.sum((1, 2))):
+        results = []
+        for rows in (x, broken):
+            leaves = rows.clone().requires_grad_(), y.clone().requires_grad_()
+            value = statistic(*leaves)
+            gradients = torch.autograd.grad(value.sum(), leaves)
+            results.append((value.detach(), *gradients))
+        for clean, dirty in zip(*results, strict=True):
+            assert torch.equal(clean[::2], dirty[::2])
+        assert results[1][0][1].isnan()
+        assert results[0][0].isfinite().all()
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="pairs"):
+        hsic(normal(0, 1, 5, 2), normal(0, 1, 6, 2))
+    with pytest.raises(ValueError, match="compares"):
+        mmd2(normal(0, 1, 5, 2), normal(0, 1, 5, 3))
+    with pytest.raises(ValueError, match="4 rows or more, got 3"):
+        hsic(normal(0, 1, 3, 2), normal(0, 1, 3, 2))
+    with pytest.raises(ValueError, match="2 rows or more, got 1"):
+        mmd2(normal(0, 1, 3, 2), normal(0, 1, 1, 2))
