@@ -12,6 +12,8 @@ CORES ?= all
 # More arguments for snakemake and pytest, for instance `make test PYTEST_ARGS="-k twist"`.
 SNAKEMAKE_ARGS ?=
 PYTEST_ARGS ?=
+# For instance --install, or --config tests/configs/smoke.yaml.
+SLURM_TEST_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +24,7 @@ SMOKE_CONFIG := tests/configs/smoke.yaml
 REPORT := results/report.html
 
 # Resolve the rest of the lock around these: they decide what is stale and what the numbers are.
-LOCK_PINS := torch==2.13.0 snakemake==9.27.1
+LOCK_PINS := torch==2.13.0 snakemake==9.27.1 snakemake-executor-plugin-slurm==2.8.0
 
 # The workflow's rules say `python`: it has to be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -66,7 +68,7 @@ $(VENV)/project.stamp: $(VENV)/lock.stamp pyproject.toml
 .PHONY: lock
 lock: ## resolve requirements.lock anew, in an empty environment
 	@rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]' $(LOCK_PINS)
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,slurm]' $(LOCK_PINS)
 	@{ sed -n '/^#/!q;p' requirements.lock; \
 	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
 	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
@@ -116,6 +118,14 @@ dag: env ## draw how the rules depend on each other
 test: env ## unit, workflow and short end-to-end tests
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
 	$(PYTEST) tests/workflow tests/e2e $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: env ## all slow tests: a run killed twenty times, and others (half an hour and more)
+	$(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
+
+.PHONY: slurm-test
+slurm-test: env ## the workflow through a real Slurm of one node (root; skipped where that can't be had)
+	$(BIN)/python -m tests.slurm.run $(SLURM_TEST_ARGS)
 
 .PHONY: lint
 lint: env ## ruff, snakefmt and Snakemake's own lint

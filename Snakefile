@@ -33,6 +33,10 @@ localrules:
     atlas,
 
 
+onerror:
+    tell_failures(log)
+
+
 rule all:
     """All studies that need no more than the package index."""
     default_target: True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -15,10 +16,10 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+        _tell("error: interrupted")
         raise SystemExit(130) from None
 
 
@@ -38,4 +39,14 @@ def parse_json(text: str, option: str) -> Any:
 
 def log(message: str) -> None:
     """A line of progress on stderr, which the workflow keeps in the job's log."""
-    print(message, file=sys.stderr, flush=True)
+    # A log that can't be written is no reason to lose the work; a full disk is told when results are written.
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def _tell(message: str) -> None:
+    """An error, on stderr; where that is a file on a full disk, on stdout, which the workflow passes on."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        print(message, flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ from cdgm.errors import UserError, bad_input
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it there on success, delete it on failure.
 
-    The temporary name keeps the suffix, because some writers choose the format by it.
+    The temporary name keeps the suffix, because some writers choose the format by it. A process that was
+    killed leaves its temporary file behind: the next one that writes ``path`` deletes it.
 
     Raises
     ------
@@ -31,15 +33,40 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _delete_left_behind(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
             raise
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        # Not the error's own text: pyarrow's is a longer one.
+        raise UserError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _delete_left_behind(path: Path) -> None:
+    """Delete temporary files of earlier processes; the workflow has one writer of a file at a time."""
+    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+\.part{re.escape(path.suffix)}")
+    for other in path.parent.iterdir():
+        if name.fullmatch(other.name):
+            other.unlink(missing_ok=True)
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Check that files can be made in a folder, or that it can be made.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    place = Path(folder).absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{place}: not a folder that can be written to")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

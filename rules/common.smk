@@ -26,9 +26,10 @@ if str(workflow.basedir) not in sys.path:
 from cdgm.config import parse_config
 from cdgm.digest import code_digest, plugin_modules
 from cdgm.errors import UserError
-from cdgm.files import canonical_json
+from cdgm.files import canonical_json, require_writable
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
+from cdgm.workflow_log import failed_jobs
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 CONFIG_FILES = [
@@ -37,6 +38,8 @@ CONFIG_FILES = [
 ]
 
 try:
+    for folder in ("results", ".snakemake"):
+        require_writable(folder)
     # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
     config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
     CONFIG = parse_config(config, CONFIG_FILES)
@@ -145,3 +148,20 @@ def study_outputs(target):
             for figure in CONFIG.studies[name].figures
         ),
     ]
+
+
+def tell_failures(logs):
+    """Say at the end which jobs failed, and why: far above, each stands among the messages of the others."""
+
+    def text(file):
+        return Path(file).read_text(errors="replace") if Path(file).is_file() else ""
+
+    for log in [logs] if isinstance(logs, str) else logs or []:
+        if failed := failed_jobs(text(log), text):
+            print(
+                f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed; what the others made is kept,"
+                " and the same command does what is left:",
+                *(f"  {line}" for line in failed),
+                sep="\n",
+                file=sys.stderr,
+            )

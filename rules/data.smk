@@ -1,6 +1,11 @@
 # Real data. In: the registry in the config. Out: results/downloads/, results/data/<dataset>/.
 
 
+# Run where snakemake runs: nodes of a cluster often have no network.
+localrules:
+    fetch,
+
+
 rule fetch:
     """Fetch a raw file: from the mirror folder if it is there, else from its source; verify it."""
     input:

@@ -27,6 +27,8 @@ for figure in sorted(
             f"results/logs/draw/{{study}}-{figure}.log",
         benchmark:
             f"results/benchmarks/draw/{{study}}-{figure}.tsv"
+        # Seconds; a job of a cluster would cost more.
+        localrule: True
         conda:
             "../envs/cdgm.yaml"
         resources:

@@ -1,6 +1,11 @@
 # Scores. In: fits and their data. Out: results/evaluations/<id>/, results/tables/<study>*.
 
 
+# Run where snakemake runs: a job of a cluster would cost more than the work.
+localrules:
+    summarise,
+
+
 rule evaluate:
     """Score a fit on held-out points, each score beside its permutation null."""
     input:

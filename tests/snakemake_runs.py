@@ -13,6 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SMOKE = "tests/configs/smoke.yaml"
 TINY = "tests/configs/tiny.yaml"
+# Folders and names of results that hold dates and times by their nature; all others are equal between runs.
+EXEMPT_FOLDERS = ("logs", "benchmarks")
+EXEMPT_NAMES = ("provenance.json",)
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,14 @@ def scheduled(checkout: Path, directory: Path, *arguments: object, overlay: obje
     done = dry_run(checkout, directory, *arguments, overlay=overlay)
     assert done.code == 0, done.out + done.err
     return {rule: count for rule, count in done.jobs.items() if rule not in ("all", "perturbseq", "atlas")}
+
+
+def results(directory: Path) -> dict[str, Path]:
+    """Results of a run that have to be equal between runs, by their names."""
+    root = directory / "results"
+    files = {file.relative_to(root).as_posix(): file for file in sorted(root.rglob("*")) if file.is_file()}
+    return {
+        name: file
+        for name, file in files.items()
+        if name.split("/")[0] not in EXEMPT_FOLDERS and file.name not in EXEMPT_NAMES
+    }

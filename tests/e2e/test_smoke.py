@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.snakemake_runs import copy_checkout, dry_run, snakemake
+from tests.snakemake_runs import copy_checkout, dry_run, results, snakemake
 
 FIGURES = ("recovery", "twist", "two_models", "training")
-# These hold dates and times by their nature.
-EXEMPT = ("logs", "benchmarks")
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +25,6 @@ def run(checkout: Path) -> Path:
     done = snakemake(checkout, folder, "--cores", 2)
     assert done.code == 0, done.out + done.err
     return folder
-
-
-def results(folder: Path) -> dict[str, Path]:
-    """Results that have to be equal between runs."""
-    root = folder / "results"
-    files = {file.relative_to(root).as_posix(): file for file in sorted(root.rglob("*")) if file.is_file()}
-    return {
-        name: file
-        for name, file in files.items()
-        if name.split("/")[0] not in EXEMPT and file.name != "provenance.json"
-    }
 
 
 def test_every_file_is_there(run: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_the_lock_is_exact_and_portable():
 
 def test_declared_ranges_admit_the_locked_versions():
     versions = locked()
-    for requirement in requirements("dev"):
+    for requirement in requirements("dev", "slurm"):
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is declared, but not in requirements.lock"
         assert versions[name] in requirement.specifier, f"{requirement} does not admit {versions[name]}"
@@ -106,6 +107,53 @@ def test_conda_spec_holds_all_that_jobs_import():
     held = {canonicalize_name(re.split("=+", line)[0]) for line in lines}
     needed = {canonicalize_name(requirement.name) for requirement in requirements()} - {"snakemake"}
     assert needed <= held
+
+
+def test_the_executor_of_the_slurm_profile_is_locked():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    plugin = f"snakemake-executor-plugin-{profile['executor']}"
+    assert plugin in {requirement.name for requirement in requirements("slurm")}
+    # Its jobs run a second plug-in, which brings another half of the protocol.
+    assert {plugin, f"{plugin}-jobstep"} <= locked().keys()
+    assert f" {plugin}==" in (ROOT / "Makefile").read_text(encoding="utf-8"), "LOCK_PINS does not hold it"
+
+
+def test_conda_jobs_need_neither_snakemake_nor_its_plug_ins():
+    # The workflow runs outside of the jobs' environment, so its plug-ins can't be out of step there.
+    text = (ROOT / "envs/cdgm.yaml").read_text(encoding="utf-8")
+    assert not re.search(r"^ *- snakemake", text, re.MULTILINE)
+
+
+def test_the_container_is_in_step_with_the_lock():
+    text = (ROOT / "envs/Dockerfile").read_text(encoding="utf-8")
+    steps = re.findall(r"^([A-Z]+) (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    conda = yaml.safe_load((ROOT / "envs/cdgm.yaml").read_text(encoding="utf-8"))["dependencies"]
+    python = next(entry.partition("=")[2] for entry in conda if str(entry).startswith("python="))
+    assert steps[0] == ("FROM", f"python:{python}-slim")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert f"resolved on CPython {python} " in lock
+    installs = [step for step in steps if step[0] == "RUN" and " pip install " in step[1]]
+    assert installs[0][1].endswith(" -r requirements.lock")
+    # Nothing that is not in the lock: the only other install is of this package, alone.
+    assert len(installs) == 2
+    assert installs[1][1].endswith(" --no-deps --no-build-isolation --editable .")
+    # Before the sources are copied, so that an edit of them does not install everything anew.
+    assert steps.index(("COPY", "requirements.lock ./")) < steps.index(installs[0])
+    assert steps.index(installs[0]) < steps.index(("COPY", ". ."))
+    users = [value for name, value in steps if name == "USER"]
+    assert users[-1] not in ("root", "0")
+    assert [name for name, _ in steps].index("USER") > steps.index(installs[1])
+    name, words = steps[-1]
+    assert (name, json.loads(words)[0]) == ("CMD", "snakemake")
+
+
+def test_images_and_commits_leave_out_the_same_files():
+    ignored = {
+        name: {line.strip("/") for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line}
+        for name in (".gitignore", ".dockerignore")
+    }
+    kept_out = {line.removeprefix("**/") for line in ignored[".dockerignore"] if not line.startswith("#")}
+    assert {line for line in ignored[".gitignore"] if not line.startswith("#")} == kept_out
 
 
 @pytest.mark.parametrize("folder", ["cdgm", "workflow_scripts"])

@@ -1,0 +1,123 @@
+"""Files appear whole or not at all: after a kill, on a full disk, in a folder that can't be written to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cdgm.errors import UserError
+from cdgm.files import atomic, require_writable, write_text
+
+# Writers of each format that the project writes; each makes some 100 kB in the working directory.
+WRITERS = {
+    "npz": "files.write_npz('a.npz', {'x': np.zeros(20_000), 'y': np.ones(9)})",
+    "json": "files.write_json('a.json', list(range(20_000)))",
+    "csv": "\nwith files.atomic('a.csv') as path: pd.DataFrame({'x': range(20_000)}).to_csv(path)",
+    "parquet": (
+        "\nwith files.atomic('a.parquet') as path:"
+        " pd.DataFrame({'x': np.random.default_rng(0).random(20_000)}).to_parquet(path)"
+    ),
+    "figure": (
+        "from cdgm.plotting.style import new_figure, save\n"
+        "f = new_figure(6, 6)\n"
+        "f.subplots().scatter(*np.random.default_rng(0).random((2, 5_000)))\n"
+        "save(f, pd.DataFrame({'x': [1]}), 'a')"
+    ),
+}
+IMPORTS = "import os, resource\nimport numpy as np\nimport pandas as pd\nfrom cdgm import files\n"
+
+
+def run(code: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, text=True, **pipes)
+
+
+def as_command(body: str) -> str:
+    """Code of a command line with this body."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return f"{IMPORTS}from cdgm.command_line import log, run\ndef main():\n{lines}\nrun(main)\n"
+
+
+@pytest.mark.parametrize("limit", [0, 20_000])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, limit: int, tmp_path: Path):
+    # A limit on the size of files: the system refuses to write, as it does on a full disk.
+    limited = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    done = run(as_command(limited + WRITERS[writer]), tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: a.")
+    assert line.endswith("cannot be written: File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_same_writers_write_where_there_is_room(writer: str, tmp_path: Path):
+    assert run(as_command(WRITERS[writer]), tmp_path).returncode == 0
+    assert max(file.stat().st_size for file in tmp_path.iterdir()) > 20_000
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path):
+    done = run(
+        "import os\nfrom cdgm.files import atomic\n"
+        "with atomic('table.v1.csv') as path:\n"
+        "    path.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n",
+        tmp_path,
+    )
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert ".part" in left.name
+    # Not the one that writes a file with a longer name.
+    (tmp_path / ".table.v1.b.77.part.csv").write_text("of another")
+    write_text(tmp_path / "table.v1.csv", "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {"table.v1.csv", ".table.v1.b.77.part.csv"}
+    assert (tmp_path / "table.v1.csv").read_text() == "whole"
+
+
+def test_an_error_while_writing_keeps_the_older_file(tmp_path: Path):
+    write_text(tmp_path / "a.txt", "old")
+
+    def fail() -> None:
+        with atomic(tmp_path / "a.txt") as temporary:
+            temporary.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_error_is_told_even_if_its_log_is_on_a_full_disk(tmp_path: Path):
+    body = "log('progress')\nfiles.write_text('a.txt', 'kept')\nfiles.read_json('missing.json')"
+    with open("/dev/full", "w") as full:
+        done = run(as_command(body), tmp_path, stderr=full)
+    assert done.returncode == 2
+    assert done.stdout == "error: missing.json: cannot be read: No such file or directory\n"
+    assert (tmp_path / "a.txt").read_text() == "kept"
+
+
+def test_a_folder_that_can_be_made_is_writable(tmp_path: Path):
+    require_writable(tmp_path)
+    require_writable(tmp_path / "new" / "newer")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(UserError, match=r"results: not a folder that can be written to"):
+        require_writable(tmp_path / "results" / "fits")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_named(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="can be written to"):
+        require_writable(tmp_path / "results")

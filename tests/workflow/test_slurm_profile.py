@@ -1,0 +1,144 @@
+"""The profile for Slurm: what each rule asks for, checked with stand-ins for Slurm's programs.
+
+A real Slurm is used by tests/slurm, where there can be one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout
+from tests.workflow.test_plan_of_jobs import RULES
+
+PROFILES = {
+    name: yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
+    for name in ("default", "slurm")
+}
+LOCAL = {"fetch", "summarise", "draw"}
+# Rule to megabytes and minutes of the first attempt.
+ASKED = {
+    "simulate": (1500, 15),
+    "preprocess": (4000, 30),
+    "fit": (1500, 30),
+    "evaluate": (2000, 30),
+    "baselines": (3000, 30),
+    "map_cells": (3000, 30),
+}
+# sbatch writes down how it was called; every job fails at once.
+STAND_IN = r"""#!/bin/sh
+calls=$(dirname "$0")/calls
+case $(basename "$0") in
+    sbatch) printf '%s\n' "$*" | tr '\n' ' ' >> "$calls"; echo >> "$calls"; grep -c . "$calls" ;;
+    squeue) for i in $(seq "$(grep -c . "$calls")"); do echo "$i|FAILED"; done ;;
+    sinfo) echo "main*" ;;
+    sacctmgr) echo my_account ;;
+    scontrol) echo "MinJobAge = 3600 sec" ;;
+esac
+"""
+
+
+def test_the_profiles_differ_only_in_where_jobs_run():
+    shared = {key: value for key, value in PROFILES["default"].items() if key != "cores"}
+    assert shared.items() <= PROFILES["slurm"].items()
+    # Would be a limit on all jobs of the cluster together.
+    assert "cores" not in PROFILES["slurm"]
+    # Two known traps of the executor: array jobs leak, and groups ask for more cores than a node has.
+    assert not any("array" in key or "group" in key for key in PROFILES["slurm"])
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_each_rule_asks_for_more_at_each_attempt(rule: str):
+    for resource in ("mem_mb", "runtime"):
+        asked = re.search(rf"{resource}=lambda wildcards, attempt: (\d+) \* attempt,", RULES[rule])
+        assert asked, f"rule {rule}: {resource} does not grow with the attempt"
+        if rule in ASKED:
+            assert int(asked[1]) == ASKED[rule][resource == "runtime"]
+
+
+def test_every_rule_is_submitted_or_local():
+    assert set(RULES) == ASKED.keys() | LOCAL
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
+    assert set(re.findall(r"^localrules:\n {4}(\w+),$", text, re.MULTILINE)) == LOCAL - {"draw"}
+    assert [rule for rule in RULES if "localrule: True" in RULES[rule]] == ["draw"]
+
+
+needs_plug_in = pytest.mark.skipif(
+    importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="the plug-in is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkout, and a folder in which every result of the smoke run is there, though empty."""
+    folder = tmp_path_factory.mktemp("slurm")
+    checkout, run = copy_checkout(folder / "checkout"), folder / "run"
+    run.mkdir()
+    plan = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", run, "--configfile", SMOKE]
+    done = command(*plan, cwd=checkout)
+    assert done.code == 0, done.err
+    for line in re.findall(r"^ {4}output: (.*)$", done.out, re.MULTILINE):
+        for name in line.split(", "):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).touch()
+    return checkout, run
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("sbatch", "squeue", "sinfo", "sacctmgr", "scontrol", "scancel"):
+        (tmp_path / name).write_text(STAND_IN, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    return tmp_path
+
+
+def submitted(planned: tuple[Path, Path], programs: Path, rules: list[str], *options: object) -> list[dict]:
+    """Options of each call of sbatch when these rules have to run."""
+    checkout, run = planned
+    words = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *options]
+    words += ["--slurm-init-seconds-before-status-checks", 1, "--slurm-status-command", "squeue"]
+    # The placeholders are older than this run's records: only what is forced has a reason to run.
+    words += ["--rerun-triggers", "mtime", "--directory", run, "--configfile", SMOKE, "--forcerun", *rules]
+    done = command(*words, cwd=checkout)
+    assert done.code == 1, done.out + done.err
+    calls = (programs / "calls").read_text(encoding="utf-8").splitlines()
+    found = []
+    for call in calls:
+        words = shlex.split(call.partition(" --wrap=")[0])
+        names = ("--comment", "-A", "-p", "-t", "--mem", "--no-requeue", "--cpus-per-task=1")
+        found.append({name: words[words.index(name) + 1] for name in names if name in words})
+        assert "--no-requeue" in words
+        assert "--cpus-per-task=1" in words
+    return found
+
+
+@needs_plug_in
+@pytest.mark.parametrize(
+    "rules", [["simulate", "preprocess"], ["fit"], ["evaluate", "baselines"], ["map_cells"]]
+)
+def test_a_rule_is_submitted_with_its_memory_and_time(planned, programs: Path, rules: list[str]):
+    places = ["slurm_account=my_account", "slurm_partition=long"]
+    calls = submitted(planned, programs, rules, "--retries", 0, "--default-resources", *places)
+    seen = set()
+    for call in calls:
+        rule = re.match(r"rule_(\w+?)_wildcards", call["--comment"])[1]
+        seen.add(rule)
+        assert (int(call["--mem"]), int(call["-t"])) == ASKED[rule]
+        assert (call["-A"], call["-p"]) == ("my_account", "long")
+    assert seen == set(rules)
+
+
+@needs_plug_in
+def test_a_second_attempt_gets_twice_as_much(planned, programs: Path):
+    calls = submitted(planned, programs, ["preprocess"], "--retries", 1, "--slurm-no-account")
+    assert [(call["--mem"], call["-t"]) for call in calls] == [("4000", "30")] * 2 + [("8000", "60")] * 2
+    # Without a wish, the cluster's default.
+    assert {call["-p"] for call in calls} == {"main"}
