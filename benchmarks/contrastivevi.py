@@ -66,9 +66,7 @@ class ContrastiveVI:
             for source in SOURCES:
                 cells = _annotated(sources[source][0])
                 for block in BLOCKS:
-                    mean = model.get_latent_representation(
-                        cells, representation_kind=block, batch_size=CHUNK
-                    )
+                    mean = model.get_latent_representation(cells, representation_kind=block, batch_size=CHUNK)
                     means[split, source, block] = mean
         bounds = {s: held_out_bound(model, bundle.x["test"][s][0], s, seed, draws) for s in SOURCES}
         kl = {(s, b): v for s, (_, terms) in bounds.items() for b, v in terms.items()}
@@ -193,8 +191,8 @@ def _clock() -> Any:
 def scvi_methods(epochs: int) -> Mapping[str, ContrastiveVI]:
     """What is compared, by name. ``epochs`` makes as many steps as our own fit takes."""
     return {
-        "scvi": ContrastiveVI(batch_size=128),
-        "scvi-w1": ContrastiveVI(wasserstein=1.0, batch_size=128),
+        "scvi-default": ContrastiveVI(batch_size=128),
         "scvi-matched": ContrastiveVI(epochs=epochs, warm_up=None),
+        "scvi-matched-wasserstein": ContrastiveVI(epochs=epochs, warm_up=None, wasserstein=1.0),
         "scvi-matched-nb": ContrastiveVI(epochs=epochs, warm_up=None, zero_inflated=False),
     }

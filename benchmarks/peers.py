@@ -14,24 +14,22 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.peer_ours import our_fit, our_methods, steps_an_epoch
 from benchmarks.peer_tables import (
-    Fitted, Method, baseline_rows, cached_fit, fitted_rows, long_table, wide, write_tables,
+    Method, baseline_rows, cached_fit, fitted_rows, long_table, wide, write_tables,
 )  # fmt: skip
 from cdgm.command_line import log, run
-from cdgm.config import parse_config
 from cdgm.data.bundle import Bundle, read_bundle
 from cdgm.data.cell_table import read_cell_table
 from cdgm.errors import UserError, bad_input
-from cdgm.overlays import load_layers
-from cdgm.plan import dump, expand, identify
+from cdgm.plan import dump, identify
 from cdgm.specs import FitSpec
 
-ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ("papalexi2021", "immune_spikein")
 COLUMNS = {
     "salient kNN": ("knn_accuracy", "target", "salient"),
@@ -44,72 +42,6 @@ COLUMNS = {
     "ELBO background": ("elbo", "background", ""),
     "ELBO target": ("elbo", "target", ""),
 }
-
-
-@dataclass(frozen=True)
-class Ours:
-    """Our model under a variant, at the widths of the study or with hidden layers like the peer's."""
-
-    penalties: tuple[Mapping[str, Any], ...] = ()
-    equal_widths: bool = False
-
-    def settings(self) -> dict[str, Any]:
-        """See :class:`Method`."""
-        return {"penalties": [dict(p) for p in self.penalties], "equal_widths": self.equal_widths}
-
-    def spec(self, ours: FitSpec, seed: int) -> FitSpec:
-        """The fit of one seed."""
-        values = dump(ours) | {"seeds": [seed]}
-        values["variant"] = dump(ours.variant) | {"penalties": [dict(p) for p in self.penalties]}
-        if self.equal_widths:
-            values["model"] = values["model"] | {"decoder_hidden": list(ours.model.encoder_hidden)}
-        return FitSpec.model_validate(values)
-
-    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
-        """See :class:`Method`."""
-        import torch
-
-        from cdgm.evaluation import embed
-        from cdgm.inference import held_out_bounds
-        from cdgm.streams import stream
-        from cdgm.training import train
-
-        torch.set_num_threads(1)
-        spec = self.spec(ours, seed)
-        trained = train(spec, bundle.x["train"], [0])
-        generators = [stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed)]
-        elbo, kl = held_out_bounds(trained.model, bundle.x["test"], [0], generators, draws)
-        return Fitted(
-            {key: mean[0] for key, mean in embed(trained.model, bundle, [0]).items()},
-            {source: float(value[0]) for source, value in elbo.items()},
-            {key: float(value[0]) for key, value in kl.items()},
-            bool(trained.finite[0]),
-        )
-
-
-def our_fit(dataset: str) -> FitSpec:
-    """The fit of variant ``cvae`` on a data set of cells, as config.yaml has it."""
-    files = [str(ROOT / "config.yaml")]
-    plan = expand(parse_config(load_layers(files, {}), files), files)
-    for rows in plan.studies.values():
-        for found in rows:
-            if (found.dataset, found.variant) == (dataset, "cvae"):
-                return plan.fits[plan.evaluations[found.evaluation].fit].spec
-    raise bad_input("config.yaml", "studies", dataset, "a data set that a study fits with variant 'cvae'")
-
-
-def our_methods(ours: FitSpec) -> dict[str, Method]:
-    """Our rows, by name."""
-    penalty = {"kind": "wasserstein_inactive", "weight": 1.0}
-    methods: dict[str, Method] = {"cvae": Ours(), "contrastive-vi": Ours((penalty,))}
-    if ours.model.decoder_hidden != ours.model.encoder_hidden:
-        methods["cvae-equal-widths"] = Ours(equal_widths=True)
-    return methods
-
-
-def steps_an_epoch(bundle: Bundle, batch_size: int) -> int:
-    """Steps that see the larger source once; the smaller one is cycled through, as the peer does."""
-    return -(-max(x.shape[1] for x in bundle.x["train"].values()) // batch_size)
 
 
 def peer_methods(ours: FitSpec, bundle: Bundle) -> dict[str, Method]:
@@ -154,6 +86,14 @@ def score(
     return wide(summary, COLUMNS, variants)
 
 
+def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:
+    """The named methods, all without names; refuses a name that is none."""
+    for name in names or ():
+        if name not in methods:
+            raise bad_input("--methods", "name", name, f"one of {sorted(methods)}")
+    return {name: method for name, method in methods.items() if names is None or name in names}
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
@@ -161,29 +101,58 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     scores = commands.add_parser("scores", help="scores on real cells")
-    scores.add_argument("--datasets", nargs="+", default=list(DATASETS))
-    scores.add_argument("--methods", nargs="+", help="only these")
+    scores.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME")
+    scores.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
     scores.add_argument("--seeds", type=int, default=3)
     scores.add_argument("--first-seed", type=int, default=200)
     scores.add_argument("--null-draws", type=int, default=50)
-    for each in (scores, commands.add_parser("speed", help="processor seconds an epoch")):
+    speed = commands.add_parser("speed", help="processor seconds an epoch")
+    speed.add_argument("--rounds", type=int, default=3, help="rounds, each measuring everything once")
+    speed.add_argument("--epochs", type=int, default=3, help="measured epochs of each fit")
+    speed.add_argument("--check", action="store_true", help="fail when the promised ratio is missed")
+    for each in (scores, speed):
         each.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # Lightning advises on workers and loggers in every fit.
+    if arguments.command == "speed":
+        measure_speed(arguments)
+    else:
+        measure_scores(arguments)
+
+
+def measure_scores(arguments: argparse.Namespace) -> None:
+    """Tables of every data set, and their summary in Markdown."""
     for dataset in arguments.datasets:
         ours = our_fit(dataset)
         bundle = read_bundle(arguments.results / "data" / dataset / "cells.npz", support="counts")
-        methods = our_methods(ours) | peer_methods(ours, bundle)
-        for name in arguments.methods or []:
-            if name not in methods:
-                raise bad_input("--methods", "name", name, f"one of {sorted(methods)}")
-        chosen = {n: m for n, m in methods.items() if arguments.methods is None or n in arguments.methods}
-        print(f"\n{dataset}: median [min, max] of {arguments.seeds} seeds\n")
-        print(
-            score(
-                dataset, arguments.results, ours, bundle, chosen, arguments.seeds, arguments.first_seed,
-                arguments.null_draws,
-            )
+        methods = chosen(our_methods(ours) | peer_methods(ours, bundle), arguments.methods)
+        table = score(
+            dataset, arguments.results, ours, bundle, methods, arguments.seeds, arguments.first_seed,
+            arguments.null_draws,
         )  # fmt: skip
+        print(f"\n{dataset}: median [min, max] of {arguments.seeds} seeds\n\n{table}", flush=True)
+
+
+def measure_speed(arguments: argparse.Namespace) -> None:
+    """Seconds an epoch on generated and on real cells; exit code 1 when a promise is missed and checked."""
+    from benchmarks.peer_speed import PROMISED, compare, sparse_counts
+
+    ours = our_fit(DATASETS[0])
+    peer_methods(ours, sparse_counts(200, 10))  # says so at once where the peer is missing
+    cells = arguments.results / "data" / DATASETS[0] / "cells.npz"
+    cases = {"generated": sparse_counts(), DATASETS[0]: read_bundle(cells, support="counts")}
+    missed = False
+    for name, bundle in cases.items():
+        x = bundle.x["train"]
+        rows = " + ".join(str(x[source].shape[1]) for source in x)
+        zeros = sum(int((v == 0).sum()) for v in x.values()) / sum(v.size for v in x.values())
+        table, ratio = compare(ours, bundle, arguments.epochs, arguments.rounds)
+        print(f"\n{name}: {rows} cells x {bundle.features} genes, {zeros:.0%} zeros,")
+        print(f"{ours.training.batch_size} rows of each source a step, one thread\n\n{table}")
+        print(f"\ncvae / scvi-tools = {ratio:.2f}   (promised {PROMISED})", flush=True)
+        missed |= ratio > PROMISED
+    if arguments.check and missed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
