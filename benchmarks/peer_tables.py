@@ -1,4 +1,4 @@
-"""From a fitted model of anybody's to the rows of the project's tables. No torch, no peer is imported here."""
+"""From anybody's fitted model to the rows of the project's tables. Neither torch nor a peer is imported."""
 
 from __future__ import annotations
 

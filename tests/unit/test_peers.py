@@ -109,7 +109,8 @@ def test_a_peer_s_scores_become_tables_like_a_study_s(ours: FitSpec, bundle: Bun
     assert set(table["variant"]) == {"fake", "pca", "pca_background", "contrastive_pca", "oracle"}
     assert set(table.loc[table["variant"] == "fake", "seed"]) == {7, 8, 9}
     assert set(table.loc[table["variant"] != "fake", "fit"]) == {""}
-    assert set(table["study"]) == {"peers"} and set(table["setting"]) == {DATASET}
+    assert set(table["study"]) == {"peers"}
+    assert set(table["setting"]) == {DATASET}
 
     summary = read_summary(results)
     assert list(summary)[: len(GROUP_COLUMNS)] == GROUP_COLUMNS
@@ -149,7 +150,8 @@ def test_a_fit_that_diverged_is_counted_and_left_out(ours: FitSpec, bundle: Bund
     summary = read_summary(results)
     mine = summary[summary["variant"] == "fake"]
     assert set(mine["metric"]) == {"elbo", "kl"}
-    assert set(mine["n"]) == {1} and set(mine["n_finite"]) == {0}
+    assert set(mine["n"]) == {1}
+    assert set(mine["n_finite"]) == {0}
 
 
 def test_what_was_fitted_survives_the_disk(ours: FitSpec, bundle: Bundle, tmp_path: Path):
@@ -174,7 +176,7 @@ def test_spaces_of_the_cells_table_are_joined_in_its_order(bundle: Bundle, resul
 
 
 def test_an_unknown_method_is_refused_by_name():
-    with pytest.raises(UserError, match="--methods.*'nope'.*'fake'"):
+    with pytest.raises(UserError, match=r"--methods.*'nope'.*'fake'"):
         chosen({"fake": Fake()}, ["nope"])
     assert list(chosen({"fake": Fake(), "b": Fake("b")}, ["b"])) == ["b"]
 
@@ -239,7 +241,8 @@ def test_scvi_tools_bounds_and_latents(ours: FitSpec, bundle: Bundle, zero_infla
 
     peer = ContrastiveVI(epochs=2, warm_up=None, zero_inflated=zero_inflated, batch_size=16)
     model, seconds = peer.train(ours, bundle, 0)
-    assert len(seconds) == 2 and min(seconds) > 0
+    assert len(seconds) == 2
+    assert min(seconds) > 0
     fitted = peer.fit(ours, bundle, 0, 2)
     assert fitted.finite
     assert fitted.means["train", "target", "salient"].shape == (SIZES["train"], ours.model.dims["salient"])
