@@ -22,7 +22,13 @@ from pathlib import Path
 
 from benchmarks.peer_ours import our_fit, our_methods, steps_an_epoch
 from benchmarks.peer_tables import (
-    Method, baseline_rows, cached_fit, fitted_rows, long_table, wide, write_tables,
+    Method,
+    baseline_rows,
+    cached_fit,
+    fitted_rows,
+    long_table,
+    wide,
+    write_tables,
 )  # fmt: skip
 from cdgm.command_line import log, run
 from cdgm.data.bundle import Bundle, read_bundle
