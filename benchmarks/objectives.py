@@ -19,8 +19,8 @@ from cdgm.training import train
 FEATURES, HIDDEN, ROWS, MEMBERS = 50, 64, 256, 8
 STEPS = 100
 SUM = {"combiner": {"kind": "sum"}}
-HSIC = {"kind": "hsic", "estimator": "unbiased", "on": "means"}
-MMD = {"estimator": "unbiased", "on": "means", "kernel": "expected_distance"}
+HSIC = {"kind": "hsic", "estimator": "unbiased", "of": "means"}
+MMD = {"estimator": "unbiased", "of": "means", "kernel": "expected_distance"}
 HELD = {"kind": "at_most", "alpha": 0.05, "rate": 1.0, "average": 0.99, "warm_up": 0, "penalty": HSIC}
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.inference import held_out_bounds, posterior_means
+from cdgm.inference import held_out_bounds, posterior_means, spread_posteriors
 from cdgm.metrics.cell_scores import score_space
 from cdgm.metrics.halves import halves
 from cdgm.metrics.nulls import row
 from cdgm.metrics.simulation import draw_nulls, score_member
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.objectives.constraints._base import NULL_ROWS
 from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.twist import Twist
@@ -60,6 +61,34 @@ def bound_rows(
         ]
         for e in range(model.n_members)
     ]
+
+
+def constraint_rows(
+    spec: FitSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
+) -> list[Rows]:
+    """What each constraint holds and its level, on training and on held-out rows, for each member.
+
+    Both are formed on as many rows as the constraint's own null has, or on all where a source has fewer.
+    """
+    rows: list[Rows] = [[] for _ in spec.members]
+    constraints = [c for c in spec.variant.constraints if c.can_assess]
+    if not constraints:
+        return rows
+    for split, ending in (("train", "_train"), ("test", "")):
+        generators = [
+            stream("evaluate", "constraints", split, spec.dataset, m.seed, root=spec.root_seed)
+            for m in spec.members
+        ]
+        posteriors = spread_posteriors(model, bundle.x[split], members, generators, NULL_ROWS)
+        for constraint in constraints:
+            i = spec.variant.constraints.index(constraint)
+            own = [member.variant.constraints[i] for member in spec.members]
+            value, level = constraint.assess(own, posteriors, spec.model.design)
+            for e, of_member in enumerate(rows):
+                name = constraint.name
+                of_member.append(row("", name, "", f"constraint_value{ending}", value[e].item()))
+                of_member.append(row("", name, "", f"constraint_level{ending}", level[e].item()))
+    return rows
 
 
 def score_simulation(

@@ -11,7 +11,7 @@ import torch
 from cdgm.data.batches import SourceData, assemble
 from cdgm.errors import UserError
 from cdgm.files import read_npz, write_npz
-from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.models.comparative_vae import ComparativeVAE, Posteriors
 from cdgm.specs import FitSpec
 
 # Rows a pass: enough for full speed, small beside the data in memory.
@@ -110,6 +110,51 @@ def held_out_bounds(
                 for b in model.design.active(s):
                     kls[s, b] += share * result.kl[s, b].double().numpy()
     return elbos, kls
+
+
+@torch.no_grad()
+def spread_posteriors(
+    model: ComparativeVAE,
+    x: Mapping[str, np.ndarray],
+    replicates: Sequence[int],
+    generators: Sequence[np.random.Generator],
+    rows: int,
+) -> Posteriors:
+    """Posteriors of every (source, block), active or not, on rows spread evenly over each source.
+
+    Parameters
+    ----------
+    model
+        The stack.
+    x
+        Observations of each source (R, n, D).
+    replicates
+        Replicate of each member (E,).
+    generators
+        One a member, for the posterior samples.
+    rows
+        Rows of each source, at most.
+
+    Returns
+    -------
+    Mapping
+        (source, block) to posteriors (E, n, d).
+    """
+    dtype = next(model.parameters()).dtype
+    data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
+    index = {
+        s: torch.linspace(0, d.n - 1, min(rows, d.n)).long().expand(model.n_members, -1)
+        for s, d in data.items()
+    }
+    total = sum(i.shape[1] for i in index.values())
+    noise = {
+        block: torch.from_numpy(
+            np.stack([rng.standard_normal((total, d), dtype=np.float32) for rng in generators])
+        ).to(dtype)
+        for block, d in model.spec.dims.items()
+    }
+    result = model(assemble(data, index), noise, inactive=True)
+    return {**result.posteriors, **result.inactive}
 
 
 def save_stack(path: str | Path, model: ComparativeVAE, finite: np.ndarray) -> None:

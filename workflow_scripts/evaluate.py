@@ -12,7 +12,14 @@ import torch
 from cdgm.command_line import parse_json, run
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.evaluation import bound_rows, embed, member_rows, score_cells, score_simulation
+from cdgm.evaluation import (
+    bound_rows,
+    constraint_rows,
+    embed,
+    member_rows,
+    score_cells,
+    score_simulation,
+)
 from cdgm.files import atomic, read_json, write_npz
 from cdgm.inference import load_stack
 from cdgm.metrics.spec import EvaluationSpec
@@ -45,10 +52,11 @@ def main() -> None:
     else:
         scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means)
     bounds = bound_rows(spec, evaluation, model, bundle, members)
+    held = constraint_rows(spec, model, bundle, members)
     rows = [
         row
-        for e, (bound, score) in enumerate(zip(bounds, scores, strict=True))
-        for row in member_rows(e, spec, finite, [*bound, *score])
+        for e, parts in enumerate(zip(bounds, held, scores, strict=True))
+        for row in member_rows(e, spec, finite, [r for part in parts for r in part])
     ]
     out = Path(arguments.out_dir)
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}

@@ -70,7 +70,7 @@ def hsic_test(
         Mean and 95 % quantile over the permutations.
     """
     x, y = paired(x, y)
-    rows = np.linspace(0, len(x) - 1, min(points, len(x))).astype(int)
+    rows = spread_rows(len(x), points)
     k, m = _u_centred(rbf_kernel(x[rows])), _u_centred(rbf_kernel(y[rows]))
     value = _unbiased(k, m)
     shuffled = np.empty(draws)
@@ -81,6 +81,11 @@ def hsic_test(
     # Two collapsed blocks give exact zeros up to rounding; they count as ties, not as dependence.
     at_least = shuffled >= value - 1e-14
     return value, float((1 + at_least.sum()) / (1 + draws)), summary(shuffled)
+
+
+def spread_rows(n: int, points: int = TEST_POINTS) -> np.ndarray:
+    """Numbers of up to ``points`` rows, spread evenly over n."""
+    return np.linspace(0, n - 1, min(points, n)).astype(int)
 
 
 def _centred(kernel: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from cdgm.metrics.independence import hsic_test
+from cdgm.metrics.independence import hsic_biased, hsic_test, spread_rows
 from cdgm.metrics.leakage import leakage_cc_excess
 from cdgm.metrics.nulls import NO_NULL, Null, row, summary
 from cdgm.metrics.recovery import active_dims, alignment, held_out_correlations, mcc
@@ -214,3 +214,6 @@ def _independence_rows(
             value, p, null = hsic_test(blocks[first], blocks[second], rng, draws)
             yield row(source, f"{first}+{second}", "", "hsic", value, null)
             yield row(source, f"{first}+{second}", "", "hsic_p", p)
+            rows = spread_rows(len(blocks[first]))
+            biased = hsic_biased(blocks[first][rows], blocks[second][rows])
+            yield row(source, f"{first}+{second}", "", "hsic_biased", biased)

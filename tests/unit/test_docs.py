@@ -51,7 +51,9 @@ def test_overlays_of_the_guide_are_valid(overlay):
 
 
 def test_the_guide_has_its_examples():
-    twenty, others, small, mine = overlays("config.md")
+    (levels,) = (o for o in overlays("config.md") if "variants" in o)
+    twenty, others, small, mine = (o for o in overlays("config.md") if "variants" not in o)
+    assert len(parse_config(merge(BASE, levels)).variants["co-levels"].points()) == 4
     base, more = plan_of({}), plan_of(twenty)
     # As the guide says: what exists is used again.
     assert set(base.fits) < set(more.fits)

@@ -87,7 +87,7 @@ CASES = [
     (256, (10, 10), (0.5, 0.1), (0.08, 0.12)),
     (256, (1, 1), (1.0, 1.0), (0.12, 0.17)),
     (256, (1, 2), (0.1, 1.0), (0.12, 0.15)),
-    (512, (5, 10), (0.5, 0.5), (0.08, 0.12)),
+    (384, (5, 10), (0.5, 0.5), (0.08, 0.12)),
 ]
 
 
@@ -135,11 +135,11 @@ def test_quantiles_of_mmd(sizes, dim, scale, errors):
 
 
 def test_rejections_come_at_the_rate_alpha():
-    members = 4000
+    members = 2000
     x, y = normal(11, members, 64, 3, scale=0.3), normal(12, members, 64, 2)
     rates = [(hsic(x, y) > quantile(hsic_null(x, y), a)).double().mean().item() for a in (0.05, 0.01)]
-    assert rates[0] == pytest.approx(0.05, abs=0.012)
-    assert rates[1] == pytest.approx(0.01, abs=0.006)
+    assert rates[0] == pytest.approx(0.05, abs=0.015)
+    assert rates[1] == pytest.approx(0.01, abs=0.007)
 
 
 def test_collapsed_blocks_have_level_zero():

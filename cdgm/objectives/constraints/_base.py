@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from cdgm.models.comparative_vae import Pass, Posteriors
 
 
+NULL_ROWS = 1_024
+"""Rows behind a null: far more than a batch has, so that the level is one that matters."""
+
+
 class Constraint(Plugin):
     """A quantity g with ``g <= level``, in the Lagrangian as ``multiplier (g - level)``.
 
@@ -45,6 +49,8 @@ class Constraint(Plugin):
     needs_inactive: ClassVar[bool] = False
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
 
+    can_assess: ClassVar[bool] = True
+    """Whether :meth:`assess` can be asked."""
     sign: ClassVar[float] = 1.0
     """1 for a quantity to be held at or under its level, -1 for one to be held at or over it."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from cdgm.designs import Design
-from cdgm.objectives.constraints._base import Constraint
+from cdgm.objectives.constraints._base import NULL_ROWS, Constraint
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.setup import Setup
 from cdgm.plugins import field_of, per_member
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from cdgm.models.comparative_vae import Pass, Posteriors
 
-NULL_ROWS = 1_024
-"""Rows behind a null: far more than a batch has, so that the level is one that matters."""
 REFRESH = 100
 """Steps after which a null is drawn up anew from the current posteriors."""
 
@@ -67,6 +65,11 @@ class AtMost(Constraint):
     def needs_inactive(self) -> bool:  # type: ignore[override]
         """Whether the penalty does."""
         return self.penalty.needs_inactive
+
+    @property
+    def can_assess(self) -> bool:  # type: ignore[override]
+        """Whether the penalty is a function of posteriors alone."""
+        return self.penalty.is_pure
 
     @property
     def name(self) -> str:

@@ -37,7 +37,7 @@ class MMDPenalty(KernelPenalty):
 
     Attributes
     ----------
-    on
+    of
         What is compared: posterior ``means`` or one posterior sample a row (``samples``).
     kernel
         ``expected_distance``: one RBF whose bandwidth is the expected distance of two draws of the
@@ -45,7 +45,7 @@ class MMDPenalty(KernelPenalty):
         et al. (2022).
     """
 
-    on: Literal["means", "samples"]
+    of: Literal["means", "samples"]
     kernel: Literal["expected_distance", "mm_cvae"]
 
     @property
@@ -57,7 +57,7 @@ class MMDPenalty(KernelPenalty):
 
     def rows(self, posterior: Posterior) -> Tensor:
         """What is compared of a posterior, (E, n, d)."""
-        return posterior.mean if self.on == "means" else posterior.sample
+        return posterior.mean if self.of == "means" else posterior.sample
 
     def clamped(self, value: Tensor) -> Tensor:
         """The estimate; the biased one at least 0, under which only rounding takes it."""

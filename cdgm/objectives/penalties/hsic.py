@@ -34,13 +34,13 @@ class HSIC(KernelPenalty):
     ----------
     estimator
         ``unbiased`` (Song et al. 2012) or ``biased`` (Gretton et al. 2008).
-    on
+    of
         Posterior ``means``, ``standardised_means`` (to unit variance per dimension, over the rows at
         hand) or ``samples`` (one a row). Noise of the samples hides dependence of the means.
     """
 
     kind: Literal["hsic"] = "hsic"
-    on: Literal["means", "standardised_means", "samples"]
+    of: Literal["means", "standardised_means", "samples"]
 
     nullable: ClassVar[bool] = True
 
@@ -80,9 +80,9 @@ class HSIC(KernelPenalty):
         )
 
     def _rows(self, posterior: Posterior) -> Tensor:
-        if self.on == "samples":
+        if self.of == "samples":
             return posterior.sample
-        if self.on == "means":
+        if self.of == "means":
             return posterior.mean
         centred = posterior.mean - posterior.mean.mean(dim=1, keepdim=True)
         return centred * (centred.square().mean(dim=1, keepdim=True) + VARIANCE_FLOOR).rsqrt()

@@ -26,7 +26,7 @@ class InactiveMMD(MMDPenalty):
 
     Attributes
     ----------
-    estimator, on, kernel
+    estimator, of, kernel
         See the bases.
     """
 

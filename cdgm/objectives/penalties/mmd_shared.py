@@ -29,7 +29,7 @@ class SharedMMD(MMDPenalty):
 
     Attributes
     ----------
-    estimator, on, kernel
+    estimator, of, kernel
         See the bases.
     """
 
