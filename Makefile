@@ -17,6 +17,8 @@ SLURM_TEST_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Peers to compare with are heavy and never needed for the figures: they get an environment of their own.
+PEERS := .venv-peers
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 # Files of one test module stay in one process, because they share a workflow run.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -73,6 +75,22 @@ lock: ## resolve requirements.lock anew, in an empty environment
 	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
 	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
 	@mv .lock-venv/new requirements.lock && rm -rf .lock-venv build && git diff --stat requirements.lock
+
+# Both locks were resolved together, so the peers run on the very torch and numpy of our own environment.
+$(PEERS)/lock.stamp: requirements.lock requirements-peers.lock | $(VENV)/lock.stamp
+	@if [ -x $(PEERS)/bin/python ] && cat requirements.lock requirements-peers.lock | cmp -s - $@; then touch $@; exit 0; fi; \
+	rm -rf $(PEERS) && $(BIN)/python -m venv $(PEERS) && \
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-peers.lock && \
+	cat requirements.lock requirements-peers.lock > $@
+
+.PHONY: lock-peers
+lock-peers: env ## resolve requirements-peers.lock anew, on top of requirements.lock
+	@rm -rf .lock-venv && $(BIN)/python -m venv .lock-venv
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock '.[peers]'
+	@{ sed -n '/^#/!q;p' requirements-peers.lock; \
+	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
+	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)' | grep -vxFf requirements.lock; } > .lock-venv/new
+	@mv .lock-venv/new requirements-peers.lock && rm -rf .lock-venv build && git diff --stat requirements-peers.lock
 
 # ---------------------------------------------------------------- results
 
@@ -143,6 +161,12 @@ bench: env ## throughput of stacked fits against single ones, and what objective
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-peers
+bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores and speed
+	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)
+	$(PEERS)/bin/python -m benchmarks.peers speed
+	$(PEERS)/bin/python -m benchmarks.peers scores
+
 # ---------------------------------------------------------------- tidying
 
 .PHONY: clean
@@ -152,4 +176,4 @@ clean: ## delete everything computed; keeps .venv
 
 .PHONY: distclean
 distclean: clean ## delete the environment too
-	rm -rf $(VENV) .lock-venv
+	rm -rf $(VENV) $(PEERS) .lock-venv

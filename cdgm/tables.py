@@ -20,6 +20,7 @@ GROUP_COLUMNS = [
 ]  # fmt: skip
 # Records of a variant's own terms: what follows the slash is a term's name and no source.
 TERMS = frozenset({"penalty", "constraint", "level", "multiplier"})
+NULLS = ("null_mean", "null_high")
 BOOTSTRAP_DRAWS = 2_000
 
 
@@ -88,7 +89,8 @@ def summarise(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             low, high = np.quantile(np.median(values[draws], axis=1), [0.025, 0.975])
             row |= {"median": np.median(values), "low": low, "high": high}
             row |= {"min": values.min(), "max": values.max()}
-        row |= {"null_mean": group["null_mean"].median(), "null_high": group["null_high"].median()}
+        # Scores without a null have none in any row, of which NumPy would warn.
+        row |= {n: np.median(known) for n in NULLS if len(known := group[n].dropna().to_numpy(float))}
         rows.append(row)
     return pd.DataFrame(
         rows,

@@ -234,3 +234,16 @@ def test_documents_name_only_make_targets_that_exist():
         code = " ".join([*fences, *re.findall(r"`[^`]+`", text)])
         named = set(re.findall(r"\bmake ([a-z-]+)", code))
         assert named <= targets, f"{path.name} names make targets that do not exist: {named - targets}"
+
+
+def test_the_peers_lock_adds_to_the_lock():
+    text = (ROOT / "requirements-peers.lock").read_text(encoding="utf-8")
+    pins = [line for line in text.splitlines() if not line.startswith("#")]
+    versions = {}
+    for pin in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", pin), pin
+        name, version = pin.split("==")
+        versions[canonicalize_name(name)] = Version(version)
+    assert not versions.keys() & locked().keys(), "a package is pinned in both locks"
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["peers"]):
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier

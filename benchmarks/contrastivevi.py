@@ -1,0 +1,198 @@
+"""scvi-tools' ContrastiveVI as a method of `benchmarks.peers`; scvi is imported only when it fits.
+
+Needs the optional extra ``peers``. It leans on three methods of the module that are not public, so the
+version is pinned.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peer_tables import Fitted, Means
+from cdgm.data.bundle import Bundle
+from cdgm.specs import FitSpec
+
+# scvi-tools' names for the two blocks, and ours, are the same; so are those of the two sources.
+BLOCKS = ("background", "salient")
+SOURCES = ("background", "target")
+CHUNK = 2_048
+
+
+@dataclass(frozen=True)
+class ContrastiveVI:
+    """A way of fitting scvi-tools' model at the widths, dimensions and batch size of one of our fits.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the larger source; None for scvi-tools' own rule (400 below 20,000 cells).
+    warm_up
+        Epochs over which the weight of the KL terms rises from 0 to 1; None for none.
+    wasserstein
+        Weight of the distance of background cells' salient posterior to 0.
+    zero_inflated
+        Whether to keep the zero-inflated likelihood, the only one that the class has. Otherwise its
+        reconstruction is replaced by the negative binomial with the same mean and dispersion.
+    dropout
+        Share of hidden units of the encoders that are dropped in training.
+    batch_size
+        Rows of each source a step; None for that of our fit.
+    """
+
+    epochs: int | None = None
+    warm_up: int | None = 400
+    wasserstein: float = 0.0
+    zero_inflated: bool = True
+    dropout: float = 0.1
+    batch_size: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """All settings, and the version that they are settings of."""
+        from importlib.metadata import version
+
+        return {"scvi-tools": version("scvi-tools")} | asdict(self)
+
+    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
+        """Fit on the training rows, then embed all rows and bound the held-out ones."""
+        model, _ = self.train(ours, bundle, seed)
+        means: Means = {}
+        for split, sources in bundle.x.items():
+            for source in SOURCES:
+                cells = _annotated(sources[source][0])
+                for block in BLOCKS:
+                    mean = model.get_latent_representation(cells, representation_kind=block, batch_size=CHUNK)
+                    means[split, source, block] = mean
+        bounds = {s: held_out_bound(model, bundle.x["test"][s][0], s, seed, draws) for s in SOURCES}
+        kl = {(s, b): v for s, (_, terms) in bounds.items() for b, v in terms.items()}
+        finite = all(np.isfinite(mean).all() for mean in means.values())
+        return Fitted(means, {s: elbo for s, (elbo, _) in bounds.items()}, kl, finite)
+
+    def train(self, ours: FitSpec, bundle: Bundle, seed: int) -> tuple[Any, list[float]]:
+        """A trained model, and the processor seconds of each epoch."""
+        import scvi
+        import torch
+
+        torch.set_num_threads(1)
+        scvi.settings.seed = seed
+        spec = ours.model
+        (width,) = set(spec.encoder_hidden)
+        kind = scvi.external.ContrastiveVI if self.zero_inflated else _negative_binomial()
+        x = bundle.x["train"]
+        cells = _annotated(np.concatenate([x[s][0] for s in SOURCES]))
+        kind.setup_anndata(cells)
+        model = kind(
+            cells,
+            n_hidden=width,
+            n_background_latent=spec.dims["background"],
+            n_salient_latent=spec.dims["salient"],
+            n_layers=len(spec.encoder_hidden),
+            dropout_rate=self.dropout,
+            wasserstein_penalty=self.wasserstein,
+        )
+        n = x["background"].shape[1]
+        clock = _clock()
+        with tempfile.TemporaryDirectory() as folder:
+            model.train(
+                background_indices=list(range(n)),
+                target_indices=list(range(n, cells.n_obs)),
+                max_epochs=self.epochs,
+                accelerator="cpu",
+                train_size=1.0,
+                batch_size=self.batch_size or ours.training.batch_size,
+                plan_kwargs={"n_epochs_kl_warmup": self.warm_up},
+                enable_progress_bar=False,
+                default_root_dir=folder,
+                callbacks=[clock],
+            )
+        return model, np.diff(clock.times).tolist()
+
+
+def held_out_bound(
+    model: Any, x: np.ndarray, source: str, seed: int, draws: int
+) -> tuple[float, dict[str, float]]:
+    """Mean ELBO of a source's cells and its KL terms by block: nats a cell, all constants in.
+
+    The library size is the observed total on both sides, so no term of it is in the bound. Dropout is off
+    and batch norm takes its running moments.
+    """
+    import torch
+
+    module = model.module.eval()
+    torch.manual_seed(seed)
+    elbo, kl = 0.0, {"background": 0.0, "salient": 0.0}
+    with torch.inference_mode():
+        for _ in range(draws):
+            for start in range(0, len(x), CHUNK):
+                rows = torch.from_numpy(x[start : start + CHUNK].astype(np.float32))
+                batch = torch.zeros(len(rows), 1)
+                inferred = module._generic_inference(x=rows, batch_index=batch)
+                if source == "background":
+                    inferred["s"] = torch.zeros_like(inferred["s"])
+                decoded = module._generic_generative(
+                    z=inferred["z"], s=inferred["s"], library=inferred["library"], batch_index=batch
+                )
+                terms = module._generic_loss({"X": rows, "batch": batch}, inferred, decoded)
+                total = -terms["recon_loss"] - terms["kl_z"]
+                kl["background"] += terms["kl_z"].double().sum().item()
+                if source == "target":
+                    total = total - terms["kl_s"]
+                    kl["salient"] += terms["kl_s"].double().sum().item()
+                elbo += total.double().sum().item()
+    n = len(x) * draws
+    active = BLOCKS if source == "target" else BLOCKS[:1]
+    return elbo / n, {block: kl[block] / n for block in active}
+
+
+def _annotated(x: np.ndarray) -> Any:
+    # Dense, so that no batch has to be unpacked: the faster of the two ways at these sizes.
+    import anndata
+
+    return anndata.AnnData(np.ascontiguousarray(x, dtype=np.float32))
+
+
+def _negative_binomial() -> type:
+    import scvi
+    from scvi.distributions import NegativeBinomial
+    from scvi.external.contrastivevi._module import ContrastiveVAE
+
+    class Module(ContrastiveVAE):
+        @staticmethod
+        def reconstruction_loss(x: Any, px_rate: Any, px_r: Any, px_dropout: Any) -> Any:
+            return -NegativeBinomial(mu=px_rate, theta=px_r).log_prob(x).sum(-1)
+
+    class Model(scvi.external.ContrastiveVI):
+        _module_cls = Module
+
+    return Model
+
+
+def _clock() -> Any:
+    from lightning.pytorch import Callback
+
+    class Clock(Callback):
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.times.append(time.process_time())
+
+        def on_fit_end(self, *_: Any) -> None:
+            self.times.append(time.process_time())
+
+    return Clock()
+
+
+def scvi_methods(epochs: int) -> Mapping[str, ContrastiveVI]:
+    """What is compared, by name. ``epochs`` makes as many steps as our own fit takes."""
+    return {
+        "scvi-default": ContrastiveVI(batch_size=128),
+        "scvi-matched": ContrastiveVI(epochs=epochs, warm_up=None),
+        "scvi-matched-wasserstein": ContrastiveVI(epochs=epochs, warm_up=None, wasserstein=1.0),
+        "scvi-matched-nb": ContrastiveVI(epochs=epochs, warm_up=None, zero_inflated=False),
+    }

@@ -1,0 +1,166 @@
+"""Our contrastive model beside scvi-tools' ContrastiveVI: scores on the same cells, and seconds an epoch.
+
+    python -m benchmarks.peers scores     # tables in results/peers, as the workflow writes its own
+    python -m benchmarks.peers speed      # processor seconds an epoch, in turn, and their ratio
+
+``make bench-peers`` does both in an environment of its own. docs/comparison.md holds what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.peer_ours import our_fit, our_methods, steps_an_epoch
+from benchmarks.peer_tables import (
+    Method,
+    baseline_rows,
+    cached_fit,
+    fitted_rows,
+    long_table,
+    wide,
+    write_tables,
+)  # fmt: skip
+from cdgm.command_line import log, run
+from cdgm.data.bundle import Bundle, read_bundle
+from cdgm.data.cell_table import read_cell_table
+from cdgm.errors import UserError, bad_input
+from cdgm.plan import dump, identify
+from cdgm.specs import FitSpec
+
+DATASETS = ("papalexi2021", "immune_spikein")
+COLUMNS = {
+    "salient kNN": ("knn_accuracy", "target", "salient"),
+    "salient NMI": ("nmi", "target", "salient"),
+    "background kNN": ("knn_accuracy", "target", "background"),
+    "background NMI": ("nmi", "target", "background"),
+    "mixing": ("source_mixing", "target", "background"),
+    "mixing, strongest class": ("source_mixing_strongest", "target", "background"),
+    "salient KL": ("kl", "target", "salient"),
+    "ELBO background": ("elbo", "background", ""),
+    "ELBO target": ("elbo", "target", ""),
+}
+
+
+def peer_methods(ours: FitSpec, bundle: Bundle) -> dict[str, Method]:
+    """The peer's rows, by name."""
+    try:
+        import scvi  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"scvi-tools cannot be imported ({error}): use `make bench-peers`") from error
+    from benchmarks.contrastivevi import scvi_methods
+
+    return dict(scvi_methods(-(-ours.training.steps // steps_an_epoch(bundle, ours.training.batch_size))))
+
+
+def score(
+    dataset: str,
+    results: Path,
+    ours: FitSpec,
+    bundle: Bundle,
+    methods: Mapping[str, Method],
+    seeds: int,
+    first: int,
+    draws: int,
+    bound_draws: int = 8,
+) -> str:
+    """Fit what is not there yet, score everything, write the tables; gives a summary in Markdown."""
+    cells = read_cell_table(results / "data" / dataset / "cells.csv")
+    root, rows = ours.root_seed, {}
+    for name, method in methods.items():
+        for seed in range(first, first + seeds):
+            fit = identify(f"{dataset}-{name}-s{seed}", method.settings(), dump(ours), seed, bound_draws)
+            path = results / "peers" / "fits" / f"{fit}.npz"
+            log(f"{fit}: {'found' if path.exists() else 'fitting'}")
+            fitted = cached_fit(
+                path, lambda method=method, seed=seed: method.fit(ours, bundle, seed, bound_draws)
+            )
+            rows[name, fit] = fitted_rows(fitted, cells, dataset, seed, draws, root)
+    variants = list(methods)
+    for found in baseline_rows(bundle, cells, ours, draws, root):
+        rows.setdefault((found.pop("variant"), ""), []).append(found)
+    variants += [variant for variant, fit in rows if not fit]
+    summary = write_tables(long_table(dataset, rows), results / "peers" / dataset, root)
+    return wide(summary, COLUMNS, variants)
+
+
+def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:
+    """The named methods, all without names; refuses a name that is none."""
+    for name in names or ():
+        if name not in methods:
+            raise bad_input("--methods", "name", name, f"one of {sorted(methods)}")
+    return {name: method for name, method in methods.items() if names is None or name in names}
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    scores = commands.add_parser("scores", help="scores on real cells")
+    scores.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME")
+    scores.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
+    scores.add_argument("--seeds", type=int, default=3)
+    scores.add_argument("--first-seed", type=int, default=200)
+    scores.add_argument("--null-draws", type=int, default=50)
+    speed = commands.add_parser("speed", help="processor seconds an epoch")
+    speed.add_argument("--rounds", type=int, default=3, help="rounds, each measuring everything once")
+    speed.add_argument("--epochs", type=int, default=3, help="measured epochs of each fit")
+    speed.add_argument("--check", action="store_true", help="fail when the promised ratio is missed")
+    for each in (scores, speed):
+        each.add_argument("--results", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # Lightning advises on workers and loggers in every fit.
+    if arguments.command == "speed":
+        measure_speed(arguments)
+    else:
+        measure_scores(arguments)
+
+
+def measure_scores(arguments: argparse.Namespace) -> None:
+    """Tables of every data set, and their summary in Markdown."""
+    for dataset in arguments.datasets:
+        ours = our_fit(dataset)
+        bundle = read_bundle(arguments.results / "data" / dataset / "cells.npz", support="counts")
+        methods = chosen(our_methods(ours) | peer_methods(ours, bundle), arguments.methods)
+        table = score(
+            dataset, arguments.results, ours, bundle, methods, arguments.seeds, arguments.first_seed,
+            arguments.null_draws,
+        )  # fmt: skip
+        print(f"\n{dataset}: median [min, max] of {arguments.seeds} seeds\n\n{table}", flush=True)
+
+
+def measure_speed(arguments: argparse.Namespace) -> None:
+    """Seconds an epoch on generated and on real cells; exit code 1 when a promise is missed and checked."""
+    from benchmarks.peer_speed import PROMISED, compare, sparse_counts
+
+    ours = our_fit(DATASETS[0])
+    peer_methods(ours, sparse_counts(200, 10))  # says so at once where the peer is missing
+    cells = arguments.results / "data" / DATASETS[0] / "cells.npz"
+    cases = {"generated": sparse_counts(), DATASETS[0]: read_bundle(cells, support="counts")}
+    missed = False
+    for name, bundle in cases.items():
+        x = bundle.x["train"]
+        rows = " + ".join(str(x[source].shape[1]) for source in x)
+        zeros = sum(int((v == 0).sum()) for v in x.values()) / sum(v.size for v in x.values())
+        table, ratio = compare(ours, bundle, arguments.epochs, arguments.rounds)
+        print(f"\n{name}: {rows} cells x {bundle.features} genes, {zeros:.0%} zeros,")
+        print(f"{ours.training.batch_size} rows of each source a step, one thread\n\n{table}")
+        print(f"\ncvae / scvi-tools = {ratio:.2f}   (promised {PROMISED})", flush=True)
+        missed |= ratio > PROMISED
+    if arguments.check and missed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,271 @@
+"""The comparison with peers: what becomes of a method's output, with a method that is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.peer_ours import Ours, our_fit, our_methods, steps_an_epoch
+from benchmarks.peer_speed import sparse_counts
+from benchmarks.peer_tables import Fitted, fitted_rows, wide
+from benchmarks.peers import chosen, score
+from cdgm.data.bundle import Bundle
+from cdgm.data.cell_table import CellTable, read_cell_table
+from cdgm.errors import UserError
+from cdgm.specs import FitSpec
+from cdgm.tables import GROUP_COLUMNS, SCORE_COLUMNS
+
+DATASET = "immune_spikein"
+SIZES = {"train": 40, "test": 20}
+LABELS = ("a", "b")
+
+
+@pytest.fixture(scope="module")
+def ours() -> FitSpec:
+    return our_fit(DATASET)
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    rng = np.random.default_rng(0)
+    x = {
+        split: {s: rng.poisson(2.0, (1, n, 30)).astype(np.uint16) for s in ("background", "target")}
+        for split, n in SIZES.items()
+    }
+    return Bundle(x)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with the table of the bundle's cells: target cells are labelled a, b, a, b, ..."""
+    rows = [
+        (f"{split}-{source}-{i}", split, source, i, LABELS[i % 2] if source == "target" else "")
+        for split, n in SIZES.items()
+        for source in ("background", "target")
+        for i in range(n)
+    ]
+    folder = tmp_path / "data" / DATASET
+    folder.mkdir(parents=True)
+    table = pd.DataFrame(rows, columns=["cell", "split", "source", "row", "label"])
+    table.to_csv(folder / "cells.csv", index=False)
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A peer whose salient space is the label, far apart, and whose background space is noise."""
+
+    name: str = "fake"
+    finite: bool = True
+    seeds: list[int] = field(default_factory=list, compare=False)
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": self.name, "finite": self.finite}
+
+    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
+        self.seeds.append(seed)
+        rng = np.random.default_rng(seed)
+        means = {}
+        for split, sources in bundle.x.items():
+            for source, x in sources.items():
+                n = x.shape[1]
+                means[split, source, "background"] = rng.standard_normal((n, 3))
+                means[split, source, "salient"] = 10.0 * np.eye(2)[
+                    np.arange(n) % 2
+                ] + 0.01 * rng.standard_normal((n, 2))
+        kl = {("background", "background"): 3.0, ("target", "background"): 4.0, ("target", "salient"): 5.0}
+        return Fitted(means, {"background": -10.0 - seed, "target": -20.0 - seed}, kl, self.finite)
+
+
+def read_summary(results: Path) -> pd.DataFrame:
+    text = dict.fromkeys(GROUP_COLUMNS, str)
+    path = results / "peers" / f"{DATASET}_summary.csv"
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"null_mean": [""]})
+
+
+def value_of(table: pd.DataFrame, variant: str, metric: str, source: str, block: str, column: str) -> float:
+    found = table[
+        (table["variant"] == variant)
+        & (table["metric"] == metric)
+        & (table["source"] == source)
+        & (table["block"] == block)
+    ]
+    assert len(found) == 1
+    return found.iloc[0][column]
+
+
+def test_a_peer_s_scores_become_tables_like_a_study_s(ours: FitSpec, bundle: Bundle, results: Path):
+    fake = Fake()
+    text = score(DATASET, results, ours, bundle, {"fake": fake}, seeds=3, first=7, draws=20)
+    table = pd.read_csv(results / "peers" / f"{DATASET}.csv", keep_default_na=False)
+    assert list(table) == SCORE_COLUMNS
+    assert fake.seeds == [7, 8, 9]
+    assert set(table["variant"]) == {"fake", "pca", "pca_background", "contrastive_pca", "oracle"}
+    assert set(table.loc[table["variant"] == "fake", "seed"]) == {7, 8, 9}
+    assert set(table.loc[table["variant"] != "fake", "fit"]) == {""}
+    assert set(table["study"]) == {"peers"}
+    assert set(table["setting"]) == {DATASET}
+
+    summary = read_summary(results)
+    assert list(summary)[: len(GROUP_COLUMNS)] == GROUP_COLUMNS
+    assert value_of(summary, "fake", "elbo", "background", "", "median") == -18
+    assert value_of(summary, "fake", "elbo", "target", "", "min") == -29
+    assert value_of(summary, "fake", "kl", "target", "salient", "median") == 5
+    for metric in ("knn_accuracy", "nmi", "ari"):
+        assert value_of(summary, "fake", metric, "target", "salient", "median") == 1
+    # Noise cannot tell the two classes, and the permutation null says so.
+    noise = value_of(summary, "fake", "knn_accuracy", "target", "background", "median")
+    assert abs(noise - 0.5) < 0.2
+    assert abs(value_of(summary, "fake", "knn_accuracy", "target", "background", "null_mean") - 0.5) < 0.1
+    assert "| fake | 1.00 [1.00, 1.00] |" in text
+    assert "-18.0 [-19.0, -17.0] | -28.0 [-29.0, -27.0] |" in text
+
+
+def test_a_fit_is_made_once_and_found_again(ours: FitSpec, bundle: Bundle, results: Path):
+    first, second, other = Fake(), Fake(), Fake(name="other settings")
+    for fake in (first, second, other):
+        score(DATASET, results, ours, bundle, {"fake": fake}, seeds=1, first=0, draws=2)
+    assert (first.seeds, second.seeds, other.seeds) == ([0], [], [0])
+
+
+def test_every_method_meets_the_same_permutations(ours: FitSpec, bundle: Bundle, results: Path):
+    methods = {"one": Fake("one"), "two": Fake("two")}
+    score(DATASET, results, ours, bundle, methods, seeds=1, first=3, draws=10)
+    table = pd.read_csv(results / "peers" / f"{DATASET}.csv")
+    one, two = (
+        table[table["variant"] == name].drop(columns=["variant", "fit"]).reset_index(drop=True)
+        for name in methods
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_fit_that_diverged_is_counted_and_left_out(ours: FitSpec, bundle: Bundle, results: Path):
+    score(DATASET, results, ours, bundle, {"fake": Fake(finite=False)}, seeds=1, first=0, draws=2)
+    summary = read_summary(results)
+    mine = summary[summary["variant"] == "fake"]
+    assert set(mine["metric"]) == {"elbo", "kl"}
+    assert set(mine["n"]) == {1}
+    assert set(mine["n_finite"]) == {0}
+
+
+def test_what_was_fitted_survives_the_disk(ours: FitSpec, bundle: Bundle, tmp_path: Path):
+    fitted = Fake().fit(ours, bundle, 0, 1)
+    fitted.write(tmp_path / "fit.npz")
+    again = Fitted.read(tmp_path / "fit.npz")
+    assert (again.elbo, again.kl, again.finite) == (fitted.elbo, fitted.kl, fitted.finite)
+    assert again.means.keys() == fitted.means.keys()
+    for key, mean in fitted.means.items():
+        np.testing.assert_array_equal(again.means[key], mean)
+
+
+def test_spaces_of_the_cells_table_are_joined_in_its_order(bundle: Bundle, results: Path, ours: FitSpec):
+    # A space that is the label in the table's order scores 1 only if rows and labels still pair up.
+    cells = read_cell_table(results / "data" / DATASET / "cells.csv")
+    turned = CellTable(cells.table.iloc[::-1].reset_index(drop=True))
+    fitted = Fake().fit(ours, bundle, 0, 1)
+    backwards = Fitted({k: v[::-1] for k, v in fitted.means.items()}, {}, {}, True)
+    rows = fitted_rows(backwards, turned, DATASET, 0, 2, 0)
+    found = [r["value"] for r in rows if (r["metric"], r["block"]) == ("nmi", "salient")]
+    assert found == [1.0]
+
+
+def test_an_unknown_method_is_refused_by_name():
+    with pytest.raises(UserError, match=r"--methods.*'nope'.*'fake'"):
+        chosen({"fake": Fake()}, ["nope"])
+    assert list(chosen({"fake": Fake(), "b": Fake("b")}, ["b"])) == ["b"]
+
+
+def test_a_table_leaves_out_what_was_not_measured():
+    summary = pd.DataFrame(
+        [{"variant": "a", "metric": "m", "source": "", "block": "", "median": 0.5, "min": 0.5, "max": 0.5,
+          "n_finite": 1}]
+    )  # fmt: skip
+    text = wide(summary, {"M": ("m", "", ""), "N": ("n", "", "")}, ["a"])
+    assert text.splitlines() == ["| method | M | N |", "|---|---|---|", "| a | 0.50 |  |"]
+
+
+def test_our_methods_are_what_their_names_say(ours: FitSpec):
+    methods = our_methods(ours)
+    assert methods["cvae"].spec(ours, 4).seeds == (4,)
+    assert methods["cvae"].spec(ours, 4).variant.penalties == ()
+    (penalty,) = methods["contrastive-vi"].spec(ours, 4).variant.penalties
+    assert (penalty.kind, penalty.weight) == ("wasserstein_inactive", 1.0)
+    assert methods["cvae-equal-widths"].spec(ours, 4).model.decoder_hidden == ours.model.encoder_hidden
+    with pytest.raises(UserError, match="no_such_data"):
+        our_fit("no_such_data")
+
+
+def test_our_own_model_goes_the_same_way(ours: FitSpec, bundle: Bundle):
+    short = FitSpec.model_validate(
+        ours.model_dump(mode="json")
+        | {"training": ours.training.model_dump() | {"steps": 3, "batch_size": 8, "log_every": 3}}
+    )
+    fitted = Ours(equal_widths=True).fit(short, bundle, 1, 2)
+    assert fitted.finite
+    assert fitted.means["test", "target", "salient"].shape == (SIZES["test"], ours.model.dims["salient"])
+    assert set(fitted.kl) == {("background", "background"), ("target", "background"), ("target", "salient")}
+    assert all(math.isfinite(v) for v in (*fitted.elbo.values(), *fitted.kl.values()))
+
+
+def test_an_epoch_sees_the_larger_source_once(bundle: Bundle):
+    assert steps_an_epoch(bundle, 40) == 1
+    assert steps_an_epoch(bundle, 39) == 2
+
+
+def test_generated_counts_are_sparse_and_repeatable():
+    a, b = (sparse_counts(400, 500).x["train"] for _ in range(2))
+    for source in a:
+        np.testing.assert_array_equal(a[source], b[source])
+        assert a[source].shape == (1, 200, 500)
+        assert 0.85 < (a[source] == 0).mean() < 0.95
+        # More variable than Poisson counts of the same means, where there are counts enough to tell.
+        mean, variance = a[source][0].mean(0), a[source][0].var(0)
+        assert (variance > mean)[mean > 0.5].mean() > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zero_inflated", [True, False])
+def test_scvi_tools_bounds_and_latents(ours: FitSpec, bundle: Bundle, zero_inflated: bool):
+    pytest.importorskip("scvi", reason="needs the extra 'peers'")
+    import torch
+    from scipy.stats import nbinom
+
+    from benchmarks.contrastivevi import ContrastiveVI, held_out_bound
+
+    peer = ContrastiveVI(epochs=2, warm_up=None, zero_inflated=zero_inflated, batch_size=16)
+    model, seconds = peer.train(ours, bundle, 0)
+    assert len(seconds) == 2
+    assert min(seconds) > 0
+    fitted = peer.fit(ours, bundle, 0, 2)
+    assert fitted.finite
+    assert fitted.means["train", "target", "salient"].shape == (SIZES["train"], ours.model.dims["salient"])
+
+    # The bound by hand: the same posterior samples, SciPy's law, the KL of Gaussians written out.
+    x = bundle.x["test"]["target"][0]
+    elbo, kl = held_out_bound(model, x, "target", 5, 1)
+    torch.manual_seed(5)
+    rows, batch = torch.from_numpy(x.astype(np.float32)), torch.zeros(len(x), 1)
+    with torch.inference_mode():
+        q = model.module._generic_inference(x=rows, batch_index=batch)
+        p = model.module._generic_generative(q["z"], q["s"], q["library"], batch)
+    rate, size = p["px_rate"].double().numpy(), p["px_r"].double().numpy()
+    np.testing.assert_allclose(rate.sum(1), x.sum(1), rtol=1e-4)  # the library is the observed total
+    likelihood = nbinom.pmf(x, size, size / (size + rate))
+    if zero_inflated:
+        share = torch.sigmoid(p["px_dropout"]).double().numpy()
+        likelihood = share * (x == 0) + (1 - share) * likelihood
+    terms = {
+        block: 0.5 * (q[f"q{b}_m"] ** 2 + q[f"q{b}_v"] - 1 - q[f"q{b}_v"].log()).sum(1).mean().item()
+        for b, block in (("z", "background"), ("s", "salient"))
+    }
+    assert kl == pytest.approx(terms, rel=1e-4)
+    assert elbo == pytest.approx(np.log(likelihood).sum(1).mean() - sum(terms.values()), rel=1e-4)
+    # Cells of the background are decoded without the salient block, whose KL they do not pay.
+    assert set(held_out_bound(model, x, "background", 5, 1)[1]) == {"background"}
