@@ -42,7 +42,8 @@ def score_true_model(
             x = bundle.x["test"][source][replicate, : ceiling.points]
             blocks = bundle.truth["test"][source]
             truths[source] = {
-                block: blocks[block][replicate, : ceiling.points] for block in simulation.design.active(source)
+                block: blocks[block][replicate, : ceiling.points]
+                for block in simulation.design.active(source)
             }
             rng = stream("ceiling", "draws", source, seed, root=root)
             found = posterior_means(simulation, decode, source, x, ceiling.draws, rng)

@@ -57,7 +57,7 @@ class CeilingJob:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """One stack of a study: which setting and variant it stands for, and its ceiling where one is asked for."""
+    """One stack of a study: its setting and variant, and its ceiling where one is asked for."""
 
     setting: str
     variant: str
@@ -230,11 +230,15 @@ def _check_ceiling(ceiling: CeilingSpec, simulation: Simulation | None, where: _
     """Refuse a ceiling where no true model is known, or on more points than there are."""
     path = ("evaluation", "ceiling")
     if simulation is None:
-        raise bad_input(where(path), "evaluation.ceiling", "a mapping", "none: cells have no known true model")
+        raise bad_input(
+            where(path), "evaluation.ceiling", "a mapping", "none: cells have no known true model"
+        )
     fewest = min(simulation.n_test.values())
     if ceiling.points > fewest:
         place = where((*path, "points"))
-        raise bad_input(place, "evaluation.ceiling.points", ceiling.points, f"at most {fewest}, as n_test says")
+        raise bad_input(
+            place, "evaluation.ceiling.points", ceiling.points, f"at most {fewest}, as n_test says"
+        )
 
 
 def _check_support(model: ModelSpec, simulation: Simulation | None, where: _Place) -> None:

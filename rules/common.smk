@@ -126,9 +126,7 @@ def baseline_rows(study):
 def ceiling_rows(study):
     """Setting, data set and ceiling, once each: the true model does not depend on how fits were made."""
     rows = [row for row in PLAN.studies[study] if row.ceiling]
-    return list(
-        dict.fromkeys((row.setting, row.dataset, row.ceiling) for row in rows)
-    )
+    return list(dict.fromkeys((row.setting, row.dataset, row.ceiling) for row in rows))
 
 
 def simulation_of(ceiling):

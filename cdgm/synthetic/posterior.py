@@ -1,7 +1,7 @@
 r"""Posterior means under the *true* model of a simulation, by importance sampling.
 
-What any method could know of the latents of a point, if it knew mixing, noise and law of latents. A score of
-these means is a ceiling for the scores of fits: what they miss of it is theirs, the rest is the noise's.
+What any method could know of the latents of a point, if it knew mixing, noise and law of latents. A score
+of these means is a ceiling for the scores of fits: what they miss of it is theirs, the rest is the noise's.
 
 For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposal q, self-normalised importance
 sampling (Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
@@ -195,9 +195,7 @@ def _at_modes(target: _Target, x: np.ndarray, rng: np.random.Generator) -> _Mixt
 
 def _log_densities_of_all(target: _Target, candidates: np.ndarray, x: np.ndarray) -> np.ndarray:
     """(n, candidates), a point at a time in the signal of all candidates."""
-    prior = target.spec.latents.log_density(
-        candidates, target.spec.design, target.spec.dims, target.source
-    )
+    prior = target.spec.latents.log_density(candidates, target.spec.design, target.spec.dims, target.source)
     signal = target.signal(candidates)
     return np.stack([prior + target.noise.log_density(point, signal).sum(axis=-1) for point in x])
 
@@ -226,7 +224,9 @@ def _mode(
         signal, jacobian = target.signal(latents), target.jacobian(latents)
         gradient = np.einsum("nfd,nf->nd", jacobian, target.noise.score(x, signal))
         weighted = jacobian * target.noise.information(signal)[..., None]
-        return gradient - (latents - mean) @ prior_precision, jacobian.swapaxes(1, 2) @ weighted + prior_precision
+        return gradient - (latents - mean) @ prior_precision, jacobian.swapaxes(
+            1, 2
+        ) @ weighted + prior_precision
 
     latents, best = start, height(start)
     for _ in range(SCORING_STEPS):

@@ -92,7 +92,7 @@ def noise_in(spec: Simulation, source: str) -> Noise:
 
 
 def split_blocks(spec: Simulation, source: str, joined: np.ndarray) -> Latents:
-    """Each block in decoder order, (..., d): the columns of ``joined`` where active in the source, else zero."""
+    """Each block in decoder order, (..., d): columns of ``joined`` where active in the source, else zero."""
     latents, start = {}, 0
     for block in spec.design.blocks:
         if block in spec.design.active(source):
@@ -111,7 +111,7 @@ def draw_latents(spec: Simulation, source: str, n: int, rng: np.random.Generator
 def true_decoder(spec: Simulation, seed: int, root: int) -> MixingFunction:
     """The function from latents to signals of one replicate: its mixing, scaled to unit sd.
 
-    The mixing, the latents and the noise have streams of their own, so it can be drawn again without the data.
+    It has streams of its own, so it can be drawn again without the data.
     """
     weights = stream("simulate", "mixing", seed, root=root)
     mix = spec.mixing.draw(weights, sum(spec.dims.values()), spec.n_features)

@@ -36,7 +36,7 @@ class Noise(Plugin):
 
     @abstractmethod
     def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """Log-density of each entry of ``x`` (n, features) given the signal, up to what depends on ``x`` alone."""
+        """Log-density of each entry of ``x`` (n, features), up to what depends on ``x`` alone."""
 
     @abstractmethod
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
