@@ -3,7 +3,8 @@ r"""Posterior means under the *true* model of a simulation, by importance sampli
 What any method could know of the latents of a point, if it knew mixing, noise and law of latents. A score
 of these means is a ceiling for the scores of fits: what they miss of it is theirs, the rest is the noise's.
 
-For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposal q, self-normalised importance
+For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposal q, self-normalised
+importance
 sampling (Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
 :math:`w_s \propto \pi(u_s) / q(u_s)` that sum to 1. The effective number of draws is
 :math:`1 / \sum_s w_s^2`. The proposal is a mixture of Student's t laws, which have heavier tails than
