@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from cdgm.config import Config, Study, Template
 from cdgm.errors import UserError, bad_input
 from cdgm.files import canonical_json
-from cdgm.metrics.spec import EvaluationSpec
+from cdgm.metrics.spec import CeilingSpec, EvaluationSpec
 from cdgm.overlays import file_with, merge, read_yaml
 from cdgm.specs import FitSpec, ModelSpec
 from cdgm.support import WORDS, holds
@@ -47,13 +47,23 @@ class EvaluationJob:
 
 
 @dataclass(frozen=True)
+class CeilingJob:
+    """A scoring of the true model of a simulation."""
+
+    simulation: str
+    spec: CeilingSpec
+    null_draws: int
+
+
+@dataclass(frozen=True)
 class StudyRow:
-    """One stack of a study: which setting and variant it stands for."""
+    """One stack of a study: its setting and variant, and its ceiling where one is asked for."""
 
     setting: str
     variant: str
     dataset: str
     evaluation: str
+    ceiling: str = ""
 
 
 @dataclass
@@ -63,6 +73,7 @@ class Plan:
     simulations: dict[str, SimulationJob] = field(default_factory=dict)
     fits: dict[str, FitJob] = field(default_factory=dict)
     evaluations: dict[str, EvaluationJob] = field(default_factory=dict)
+    ceilings: dict[str, CeilingJob] = field(default_factory=dict)
     studies: dict[str, list[StudyRow]] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, Any]]:
@@ -108,7 +119,7 @@ def expand(config: Config, files: Sequence[str | Path] = ("config.yaml",)) -> Pl
             for variant in study.variants:
                 rows.extend(_expand_setting(plan, config, study, setting, variant, template, where))
         plan.studies[name] = rows
-    for group in ("simulations", "fits", "evaluations"):
+    for group in ("simulations", "fits", "evaluations", "ceilings"):
         setattr(plan, group, dict(sorted(getattr(plan, group).items())))
     return plan
 
@@ -177,6 +188,10 @@ def _expand_setting(
     elif template.dataset not in config.datasets:
         raise bad_input(where(("dataset",)), "dataset", template.dataset, f"one of {sorted(config.datasets)}")
     _check_support(model, simulation, where)
+    # The true model has a job of its own, so asking for it leaves the scores of fits as they are.
+    scoring = template.evaluation.model_copy(update={"ceiling": None})
+    if template.evaluation.ceiling is not None:
+        _check_ceiling(template.evaluation.ceiling, simulation, where)
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):
@@ -186,6 +201,12 @@ def _expand_setting(
         else:
             dataset = identify(simulation.mixing.slug, dump(simulation), replicates, config.root_seed)
             plan.simulations[dataset] = SimulationJob(simulation, replicates)
+        ceiling = ""
+        if template.evaluation.ceiling is not None:
+            job = CeilingJob(dataset, template.evaluation.ceiling, scoring.null_draws)
+            slug, digits = dataset.rsplit("-", 1)
+            ceiling = identify(slug, digits, dump(job.spec), job.null_draws)
+            plan.ceilings[ceiling] = job
         for i in range(0, len(replicates), seeds.per_job):
             spec = FitSpec(
                 dataset=dataset,
@@ -200,9 +221,24 @@ def _expand_setting(
             fit = identify(f"{data_slug}-{variant}-{dims}-s{spec.seeds[0]}", dump(spec))
             plan.fits[fit] = FitJob(spec, simulated=simulation is not None)
             slug, digits = fit.rsplit("-", 1)
-            evaluation = identify(slug, digits, dump(template.evaluation))
-            plan.evaluations[evaluation] = EvaluationJob(fit, template.evaluation)
-            yield StudyRow(setting, variant, dataset, evaluation)
+            evaluation = identify(slug, digits, dump(scoring))
+            plan.evaluations[evaluation] = EvaluationJob(fit, scoring)
+            yield StudyRow(setting, variant, dataset, evaluation, ceiling)
+
+
+def _check_ceiling(ceiling: CeilingSpec, simulation: Simulation | None, where: _Place) -> None:
+    """Refuse a ceiling where no true model is known, or on more points than there are."""
+    path = ("evaluation", "ceiling")
+    if simulation is None:
+        raise bad_input(
+            where(path), "evaluation.ceiling", "a mapping", "none: cells have no known true model"
+        )
+    fewest = min(simulation.n_test.values())
+    if ceiling.points > fewest:
+        place = where((*path, "points"))
+        raise bad_input(
+            place, "evaluation.ceiling.points", ceiling.points, f"at most {fewest}, as n_test says"
+        )
 
 
 def _check_support(model: ModelSpec, simulation: Simulation | None, where: _Place) -> None:

@@ -54,6 +54,7 @@ wildcard_constraints:
     dataset=r"[a-z0-9_+-]+",
     simulation=r"[a-z0-9_+-]+",
     fit=r"[a-z0-9_+-]+",
+    ceiling=r"[a-z0-9_+-]+",
     evaluation=r"[a-z0-9_+-]+",
     study=r"[a-z0-9_+-]+",
     figure=r"[a-z0-9_]+",
@@ -107,6 +108,10 @@ def summary_inputs(wildcards):
             for row in rows
         ],
     }
+    if ceilings := ceiling_rows(wildcards.study):
+        inputs["ceilings"] = [
+            f"results/ceilings/{ceiling}/metrics.csv" for *_, ceiling in ceilings
+        ]
     if on_cells(wildcards.study):
         inputs["baselines"] = [
             f"results/baselines/{row.evaluation}/metrics.csv"
@@ -119,6 +124,17 @@ def summary_inputs(wildcards):
 def baseline_rows(study):
     """One row a data set of cells: the baselines do not depend on setting or variant."""
     return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
+
+
+def ceiling_rows(study):
+    """Setting, data set and ceiling, once each: the true model does not depend on how fits were made."""
+    rows = [row for row in PLAN.studies[study] if row.ceiling]
+    return list(dict.fromkeys((row.setting, row.dataset, row.ceiling) for row in rows))
+
+
+def simulation_of(ceiling):
+    """The simulation whose true model is scored."""
+    return PLAN.simulations[PLAN.ceilings[ceiling].simulation].spec
 
 
 def study_row(row):

@@ -64,6 +64,32 @@ rule baselines:
         " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
 
 
+rule ceiling:
+    """Score posterior means under the true model of a simulation: what no method can beat."""
+    input:
+        lambda w: f"results/simulations/{PLAN.ceilings[w.ceiling].simulation}/data.npz",
+    output:
+        "results/ceilings/{ceiling}/metrics.csv",
+    log:
+        "results/logs/ceiling/{ceiling}.log",
+    benchmark:
+        "results/benchmarks/ceiling/{ceiling}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.ceilings[w.ceiling].spec),
+        simulation=lambda w: as_json(simulation_of(w.ceiling)),
+        null_draws=lambda w: PLAN.ceilings[w.ceiling].null_draws,
+        root_seed=CONFIG.root_seed,
+        code=lambda w: code_of("ceiling.py", simulation_of(w.ceiling)),
+    shell:
+        "python -m workflow_scripts.ceiling --spec {params.spec:q} --simulation {params.simulation:q}"
+        " --null-draws {params.null_draws} --root-seed {params.root_seed} --data {input} --out {output} 2> {log}"
+
+
 rule map_cells:
     """Lay out each latent space of a fit's first member in two dimensions, to be looked at."""
     input:
@@ -113,9 +139,10 @@ rule summarise:
             if on_cells(w.study)
             else []
         ),
+        ceilings=lambda w: as_json(ceiling_rows(w.study)),
         root_seed=CONFIG.root_seed,
         code=digest("summarise.py"),
     shell:
         "python -m workflow_scripts.summarise --study {wildcards.study} --rows {params.rows:q}"
-        " --baselines {params.baselines:q} --root-seed {params.root_seed} --results results"
+        " --baselines {params.baselines:q} --ceilings {params.ceilings:q} --root-seed {params.root_seed} --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"

@@ -40,6 +40,7 @@ def main() -> None:
         "--rows", required=True, help="JSON list of [setting, variant, dataset, fit, evaluation]"
     )
     parser.add_argument("--baselines", required=True, help="the same for the evaluations that have baselines")
+    parser.add_argument("--ceilings", required=True, help="JSON list of [setting, dataset, ceiling]")
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--out-prefix", required=True, help="path of the tables without their endings")
@@ -61,6 +62,10 @@ def main() -> None:
         for variant, rows in table.groupby("variant", sort=False):
             place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit="")
             scores.append(with_study(rows.drop(columns="variant").assign(point=""), place))
+    for setting, dataset, ceiling in parse_json(arguments.ceilings, "--ceilings"):
+        table = read_table(results / "ceilings" / ceiling / "metrics.csv")
+        place = dict(study=arguments.study, setting=setting, variant="ceiling", dataset=dataset, fit="")
+        scores.append(with_study(table.assign(point=""), place))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
     summary = summarise(long, stream("summarise", arguments.study, root=arguments.root_seed))
     runs = long[long["fit"] != ""].drop_duplicates(["fit", "member"])

@@ -110,6 +110,7 @@ VARIANT_LABELS = {
     "pca_background": "PCA of background",
     "contrastive_pca": "contrastive PCA",
     "oracle": "supervised ceiling",
+    "ceiling": "true model",
 }
 
 

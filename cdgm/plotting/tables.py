@@ -29,7 +29,7 @@ COLUMNS = {
 }
 
 #: Rows of methods that are not fits of ours, for comparison.
-BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle")
+BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
 
 Tables = Mapping[str, pd.DataFrame]
 Arm = tuple[str, str]

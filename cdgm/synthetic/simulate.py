@@ -10,9 +10,13 @@ from pydantic import Field, model_validator
 from cdgm.designs import Design
 from cdgm.plugins import Strict, field_of
 from cdgm.streams import stream
+from cdgm.support import WORDS
+from cdgm.synthetic.latents import LATENTS
+from cdgm.synthetic.latents.standard_normal import StandardNormal
 from cdgm.synthetic.mixings import MIXINGS
-from cdgm.synthetic.mixings._base import Latents
+from cdgm.synthetic.mixings._base import Latents, MixingFunction
 from cdgm.synthetic.noises import NOISES
+from cdgm.synthetic.noises._base import Noise
 
 # Points from which the global output scale is taken; enough that it varies by well under 1 %.
 SCALE_POINTS = 20_000
@@ -31,6 +35,10 @@ class Simulation(Strict):
         Number of observed features.
     mixing, noise
         Mixing function (plug-in) and observation noise (plug-in).
+    noise_of
+        Noise of single sources (plug-ins) in place of ``noise``; of the same support.
+    latents
+        Law of the latents (plug-in); N(0, I), as models assume, if absent.
     n_train, n_test
         Points per source; a mapping where sources differ in size.
     """
@@ -40,6 +48,8 @@ class Simulation(Strict):
     n_features: int = Field(ge=1)
     mixing: field_of(MIXINGS)
     noise: field_of(NOISES)
+    noise_of: dict[str, field_of(NOISES)] = Field({})
+    latents: field_of(LATENTS) = StandardNormal()
     n_train: dict[str, int]
     n_test: dict[str, int]
 
@@ -58,6 +68,15 @@ class Simulation(Strict):
                 f"n_features is {self.n_features}, an injective mixing of {sum(self.dims.values())} "
                 "latents needs at least as many"
             )
+        if unknown := sorted(set(self.noise_of) - set(self.design.sources)):
+            raise ValueError(f"noise_of names {unknown}, the sources are {list(self.design.sources)}")
+        for source, noise in self.noise_of.items():
+            if noise.support != self.noise.support:
+                raise ValueError(
+                    f"noise_of gives {WORDS[noise.support]} in source {source!r}, "
+                    f"noise gives {WORDS[self.noise.support]}: all sources need the same"
+                )
+        self.latents.check(self.design)
         width = getattr(self.mixing, "width", None)
         if width is not None and not sum(self.dims.values()) <= width <= self.n_features:
             raise ValueError(
@@ -67,15 +86,43 @@ class Simulation(Strict):
         return self
 
 
-def draw_latents(
-    design: Design, dims: dict[str, int], source: str, n: int, rng: np.random.Generator
-) -> Latents:
-    """Latents (n, d) of each block in decoder order: standard normal where active, else zero."""
-    active = design.active(source)
-    return {
-        block: rng.standard_normal((n, dims[block])) if block in active else np.zeros((n, dims[block]))
-        for block in design.blocks
-    }
+def noise_in(spec: Simulation, source: str) -> Noise:
+    """Observation noise of a source."""
+    return spec.noise_of.get(source, spec.noise)
+
+
+def split_blocks(spec: Simulation, source: str, joined: np.ndarray) -> Latents:
+    """Each block in decoder order, (..., d): columns of ``joined`` where active in the source, else zero."""
+    latents, start = {}, 0
+    for block in spec.design.blocks:
+        if block in spec.design.active(source):
+            latents[block] = joined[..., start : start + spec.dims[block]]
+            start += spec.dims[block]
+        else:
+            latents[block] = np.zeros((*joined.shape[:-1], spec.dims[block]))
+    return latents
+
+
+def draw_latents(spec: Simulation, source: str, n: int, rng: np.random.Generator) -> Latents:
+    """Latents (n, d) of each block in decoder order: of the simulation's law where active, else zero."""
+    return split_blocks(spec, source, spec.latents.draw(spec.design, spec.dims, source, n, rng))
+
+
+def true_decoder(spec: Simulation, seed: int, root: int) -> MixingFunction:
+    """The function from latents to signals of one replicate: its mixing, scaled to unit sd.
+
+    It has streams of its own, so it can be drawn again without the data.
+    """
+    weights = stream("simulate", "mixing", seed, root=root)
+    mix = spec.mixing.draw(weights, sum(spec.dims.values()), spec.n_features)
+    # One global factor brings the signal to unit sd over all sources; per-feature scaling would
+    # undo the orthonormal mixing.
+    reference = [
+        mix(draw_latents(spec, source, SCALE_POINTS, stream("scale", source, seed, root=root)))
+        for source in spec.design.sources
+    ]
+    scale = 1.0 / np.concatenate(reference).std()
+    return lambda latents: scale * mix(latents)
 
 
 def simulate_one(spec: Simulation, seed: int, root: int) -> dict[str, np.ndarray]:
@@ -84,28 +131,15 @@ def simulate_one(spec: Simulation, seed: int, root: int) -> dict[str, np.ndarray
     The mixing, the latents and the noise have streams of their own, so settings that differ in one
     of them share the others: a linear and a leaky ReLU mixing see the same latents.
     """
-    weights = stream("simulate", "mixing", seed, root=root)
-    mix = spec.mixing.draw(weights, sum(spec.dims.values()), spec.n_features)
-    # One global factor brings the signal to unit sd over all sources; per-feature scaling would
-    # undo the orthonormal mixing.
-    reference = [
-        mix(
-            draw_latents(
-                spec.design, spec.dims, source, SCALE_POINTS, stream("scale", source, seed, root=root)
-            )
-        )
-        for source in spec.design.sources
-    ]
-    scale = 1.0 / np.concatenate(reference).std()
+    decode = true_decoder(spec, seed, root)
     arrays = {}
     for split, sizes in (("train", spec.n_train), ("test", spec.n_test)):
         for source in spec.design.sources:
             latents = draw_latents(
-                spec.design, spec.dims, source, sizes[source],
-                stream("simulate", "latents", split, source, seed, root=root),
-            )  # fmt: skip
+                spec, source, sizes[source], stream("simulate", "latents", split, source, seed, root=root)
+            )
             noise = stream("simulate", "noise", split, source, seed, root=root)
-            x = spec.noise.draw(noise, scale * mix(latents))
+            x = noise_in(spec, source).draw(noise, decode(latents))
             arrays[f"x/{split}/{source}"] = x.astype(np.float32)
             for block in spec.design.active(source):
                 arrays[f"truth/{split}/{source}/{block}"] = latents[block].astype(np.float32)

@@ -243,10 +243,11 @@ def _registries():
     from cdgm.models.likelihoods import LIKELIHOODS
     from cdgm.objectives.combiners import COMBINERS
     from cdgm.objectives.constraints import CONSTRAINTS
+    from cdgm.synthetic.latents import LATENTS
     from cdgm.synthetic.noises import NOISES
 
     return (
-        COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, READERS,
+        COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LATENTS, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, READERS,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_any_design_is_simulated():
 
 def test_latents_are_standard_normal_where_active_and_zero_elsewhere():
     spec = simulation()
-    latents = draw_latents(spec.design, spec.dims, "background", 5_000, np.random.default_rng(0))
+    latents = draw_latents(spec, "background", 5_000, np.random.default_rng(0))
     assert list(latents) == ["background", "salient"]
     assert not latents["salient"].any()
     assert stats.kstest(latents["background"].ravel(), "norm").pvalue > 0.01
@@ -228,6 +228,13 @@ def test_the_background_law_is_unchanged_by_the_twist():
         ({"mixing": {"kind": "cubic"}}, "unknown mixing 'cubic', known: leaky_relu, linear"),
         ({"mixing": LEAKY | {"slope": -0.1}}, "greater than 0"),
         ({"noise": {"kind": "gaussian", "sd": 0.1, "colour": "red"}}, "Extra inputs"),
+        ({"noise_of": {"elsewhere": {"kind": "gaussian", "sd": 1}}}, "noise_of names \\['elsewhere'\\]"),
+        (
+            {"noise_of": {"target": {"kind": "poisson", "rate": 1}}},
+            "noise_of gives counts in source 'target'",
+        ),
+        ({"latents": {"kind": "heavy_tailed", "df": 2}}, "greater than 2"),
+        ({"latents": {"kind": "cubic"}}, "unknown law of latents 'cubic'"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):

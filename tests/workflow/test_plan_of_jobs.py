@@ -40,6 +40,7 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
         "fit": 9,
         "evaluate": 9,
         "baselines": 2,
+        "ceiling": 1,
         "map_cells": 2,
         "summarise": 2,
         "draw_recovery": 1,

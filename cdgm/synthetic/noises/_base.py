@@ -33,3 +33,20 @@ class Noise(Plugin):
         ndarray (n, features)
             Given the signal, its entries are independent.
         """
+
+    @abstractmethod
+    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """Log-density of each entry of ``x`` (n, features), up to what depends on ``x`` alone."""
+
+    @abstractmethod
+    def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """Derivative of :meth:`log_density` by the signal."""
+
+    @abstractmethod
+    def information(self, signal: np.ndarray) -> np.ndarray:
+        """Fisher information of each entry on its signal: the variance of :meth:`score`."""
+
+
+def log_one_plus_exp(values: np.ndarray) -> np.ndarray:
+    """``log(1 + exp(values))`` without overflow; several times faster than ``logaddexp``."""
+    return np.maximum(values, 0.0) + np.log1p(np.exp(-np.abs(values)))

@@ -27,3 +27,15 @@ class Gaussian(Noise):
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.draw`."""
         return signal + self.sd * rng.standard_normal(signal.shape)
+
+    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.log_density`."""
+        return -0.5 * np.square((x - signal) / self.sd)
+
+    def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.score`."""
+        return (x - signal) / self.sd**2
+
+    def information(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.information`."""
+        return np.full_like(signal, self.sd**-2)

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.support import Support
-from cdgm.synthetic.noises._base import Noise
+from cdgm.synthetic.noises._base import Noise, log_one_plus_exp
 
 
 class NegativeBinomial(Noise):
@@ -35,3 +35,19 @@ class NegativeBinomial(Noise):
         """See :meth:`Noise.draw`."""
         factor = rng.standard_gamma(self.dispersion, signal.shape) / self.dispersion
         return rng.poisson(self.rate * np.exp(signal) * factor)
+
+    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.log_density`."""
+        # log(1 + mean / dispersion) from the logarithm of the ratio, which cannot overflow.
+        log_ratio = np.log(self.rate / self.dispersion) + signal
+        return x * signal - (x + self.dispersion) * log_one_plus_exp(log_ratio)
+
+    def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.score`."""
+        mean = self.rate * np.exp(signal)
+        return (x - mean) / (1 + mean / self.dispersion)
+
+    def information(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.information`."""
+        mean = self.rate * np.exp(signal)
+        return mean / (1 + mean / self.dispersion)

@@ -28,3 +28,15 @@ class Poisson(Noise):
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.draw`."""
         return rng.poisson(self.rate * np.exp(signal))
+
+    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.log_density`."""
+        return x * signal - self.rate * np.exp(signal)
+
+    def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.score`."""
+        return x - self.rate * np.exp(signal)
+
+    def information(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.information`."""
+        return self.rate * np.exp(signal)

@@ -1,0 +1,41 @@
+"""Score posterior means under the true model of a simulation."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from cdgm.ceiling import score_true_model
+from cdgm.command_line import log, parse_json, run
+from cdgm.data.bundle import read_bundle
+from cdgm.files import atomic
+from cdgm.metrics.spec import CeilingSpec
+from cdgm.synthetic.simulate import Simulation
+from cdgm.validation import validated
+
+
+def main() -> None:
+    """Parse, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="draws and points, as JSON")
+    parser.add_argument("--simulation", required=True, help="the simulated setting, as JSON")
+    parser.add_argument("--null-draws", type=int, required=True, help="permutations of each score's null")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--data", required=True, help="data file of the simulation (.npz)")
+    parser.add_argument("--out", required=True, help="table to write (.csv)")
+    arguments = parser.parse_args()
+    ceiling = validated(CeilingSpec, parse_json(arguments.spec, "--spec"), "--spec")
+    simulation = validated(Simulation, parse_json(arguments.simulation, "--simulation"), "--simulation")
+    bundle = read_bundle(arguments.data, support=simulation.noise.support)
+    bundle.require(arguments.data, simulation.design.sources, simulation.n_features)
+    rows = []
+    for replicate in score_true_model(simulation, ceiling, bundle, arguments.null_draws, arguments.root_seed):
+        rows += replicate
+        log(f"replicate {replicate[0]['member'] + 1} of {bundle.replicates} scored")
+    with atomic(arguments.out) as path:
+        pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+
+
+if __name__ == "__main__":
+    run(main)
