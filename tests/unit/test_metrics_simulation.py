@@ -47,7 +47,7 @@ def test_rows_are_tidy_and_each_occurs_once(study):
     assert all(np.isfinite(row["value"]) for row in rows)
     assert not any(row["source"] == "g0" and row["block"] == "own" for row in rows)
     without = {row["metric"] for row in rows if np.isnan(row["null_mean"])}
-    assert without == {"active_dims", "alignment_min", "alignment_max", "hsic_p"}
+    assert without == {"active_dims", "alignment_min", "alignment_max", "hsic_biased", "hsic_p"}
 
 
 def test_the_values_of_a_good_fit(study):

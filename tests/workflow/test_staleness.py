@@ -1,7 +1,7 @@
 """What an edit rebuilds: all that it can change and nothing else.
 
-One finished tiny run; then, for each edit, a dry run on copies of the checkout and the results in another place,
-with times of files that say nothing. The table in docs/extending.md states the same for people.
+One finished tiny run; then, for each edit, a dry run on copies of the checkout and the results in another
+place, with times of files that say nothing. The table in docs/extending.md states the same for people.
 """
 
 from __future__ import annotations
