@@ -104,7 +104,7 @@ EDITS = {
         "rules/fit.smk", replaced("--threads {threads}", "--threads  {threads}"), FITS
     ),
     "a comment in a rule": Edit("rules/fit.smk", comment, NOTHING),
-    "the memory of a rule": Edit("rules/fit.smk", replaced("1500 * attempt", "1600 * attempt"), NOTHING),
+    "the memory of a rule": Edit("rules/fit.smk", replaced("int(1500 +", "int(1600 +"), NOTHING),
     # The configuration.
     "a value of one setting": Edit(
         TINY,
@@ -112,7 +112,7 @@ EDITS = {
         ONE_SETTING,
     ),
     "a value of another study": Edit(
-        "config.yaml", replaced("perturbation:\n", "perturbation:\n    description: words\n"), NOTHING
+        "config.yaml", replaced("perturbation:\n", "perturbation:\n    seeds_note: words\n"), NOTHING
     ),
     "how scores are made": Edit(TINY, replaced("null_draws: 10", "null_draws: 12"), SCORES),
     "an added variant": Edit(
