@@ -58,7 +58,9 @@ def test_the_profiles_differ_only_in_where_jobs_run():
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_each_rule_asks_for_more_at_each_attempt(rule: str):
     for resource in ("mem_mb", "runtime"):
-        asked = re.search(rf"{resource}=lambda wildcards, (?:input, )?attempt: (?:int\()?(\d+)[^,]*\* attempt,", RULES[rule])
+        asked = re.search(
+            rf"{resource}=lambda wildcards, (?:input, )?attempt: (?:int\()?(\d+)[^,]*\* attempt,", RULES[rule]
+        )
         assert asked, f"rule {rule}: {resource} does not grow with the attempt"
         if rule in ASKED:
             assert int(asked[1]) == ASKED[rule][resource == "runtime"]
