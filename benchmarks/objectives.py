@@ -7,12 +7,11 @@ Run with ``make bench``.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 
 import torch
-from throughput import fit_spec, observations, seconds
+from throughput import fit_spec, observations, options, seconds
 
 from cdgm.training import train
 
@@ -59,12 +58,7 @@ CASES = {
 
 def main() -> None:
     """Measure and print; exit with 1 when a promised ratio is missed and ``--check`` is given."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, each measuring everything once")
-    parser.add_argument("--check", action="store_true", help="fail when a promised ratio is missed")
-    arguments = parser.parse_args()
+    arguments = options(__doc__)
     torch.set_num_threads(1)
     two, five = observations(FEATURES), observations(FEATURES, FIVE["sources"])
     print(f"{FEATURES} features, {HIDDEN} hidden, {MEMBERS} members; time of a step over that of the sum's")

@@ -136,14 +136,19 @@ def sgemm_rate() -> float:
     return 2 * 1024**3 / min(seconds(lambda: a @ a) for _ in range(8))
 
 
-def main() -> None:
-    """Measure and print; exit with 1 when a promised ratio is missed and ``--check`` is given."""
+def options(description: str) -> argparse.Namespace:
+    """Command line of a benchmark of ratios."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds, each measuring everything once")
     parser.add_argument("--check", action="store_true", help="fail when a promised ratio is missed")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print; exit with 1 when a promised ratio is missed and ``--check`` is given."""
+    arguments = options(__doc__)
     torch.set_num_threads(1)
     rate = sgemm_rate()
     print(f"sgemm 1024^3 on one core: {rate / 1e9:.0f} GFLOP/s")

@@ -9,9 +9,10 @@ import numpy as np
 
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.inference import held_out_bounds, posterior_means, spread_posteriors
+from cdgm.inference import held_out_bounds, posterior_means, posteriors
 from cdgm.metrics.cell_scores import score_space
 from cdgm.metrics.halves import halves
+from cdgm.metrics.independence import spread_rows
 from cdgm.metrics.nulls import row
 from cdgm.metrics.simulation import draw_nulls, score_member
 from cdgm.metrics.spec import EvaluationSpec
@@ -79,11 +80,12 @@ def constraint_rows(
             stream("evaluate", "constraints", split, spec.dataset, m.seed, root=spec.root_seed)
             for m in spec.members
         ]
-        posteriors = spread_posteriors(model, bundle.x[split], members, generators, NULL_ROWS)
+        x = {s: values[:, spread_rows(values.shape[1], NULL_ROWS)] for s, values in bundle.x[split].items()}
+        found = posteriors(model, x, members, generators)
         for constraint in constraints:
             i = spec.variant.constraints.index(constraint)
             own = [member.variant.constraints[i] for member in spec.members]
-            value, level = constraint.assess(own, posteriors, spec.model.design)
+            value, level = constraint.assess(own, found, spec.model.design)
             for e, of_member in enumerate(rows):
                 name = constraint.name
                 of_member.append(row("", name, "", f"constraint_value{ending}", value[e].item()))

@@ -93,15 +93,7 @@ def held_out_bounds(
                 for s, d in data.items()
             }
             rows = {block: sum(index[s].shape[1] for s in ss) for block, ss in model.design.blocks.items()}
-            noise = {
-                block: torch.from_numpy(
-                    np.stack(
-                        [rng.standard_normal((n, model.spec.dims[block]), np.float32) for rng in generators]
-                    )
-                ).to(dtype)
-                for block, n in rows.items()
-            }
-            result = model(assemble(data, index), noise)
+            result = model(assemble(data, index), _noise(model, rows, generators))
             for k, s in enumerate(model.design.sources):
                 share = index[s].shape[1] / data[s].n / draws
                 if share == 0:
@@ -113,48 +105,38 @@ def held_out_bounds(
 
 
 @torch.no_grad()
-def spread_posteriors(
+def posteriors(
     model: ComparativeVAE,
     x: Mapping[str, np.ndarray],
     replicates: Sequence[int],
     generators: Sequence[np.random.Generator],
-    rows: int,
 ) -> Posteriors:
-    """Posteriors of every (source, block), active or not, on rows spread evenly over each source.
+    """Posteriors of every (source, block), active or not, (E, n, d) each, in one pass over few rows.
 
     Parameters
     ----------
-    model
-        The stack.
-    x
-        Observations of each source (R, n, D).
-    replicates
-        Replicate of each member (E,).
-    generators
-        One a member, for the posterior samples.
-    rows
-        Rows of each source, at most.
-
-    Returns
-    -------
-    Mapping
-        (source, block) to posteriors (E, n, d).
+    model, x, replicates, generators
+        As in :func:`held_out_bounds`.
     """
     dtype = next(model.parameters()).dtype
     data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
-    index = {
-        s: torch.linspace(0, d.n - 1, min(rows, d.n)).long().expand(model.n_members, -1)
-        for s, d in data.items()
-    }
-    total = sum(i.shape[1] for i in index.values())
-    noise = {
-        block: torch.from_numpy(
-            np.stack([rng.standard_normal((total, d), dtype=np.float32) for rng in generators])
-        ).to(dtype)
-        for block, d in model.spec.dims.items()
-    }
-    result = model(assemble(data, index), noise, inactive=True)
+    index = {s: torch.arange(d.n).expand(model.n_members, -1) for s, d in data.items()}
+    rows = dict.fromkeys(model.design.blocks, sum(d.n for d in data.values()))
+    result = model(assemble(data, index), _noise(model, rows, generators), inactive=True)
     return {**result.posteriors, **result.inactive}
+
+
+def _noise(
+    model: ComparativeVAE, rows: Mapping[str, int], generators: Sequence[np.random.Generator]
+) -> dict[str, torch.Tensor]:
+    """Standard normal numbers (E, rows, d) for each block, each member's from its own generator."""
+    dtype = next(model.parameters()).dtype
+    return {
+        block: torch.from_numpy(
+            np.stack([rng.standard_normal((n, model.spec.dims[block]), np.float32) for rng in generators])
+        ).to(dtype)
+        for block, n in rows.items()
+    }
 
 
 def save_stack(path: str | Path, model: ComparativeVAE, finite: np.ndarray) -> None:

@@ -77,7 +77,7 @@ def train(
     replicates
         Replicate that each member is fitted to (E,).
     progress
-        Called with the number of finished steps after each record of the history.
+        Told after each record of the history how many more steps are finished.
     """
     training, design = spec.training, spec.model.design
     dtype = getattr(torch, training.precision)
@@ -101,6 +101,7 @@ def train(
         for block in design.blocks
     }
     noise = standard_normals(member_streams(spec, "noise"), sizes, dtype)
+    told = 0
     for step in range(training.steps):
         batch = assemble(data, {source: next(index) for source, index in indices.items()})
         result = objective.step(batch, next(noise))
@@ -110,7 +111,8 @@ def train(
         if history.due(step):
             history.record(step, result, norm, optimiser.learning_rate)
             if progress is not None:
-                progress(step + 1)
+                progress(step + 1 - told)
+                told = step + 1
     return TrainedStack(model, optimiser.alive.numpy(), history.arrays())
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from cdgm.command_line import log, parse_json, run
 from cdgm.data.bundle import read_bundle
 from cdgm.files import write_json, write_npz
 from cdgm.inference import save_stack
+from cdgm.progress import progress
 from cdgm.provenance import Provenance
 from cdgm.specs import FitSpec
 from cdgm.training import train
@@ -33,18 +33,19 @@ def main() -> None:
     spec = validated(FitSpec, values, "--spec")
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources)
-    with tqdm(total=spec.training.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with progress("training", spec.training.steps, "steps") as advance:
         trained = train(
             spec,
             bundle.x["train"],
             bundle.replicates_of([m.seed for m in spec.members], arguments.data),
-            lambda done: bar.update(done - bar.n),
+            advance,
         )
     last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
     for member, which in enumerate(spec.members):
         state = "finished" if trained.finite[member] else "diverged and was frozen"
-        name = f"seed {which.seed}" + (f", {which.point}" if which.point else "")
-        log(f"{name}: {state}; " + ", ".join(f"{name} {v[member]:.2f}" for name, v in last.items()))
+        title = f"seed {which.seed}" + (f", {which.point}" if which.point else "")
+        log(f"{title}: {state}; " + ", ".join(f"{name} {v[member]:.2f}" for name, v in last.items()))
     out = Path(arguments.out_dir)
     write_npz(out / "history.npz", trained.history)
     write_json(out / "spec.json", values)

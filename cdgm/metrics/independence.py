@@ -7,18 +7,13 @@ standard normal vectors: the bandwidth of Lopez et al. (2018), fixed by the prio
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
 
+from cdgm.bandwidth import expected_distance
 from cdgm.metrics.halves import as_matrix, paired
 from cdgm.metrics.nulls import Null, summary
 
 #: Points that a test uses: the permutation test costs points^2 a draw.
 TEST_POINTS = 500
-
-
-def expected_distance(dim: int) -> float:
-    r"""Mean distance of two independent N(0, I_dim) vectors, :math:`2\,\Gamma((d+1)/2) / \Gamma(d/2)`."""
-    return float(2.0 * np.exp(gammaln((dim + 1) / 2) - gammaln(dim / 2)))
 
 
 def rbf_kernel(x: np.ndarray) -> np.ndarray:

@@ -161,47 +161,59 @@ class ComparativeVAE(nn.Module):
         """
         h = self.likelihood.encoder_input(batch.x)
         posteriors: dict[tuple[str, str], Posterior] = {}
-        for block in self.design.blocks:
+        kl, latents = {}, {}
+        for block, active in self.design.blocks.items():
             sources = [source for source in self.encoded(block, inactive) if source in batch.rows]
             if not sources:
+                latents[block] = self._fill(block, batch, posteriors)
                 continue
             rows = [batch.rows[source] for source in sources]
             seen = h if len(rows) == len(batch.rows) else torch.cat([h[:, r] for r in rows], dim=1)
             mean, log_variance = self._encode(block, seen)
             sample = mean + (0.5 * log_variance).exp() * noise[block]
             sizes = [r.stop - r.start for r in rows]
-            for source, *parts in zip(
-                sources, *(v.split(sizes, 1) for v in (mean, log_variance, sample)), strict=True
-            ):
+            whole = Posterior(mean, log_variance, sample)
+            # Split once everything of the block is formed: a step is many small operations.
+            pieces = zip(
+                sources,
+                *(v.split(sizes, 1) for v in (divergence(whole), mean, log_variance, sample)),
+                strict=True,
+            )
+            for source, rows_kl, *parts in pieces:
                 posteriors[source, block] = Posterior(*parts)
-        active = {key: p for key, p in posteriors.items() if key[0] in self.design.blocks[key[1]]}
-        latents = {block: self._fill(block, batch, active) for block in self.design.blocks}
+                if source in active:
+                    kl[source, block] = rows_kl.mean(1)
+            everywhere = all(source in active for source in batch.rows)
+            latents[block] = sample if everywhere else self._fill(block, batch, posteriors)
         if self.spec.posterior == "twisted":
             latents = self.spec.twist.apply(latents, torch)
         log_prob = self.likelihood.log_prob(
             batch.x, self.decode(latents), batch.library, dict(self.likelihood_parameters)
         )
         log_prob = log_prob + batch.constant
-        kl = {key: divergence(posterior).mean(1) for key, posterior in active.items()}
         elbo = torch.stack(
             [
                 log_prob[:, rows].mean(1) - sum(kl[source, block] for block in self.design.active(source))
                 for source, rows in batch.rows.items()
             ]
         )
-        others = {key: p for key, p in posteriors.items() if key not in active}
-        return Pass(elbo=elbo, kl=kl, posteriors=active, inactive=others)
+        return Pass(
+            elbo=elbo,
+            kl=kl,
+            posteriors={key: p for key, p in posteriors.items() if key in kl},
+            inactive={key: p for key, p in posteriors.items() if key not in kl},
+        )
 
     def encoded(self, block: str, inactive: bool = False) -> tuple[str, ...]:
         """Sources whose rows the encoder of ``block`` sees, in the order of its noise."""
         return self.design.sources if inactive else self.design.blocks[block]
 
-    def _fill(self, block: str, batch: Batch, active: Posteriors) -> Tensor:
+    def _fill(self, block: str, batch: Batch, posteriors: Posteriors) -> Tensor:
         """Samples of ``block`` for all rows: zeros where it is inactive."""
         parts = []
         for source, r in batch.rows.items():
-            if (source, block) in active:
-                parts.append(active[source, block].sample)
+            if source in self.design.blocks[block]:
+                parts.append(posteriors[source, block].sample)
             else:
                 shape = (self.n_members, r.stop - r.start, self.spec.dims[block])
                 parts.append(batch.x.new_zeros(shape))

@@ -15,7 +15,6 @@ Bandwidth: Lopez et al. (2018), fixed by the prior and so blind to the fit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,23 +22,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cdgm.bandwidth import expected_distance
+
 Estimator = Literal["unbiased", "biased"]
 
 #: Kernels of the MM-cVAE (Weinberger et al. 2022, public code): a sum of RBFs with these gammas.
 MM_CVAE_GAMMAS: tuple[float, ...] = tuple(10.0**power for power in range(-6, 7))
-
-
-def expected_distance(dim: int) -> float:
-    r"""Mean distance of two independent N(0, I_dim) vectors, :math:`2\,\Gamma((d+1)/2) / \Gamma(d/2)`.
-
-    Raises
-    ------
-    ValueError
-        If ``dim`` is below 1.
-    """
-    if dim < 1:
-        raise ValueError(f"a block has 1 dimension or more, got {dim}")
-    return 2.0 * math.exp(math.lgamma((dim + 1) / 2) - math.lgamma(dim / 2))
 
 
 def prior_gamma(dim: int) -> float:
@@ -186,11 +174,6 @@ def sum_of_kernels(
     if derivative is not None:
         derivative += sum(gammas)
     return kernel, derivative
-
-
-def shifted_kernel(x: Tensor, gamma: float) -> Tensor:
-    """k(x_i, x_j) - 1 of the RBF kernel (E, n, n)."""
-    return negative_squared_distances(centred_rows(x), gamma).expm1_()
 
 
 def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from cdgm.metrics.independence import expected_distance, hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
+from cdgm.bandwidth import expected_distance
+from cdgm.metrics.independence import hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
 
 
 def mean_kernel(dim):

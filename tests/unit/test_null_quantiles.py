@@ -9,7 +9,14 @@ import pytest
 import torch
 from scipy.stats import gamma as gamma_law
 
-from cdgm.objectives.kernels import MM_CVAE_GAMMAS, hsic, mmd2, prior_gamma, shifted_kernel
+from cdgm.objectives.kernels import (
+    MM_CVAE_GAMMAS,
+    centred_rows,
+    hsic,
+    mmd2,
+    negative_squared_distances,
+    prior_gamma,
+)
 from cdgm.objectives.null_quantiles import NullMoments, hsic_null, mmd_null, quantile
 
 
@@ -57,6 +64,11 @@ def test_quantiles_are_a_shifted_gammas():
     two = moments + moments
     expected = gamma_law(2 * shape.numpy(), scale=(mean / shape).numpy()).ppf(0.95) - 2 * mean.numpy()
     np.testing.assert_allclose(quantile(two, 0.05), expected, rtol=0.035)
+
+
+def shifted_kernel(x, gamma):
+    """k(x_i, x_j) - 1 of the RBF kernel (E, n, n)."""
+    return negative_squared_distances(centred_rows(x), gamma).expm1_()
 
 
 def u_centred(kernel):

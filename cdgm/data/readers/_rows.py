@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -139,9 +140,9 @@ class _FileRows(RowSource):
                 yield tidy(read(start, stop))
                 advance(stop - start)
 
+    @abstractmethod
     def reader(self, node) -> Callable[[int, int], sp.csr_matrix]:
         """A function that reads the rows from one position to another."""
-        raise NotImplementedError
 
 
 class _DenseRows(_FileRows):

@@ -28,8 +28,14 @@ class Combiner(Plugin):
     needs_gram: ClassVar[bool] = False
     """Whether :meth:`weights` looks at inner products of the gradients."""
 
+    most_sources: ClassVar[int | None] = None
+    """Most sources that can be weighed; None for any number."""
+
     def check(self, design: Design) -> None:
         """Refuse a design that the combiner can't weigh, with a ValueError."""
+        n = len(design.sources)
+        if self.most_sources is not None and n > self.most_sources:
+            raise ValueError(f"{self.kind} weighs up to {self.most_sources} sources, got {n}")
 
     def start(self, setup: Setup) -> Any:
         """State that the combiner keeps; most need none."""

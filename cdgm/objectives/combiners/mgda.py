@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cdgm.designs import Design
 from cdgm.objectives.combiners._base import GradientCombiner
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
 
@@ -19,10 +18,7 @@ class MGDA(GradientCombiner):
 
     kind: Literal["mgda"] = "mgda"
 
-    def check(self, design: Design) -> None:
-        """See :meth:`Combiner.check`."""
-        if len(design.sources) > MAX_DIMENSION:
-            raise ValueError(f"mgda weighs up to {MAX_DIMENSION} sources, got {len(design.sources)}")
+    most_sources: ClassVar[int] = MAX_DIMENSION
 
     def solve(self, gram: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`."""
