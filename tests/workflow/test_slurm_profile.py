@@ -79,19 +79,16 @@ needs_plug_in = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkout, and a folder in which every result of the smoke run is there, though empty."""
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Path]]:
+    """A checkout, a folder for results, and all results of the smoke run in the order of their making."""
     folder = tmp_path_factory.mktemp("slurm")
     checkout, run = copy_checkout(folder / "checkout"), folder / "run"
     run.mkdir()
     plan = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", run, "--configfile", SMOKE]
     done = command(*plan, cwd=checkout)
     assert done.code == 0, done.err
-    for line in re.findall(r"^ {4}output: (.*)$", done.out, re.MULTILINE):
-        for name in line.split(", "):
-            (run / name).parent.mkdir(parents=True, exist_ok=True)
-            (run / name).touch()
-    return checkout, run
+    outputs = re.findall(r"^ {4}output: (.*)$", done.out, re.MULTILINE)
+    return checkout, run, [run / name for line in outputs for name in line.split(", ")]
 
 
 @pytest.fixture
@@ -103,9 +100,15 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def submitted(planned: tuple[Path, Path], programs: Path, rules: list[str], *options: object) -> list[dict]:
+def submitted(
+    planned: tuple[Path, Path, list[Path]], programs: Path, rules: list[str], *options: object
+) -> list[dict]:
     """Options of each call of sbatch when these rules have to run."""
-    checkout, run = planned
+    checkout, run, results = planned
+    # Every result is there, though empty. Each time anew: Snakemake deletes what failed jobs had made.
+    for result in results:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.touch()
     words = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *options]
     words += ["--slurm-init-seconds-before-status-checks", 1, "--slurm-status-command", "squeue"]
     # The placeholders are older than this run's records: only what is forced has a reason to run.
