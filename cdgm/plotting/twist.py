@@ -61,8 +61,8 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     plan = (
         (panels[0, 0], "recovery_cc", "recovery of the turned truth"),
         (panels[0, 1], "entanglement_r2", "what only both blocks together know of it"),
-        (panels[1, 0], "leakage_cc", "linear leakage does not change with c"),
-        (panels[1, 1], "leakage_r2_nonlinear", "nor does nonlinear leakage"),
+        (panels[1, 0], "leakage_cc", "linear leakage"),
+        (panels[1, 1], "leakage_r2_nonlinear", "nonlinear leakage"),
     )
     for (axes, metric, title), letter in zip(plan, "abcd", strict=True):
         # Recoveries lie apart and shall meet the closed form at their angle; the others are set side by side.
