@@ -22,7 +22,7 @@ class Place(Strict):
     Attributes
     ----------
     setting, variant, point
-        Which fits: setting and variant of the study, and the swept values of the variant (``hsic.weight=100``).
+        Which fits: setting and variant of the study, and swept values of the variant (``hsic.weight=100``).
     source, block, truth, twist
         What is scored, on whose points, against what.
     """
@@ -65,7 +65,7 @@ class Selector(Place):
     metric: str
 
     def at(self, place: Place) -> Selector:
-        """This selector with the columns of ``place`` laid over its own."""
+        """The selector with the columns of ``place`` laid over its own."""
         return Selector(**(self.given | place.given))
 
 
@@ -123,7 +123,7 @@ class Condition(Strict):
         return (self.relation, self.value) if self.share is None else ("at_least", self.share)
 
     def at(self, place: Place) -> Condition:
-        """This condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
+        """The condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
         return self.model_copy(update={"of": self.of.at(place)})
 
 
@@ -153,12 +153,13 @@ class AnyOf(Strict):
 
 def _kind(value: Any) -> str:
     is_group = isinstance(value, AnyOf) or (isinstance(value, dict) and "any_of" in value)
-    return "any_of" if is_group else "condition"
+    return "clause-any_of" if is_group else "clause-condition"
 
 
 # By the key itself, so that a mistake inside a condition is told as one and not as two failed attempts.
 Clause = Annotated[
-    Annotated[Condition, Tag("condition")] | Annotated[AnyOf, Tag("any_of")], Discriminator(_kind)
+    Annotated[Condition, Tag("clause-condition")] | Annotated[AnyOf, Tag("clause-any_of")],
+    Discriminator(_kind),
 ]
 
 
