@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from cdgm.claims_config import Claim
 from cdgm.data.config import DatasetSpec, DownloadSpec
 from cdgm.designs import Design
 from cdgm.errors import bad_input
@@ -18,6 +19,7 @@ from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with
 from cdgm.plotting.figures import figure_names
 from cdgm.plugins import Strict
+from cdgm.references import BASELINES
 from cdgm.specs import TrainingSpec, VariantSpec
 from cdgm.validation import validated
 
@@ -121,6 +123,8 @@ class Config(Strict):
     datasets: dict[Name, DatasetSpec]
     protocols: dict[Name, dict[str, Any]]
     studies: dict[Name, Study] = Field(min_length=1)
+    # None takes a claim of a lower layer away.
+    claims: dict[Name, Claim | None] = Field({})
 
 
 def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
@@ -152,3 +156,17 @@ def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collecti
             yield ("studies", name, "variants", i), variant, config.variants
         for i, figure in enumerate(study.figures):
             yield ("studies", name, "figures", i), figure, figure_names()
+    for name, claim in config.claims.items():
+        if claim is None:
+            continue
+        yield ("claims", name, "study"), claim.study, config.studies
+        study = config.studies[claim.study]
+        yield ("claims", name, "figure"), claim.figure, study.figures
+        for selector in claim.selectors():
+            # Overlays leave out variants and swept values; what exists nowhere is a mistake.
+            if selector.variant is not None:
+                known = {*config.variants, *BASELINES}
+                yield ("claims", name, "conditions", "variant"), selector.variant, known
+            if selector.setting is not None:
+                base = selector.setting.split("@")[0]
+                yield ("claims", name, "conditions", "setting"), base, study.settings

@@ -64,7 +64,7 @@ def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any]:
     """Path of the first mistake and pydantic's record of it."""
     first = error.errors(include_url=False)[0]
     # Alternatives of a union and validator functions show up in paths; no key of the user has their names.
-    ours = ("function-", "literal[", "constrained-", "float", "tuple[")
+    ours = ("clause-", "function-", "literal[", "constrained-", "float", "tuple[")
     return tuple(p for p in first["loc"] if not str(p).startswith(ours)), first
 
 

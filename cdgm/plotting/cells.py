@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from cdgm.errors import bad_input
 from cdgm.plotting import style
 from cdgm.plotting.tables import (
-    BASELINES,
     Arm,
     SourceData,
     Tables,
@@ -25,6 +24,7 @@ from cdgm.plotting.tables import (
     pick,
     rows_of,
 )
+from cdgm.references import BASELINES
 
 LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")
 MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_mixing_within")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cdgm.errors import UserError, bad_input
+from cdgm.references import BASELINES
 
 TEXT = ("study", "setting", "variant", "fit", "dataset", "source", "block", "truth", "metric", "quantity")
 TEXT_MAPS = ("cell", "split", "label")
@@ -27,9 +28,6 @@ COLUMNS = {
     "history": ("study", "setting", "variant", "seed", "step", "quantity", "source", "block", "value"),
     "maps": ("study", "setting", "variant", "seed", "block", "cell", "source", "label", "x", "y"),
 }
-
-#: Rows of methods that are not fits of ours, for comparison.
-BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
 
 Tables = Mapping[str, pd.DataFrame]
 Arm = tuple[str, str]

@@ -1,0 +1,207 @@
+"""Verdicts on claims: coverage of intervals, every verdict reached and turned, pairing, errors, the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdgm.claim_numbers import decide, fewest_seeds, interval
+from cdgm.claims import CLAIM_COLUMNS, claims_table, judge
+from cdgm.claims_config import Claim, Condition
+from cdgm.errors import UserError
+from cdgm.pages.claims import claims_page
+from cdgm.validation import validated
+
+NAN = float("nan")
+
+
+def scores(seeds=range(100, 110), **arms) -> pd.DataFrame:
+    """A table with one metric; each arm (a variant) has one value a seed."""
+    rows = [
+        {"study": "s", "setting": "a", "variant": v, "point": "", "seed": seed, "finite": np.isfinite(value),
+         "source": "target", "block": "b", "truth": "b", "twist": 0.0, "metric": "m", "value": value,
+         "null_high": NAN}
+        for v, values in arms.items()
+        for seed, value in zip(seeds, values, strict=False)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def condition(name="c", of="x", minus=None, relation="at_least", value=0.5, **more) -> dict:
+    wanted = {"name": name, "of": {"variant": of, "metric": "m"}, "relation": relation, "value": value}
+    return wanted | ({"minus": {"variant": minus, "metric": "m"}} if minus else {}) | more
+
+
+def verdict(table: pd.DataFrame, *conditions: dict, **more):
+    given = {"statement": "It is so", "source": "paper", "study": "s", "figure": "f", **more}
+    claim = Claim.model_validate({**given, "conditions": conditions})
+    return judge({"claim": claim}, {"s": table}, {}, root=1)[0]
+
+
+def around(centre: float, spread: float = 0.01, n: int = 10, seed: int = 0) -> np.ndarray:
+    return centre + spread * np.random.default_rng(seed).standard_normal(n)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(10, 0.05), (20, 0.05), (20, 0.05 / 3)])
+def test_intervals_cover_the_true_median(n, alpha):
+    rng = np.random.default_rng(0)
+    wanted = Condition.model_validate(condition())
+    hits = 0
+    for _ in range(300):
+        _, low, high = interval(wanted, rng.exponential(size=n), alpha, rng)
+        hits += low <= np.log(2) <= high
+    # Three standard errors of a share of 300, and the discreteness of ten values.
+    assert hits / 300 == pytest.approx(1 - alpha, abs=0.05)
+
+
+def test_the_interval_of_a_share_is_the_binomial_one():
+    from scipy.stats import binomtest
+
+    wanted = Condition.model_validate(condition(statistic="share", share=0.9))
+    values = np.array([0.6] * 8 + [0.4] * 2)
+    estimate, low, high = interval(wanted, values, 0.05, np.random.default_rng(0))
+    exact = binomtest(8, 10).proportion_ci(0.95, method="exact")
+    assert (estimate, low, high) == pytest.approx((0.8, exact.low, exact.high))
+
+
+@pytest.mark.parametrize("relation", ["at_least", "at_most"])
+def test_each_verdict_is_reached_and_turns_when_the_data_contradict(relation):
+    sign = 1 if relation == "at_least" else -1
+    for shift, expected in ((0.1, "reproduced"), (0.0, "inconclusive"), (-0.1, "not reproduced")):
+        found = verdict(scores(x=around(0.5 + sign * shift)), condition(relation=relation))
+        assert found.verdict == expected
+
+
+def test_all_conditions_have_to_hold():
+    table = scores(x=around(0.9), y=around(0.1), z=around(0.5))
+    assert verdict(table, condition(), condition("d", of="z")).verdict == "inconclusive"
+    both = verdict(table, condition(of="z"), condition("d", of="y"))
+    assert both.verdict == "not reproduced"
+
+
+def test_differences_are_paired_by_seed():
+    base = around(0.0, spread=5.0)
+    # A rise of 0.6 in every seed, under a spread over seeds that hides it.
+    table = scores(x=base + around(0.6, seed=1), y=base)
+    paired = verdict(table, condition(minus="y"))
+    assert paired.verdict == "reproduced"
+    mixed = table.copy()
+    of_y = mixed["variant"] == "y"
+    mixed.loc[of_y, "seed"] = np.roll(mixed.loc[of_y, "seed"], 3)
+    assert verdict(mixed, condition(minus="y")).verdict == "inconclusive"
+    # The order of rows alone changes nothing.
+    again = verdict(table.sample(frac=1, random_state=0), condition(minus="y"))
+    assert again.judged[0].findings == paired.judged[0].findings
+
+
+def test_seeds_that_lack_or_diverged_are_left_out_and_counted():
+    x, y = around(0.9), around(0.1)[:8]
+    x[0] = NAN
+    found = verdict(scores(x=x, y=y), condition(minus="y")).judged[0].findings[0]
+    assert (found.n, found.n_all) == (7, 10)
+    assert found.estimate == pytest.approx(np.median(x[1:8] - y[1:]))
+    x[:6] = NAN
+    assert verdict(scores(x=x), condition()).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("n", "expected"), [(4, "inconclusive"), (5, "reproduced")])
+def test_few_seeds_give_no_verdict(n, expected):
+    assert verdict(scores(x=around(0.9, n=n)), condition()).verdict == expected
+
+
+def test_a_score_without_seeds_is_the_same_for_all():
+    table = pd.concat([scores(x=around(0.9)), scores(seeds=[-1], pca=[0.2])])
+    found = verdict(table, condition(minus="pca")).judged[0].findings[0]
+    assert (found.n, found.n_all) == (10, 10)
+    assert found.estimate == pytest.approx(np.median(around(0.9)) - 0.2)
+
+
+def test_alternatives_have_to_hold_together_at_one_place_and_share_the_error():
+    table = scores(p=around(0.9), q=around(0.1), r=around(0.5))
+    inside = {"name": "high", "of": {"metric": "m"}, "relation": "at_least", "value": 0.5}
+    low = inside | {"name": "low", "relation": "at_most"}
+    group = {"name": "somewhere", "any_of": [{"variant": v} for v in "pqr"], "conditions": [inside]}
+    assert verdict(table, group).verdict == "reproduced"
+    # Each condition holds somewhere, but nowhere both.
+    assert verdict(table, group | {"conditions": [inside, low]}).verdict != "reproduced"
+    two = group | {"any_of": group["any_of"][1:]}
+    assert verdict(table, two).verdict == "inconclusive"
+    alone = verdict(table, condition(of="r")).judged[0].findings[0]
+    shared = verdict(table, group).judged[0].findings[2]
+    assert shared.high - shared.low > alone.high - alone.low
+
+
+def test_alternatives_need_more_seeds():
+    assert [fewest_seeds(m) for m in (1, 2, 3, 4, 8)] == [5, 6, 7, 7, 8]
+    wanted = Condition.model_validate(condition())
+    assert decide(wanted, 0.6, 0.7, 6, 6, 2) == "reproduced"
+    assert decide(wanted, 0.6, 0.7, 6, 6, 3) == "inconclusive"
+
+
+def test_failures_of_optimisation_are_told_apart():
+    fits = condition("same ELBO", of="x", minus="y", relation="at_most", absolute=True, optimisation=True)
+    for gap, words in ((0.1, "fits agree"), (2.0, "optimisation differs"), (0.5, "undecided")):
+        table = scores(x=around(gap, seed=1), y=around(0.0))
+        assert verdict(table, fits).optimisation == words
+    assert verdict(scores(x=around(0.9)), condition()).optimisation == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parts"),
+    [
+        (condition(of="z"), ["variant 'z'", "['x', 'y']"]),
+        ({**condition(), "of": {"metric": "m"}}, ["2 rows of seed 100", "'variant': ['x', 'y']"]),
+    ],
+    ids=["missing", "twice"],
+)
+def test_a_selector_that_picks_nothing_or_too_much_is_told(wanted, parts):
+    with pytest.raises(UserError) as caught:
+        verdict(scores(x=around(0.9), y=around(0.1)), wanted)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    for part in ["claim 'claim'", "condition 'c'", "metric=m", *parts]:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"relation": "above"}, ["conditions.0", "relation", "'above'", "at_least"]),
+        ({"share": 0.9}, ["conditions.0", "'share'"]),
+        ({"of": {"variant": "x"}}, ["of.metric: missing"]),
+        ({"over": {"metric": "m"}, "minus": {"metric": "m"}}, ["'minus' and 'over'"]),
+        ({"valu": 1}, ["valu: unknown key"]),
+    ],
+)
+def test_mistakes_in_a_claim_are_one_line(change, parts):
+    claim = {"statement": "It is so", "source": "ours", "study": "s", "figure": "f"}
+    with pytest.raises(UserError) as caught:
+        validated(Claim, claim | {"conditions": [condition() | change]}, "my.yaml")
+    assert len(str(caught.value).splitlines()) == 1
+    for part in ["my.yaml", *parts]:
+        assert part in str(caught.value)
+
+
+def test_the_page_holds_each_claim_and_escapes_its_words():
+    found = verdict(
+        scores(x=around(0.9)), condition("<i>p</i>"), statement="a < b & <script>", note="see <b>"
+    )
+    page = claims_page([found])
+    for part in ("a &lt; b &amp; &lt;script&gt;", "&lt;i&gt;p", "see &lt;b&gt;", "✓ reproduced", "<svg"):
+        assert part in page
+    assert "<script" not in page
+    assert "figures/s/f.png" in page
+    assert "http" not in page
+    assert list(claims_table([found])) == CLAIM_COLUMNS
+
+
+def test_claims_that_were_not_run_are_listed():
+    claim = Claim.model_validate(
+        {"statement": "It is so", "source": "ours", "study": "s", "figure": "f", "conditions": [condition()]}
+    )
+    found = judge({"claim": claim}, {}, {"claim": "Study s is left out."}, root=1)
+    assert claims_table(found)["verdict"].tolist() == ["not run"]
+    page = claims_page(found)
+    assert "Study s is left out." in page
+    assert "<img" not in page
