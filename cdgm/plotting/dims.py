@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
-from cdgm.plotting.lanes import number
 from cdgm.plotting.sweeps import scored_on, swept
 from cdgm.plotting.tables import (
     SourceData,
@@ -57,9 +58,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     keys, scores = _swept_pair(scores, study)
     sources, blocks = order_of(tables, study)
     panels = _panels(scores, sources, blocks)
-    groups = list(
-        scores[["base", "variant", "point"]].drop_duplicates().itertuples(index=False, name=None)
-    )
+    groups = list(scores[["base", "variant", "point"]].drop_duplicates().itertuples(index=False, name=None))
     rows = -(-len(panels) // COLUMNS)
     values = {key: sorted(scores[key].unique()) for key in ("first", "second")}
     height = rows * (1.0 + 0.42 * len(values["first"]))
@@ -78,8 +77,12 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         handles=[
             style.dot_handle("#333333", "one seed, from the left to the right end of the colour scale"),
             style.dot_handle("#333333", "a seed leaks more than 0.2 (R²)", "^"),
-            Rectangle((0, 0), 1, 1, facecolor="none", edgecolor="black", linewidth=1.8, label="true dimensions"),
-            Rectangle((0, 0), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", label="no finished fit"),
+            Rectangle(
+                (0, 0), 1, 1, facecolor="none", edgecolor="black", linewidth=1.8, label="true dimensions"
+            ),
+            Rectangle(
+                (0, 0), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", label="no finished fit"
+            ),
         ],
         loc="outside upper center",
         ncols=4,
@@ -93,7 +96,9 @@ def _swept_pair(scores: pd.DataFrame, study: str) -> tuple[list[str], pd.DataFra
     keys = list(dict.fromkeys(key for _, found in labels.values() for key in found))
     if len(keys) != 2 or any(len(found) != 2 for _, found in labels.values()):
         expected = "settings with two swept dimensions, as in 'dims@background=5,salient=3'"
-        raise bad_input(f"scores of study {study!r}", "setting", list(scores["setting"].unique())[:3], expected)
+        raise bad_input(
+            f"scores of study {study!r}", "setting", list(scores["setting"].unique())[:3], expected
+        )
     scores = scores[scores["setting"].isin(labels)]
     return keys, scores.assign(
         base=[labels[s][0] for s in scores["setting"]],
@@ -105,7 +110,8 @@ def _swept_pair(scores: pd.DataFrame, study: str) -> tuple[list[str], pd.DataFra
 def _panels(scores: pd.DataFrame, sources: list[str], blocks: list[str]) -> list[_Panel]:
     """Recovery of every block, leakage in every direction, then evidence and active dimensions."""
     found = [
-        _Panel("recovery_cc", s, b, t, f"{b} recovered") for s, b, t in scored_on(scores, "recovery_cc", blocks)
+        _Panel("recovery_cc", s, b, t, f"{b} recovered")
+        for s, b, t in scored_on(scores, "recovery_cc", blocks)
     ]
     found += [
         _Panel("leakage_r2", s, b, t, f"{t} truth in the\n{b} block")
@@ -147,16 +153,12 @@ def _group(
         if i % COLUMNS == 0:
             axes.set_ylabel(f"fitted {keys[0].replace('_', ' ')} dimensions")
         if keys[0] in truth and keys[1] in truth:
-            place = [list(values[k]).index(truth[key]) if truth[key] in values[k] else None
-                     for k, key in zip(("second", "first"), keys[::-1], strict=True)]  # fmt: skip
-            if None not in place:
-                axes.add_patch(
-                    Rectangle(
-                        (place[0] - 0.5, place[1] - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.8,
-                        zorder=6, clip_on=False,
-                    )
-                )  # fmt: skip
-                data.add(letter, "true_dims", x=truth[keys[1]], y=truth[keys[0]])
+            x, y = truth[keys[1]], truth[keys[0]]
+            if x in values["second"] and y in values["first"]:
+                corner = values["second"].index(x) - 0.5, values["first"].index(y) - 0.5
+                frame = {"fill": False, "edgecolor": "black", "linewidth": 1.8, "clip_on": False}
+                axes.add_patch(Rectangle(corner, 1, 1, **frame, zorder=6))
+                data.add(letter, "true_dims", x=x, y=y)
 
 
 def _heat(
@@ -175,11 +177,12 @@ def _heat(
     scale = _scale(rows, panel.metric)
     axes.set_xlim(-0.5, len(values["second"]) - 0.5)
     axes.set_ylim(-0.5, len(values["first"]) - 0.5)
-    axes.set_xticks(range(len(values["second"])), [number(v) for v in values["second"]])
-    axes.set_yticks(range(len(values["first"])), [number(v) for v in values["first"]])
+    axes.set_xticks(range(len(values["second"])), [f"{v:g}" for v in values["second"]])
+    axes.set_yticks(range(len(values["first"])), [f"{v:g}" for v in values["first"]])
     axes.tick_params(length=0)
     axes.grid(visible=False)
-    colour_map = matplotlib_map(MAPS[panel.metric])
+    colour_map = _tones(MAPS[panel.metric])
+    dots: list[pd.DataFrame] = []
     for y, first in enumerate(values["first"]):
         for x, second in enumerate(values["second"]):
             cell = pick(rows, first=first, second=second).sort_values("seed")
@@ -187,7 +190,9 @@ def _heat(
             data.add(letter, "left out", cell[~cell["finite"]])
             if good.empty:
                 axes.add_patch(
-                    Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", lw=0)
+                    Rectangle(
+                        (x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", lw=0
+                    )
                 )
                 if len(cell):
                     data.add(letter, "median", cell.iloc[:1], seed=None, value=np.nan)
@@ -196,35 +201,45 @@ def _heat(
             face = colour_map(scale(median, clip=True))
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white", lw=1.0))
             ink = "white" if np.dot(face[:3], (0.299, 0.587, 0.114)) < 0.55 else "#222222"
-            axes.text(x, y + 0.14, _text(median, panel.metric), ha="center", va="center", fontsize=7.5, color=ink)
-            _seeds(axes, x, y, good["value"], scale, ink)
+            axes.text(
+                x, y + 0.14, _text(median, panel.metric), ha="center", va="center", fontsize=7.5, color=ink
+            )
+            dots.append(_seeds(x, y, good["value"], scale).assign(ink=ink))
             if panel.metric == "leakage_r2" and (good["value"] > LEAKS).any():
-                axes.scatter(x + 0.36, y + 0.36, s=11, marker="^", color=ink, linewidths=0, zorder=5)
+                dots.append(pd.DataFrame({"x": [x + 0.36], "y": [y + 0.36], "marker": ["^"], "ink": [ink]}))
             lost = seeds_of(pick(every, setting=cell["setting"].iloc[0]))
             if lost[0] != lost[1]:
-                axes.text(x - 0.46, y + 0.46, f"{len(lost[0])}/{len(lost[1])}", ha="left", va="top", fontsize=5, color=ink)
+                axes.text(
+                    x - 0.46,
+                    y + 0.46,
+                    f"{len(lost[0])}/{len(lost[1])}",
+                    ha="left",
+                    va="top",
+                    fontsize=6,
+                    color=ink,
+                )
             data.add(letter, "seed", good)
             data.add(letter, "median", cell.iloc[:1], seed=None, value=median)
+    for (marker, ink), marks in pd.concat(dots).groupby(["marker", "ink"]) if dots else ():
+        axes.scatter(
+            marks["x"],
+            marks["y"],
+            s=5 if marker == "o" else 10,
+            marker=marker,
+            color=ink,
+            alpha=1.0 if marker == "^" else 0.55,
+            linewidths=0,
+            zorder=4,
+        )
     _bar(axes, colour_map, scale, median_of(rows["null_high"]), panel, letter, data)
 
 
-def _seeds(axes: Axes, x: int, y: int, values: pd.Series, scale: Normalize, ink: str) -> None:
-    """A dot for every seed in the lower part of a cell; arrows are seeds beyond the end of the scale."""
-    places = np.asarray(scale(values.to_numpy(), clip=True), dtype=float)
-    beyond = {"<": values.to_numpy() < scale.vmin - 1e-12, ">": values.to_numpy() > scale.vmax + 1e-12}
-    inside = ~(beyond["<"] | beyond[">"])
-    for marker, which in {"o": inside, **beyond}.items():
-        if which.any():
-            axes.scatter(
-                x - 0.42 + 0.84 * places[which],
-                np.full(which.sum(), y - 0.27),
-                s=5 if marker == "o" else 9,
-                marker=marker,
-                color=ink,
-                alpha=0.55,
-                linewidths=0,
-                zorder=4,
-            )
+def _seeds(x: int, y: int, values: pd.Series, scale: Normalize) -> pd.DataFrame:
+    """Marks of all seeds in the lower part of a cell; arrows are seeds beyond an end of the scale."""
+    found = values.to_numpy()
+    places = np.asarray(scale(found, clip=True), dtype=float)
+    markers = np.where(found < scale.vmin - 1e-12, "<", np.where(found > scale.vmax + 1e-12, ">", "o"))
+    return pd.DataFrame({"x": x - 0.42 + 0.84 * places, "y": y - 0.27, "marker": markers})
 
 
 def _scale(rows: pd.DataFrame, metric: str) -> Normalize:
@@ -244,25 +259,24 @@ def _scale(rows: pd.DataFrame, metric: str) -> Normalize:
 def _text(value: float, metric: str) -> str:
     if metric == "active_dims":
         return f"{value:g}"
-    text = f"{value:.1f}" if metric == "elbo" else f"{value:.2f}"
-    if float(text) == 0:
-        text = text.removeprefix("-")
-    return text.replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}") if metric != "elbo" else text.replace(
-        "-", "\N{MINUS SIGN}"
-    )
+    text = f"{abs(value):.1f}" if metric == "elbo" else f"{abs(value):.2f}".removeprefix("0")
+    return "\N{MINUS SIGN}" * (value < 0 and float(text) > 0) + text
 
 
-def matplotlib_map(name: str):  # noqa: ANN201
+def _tones(name: str) -> ListedColormap:
     """A colour map of matplotlib whose darkest tones are left out, so that text can be read on it."""
-    import matplotlib
-    from matplotlib.colors import ListedColormap
-
     return ListedColormap(matplotlib.colormaps[name](np.linspace(0.03, 0.88, 256)))
 
 
-def _bar(axes: Axes, colour_map, scale: Normalize, high: float, panel: _Panel, letter: str, data: SourceData) -> None:
-    from matplotlib.cm import ScalarMappable
-
+def _bar(
+    axes: Axes,
+    colour_map: ListedColormap,
+    scale: Normalize,
+    high: float,
+    panel: _Panel,
+    letter: str,
+    data: SourceData,
+) -> None:
     bar = axes.figure.colorbar(ScalarMappable(scale, colour_map), ax=axes, pad=0.02, aspect=25)
     bar.outline.set_visible(False)
     units = {

@@ -193,7 +193,7 @@ class SourceData:
         """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
 
         ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
-        the null band), "low" and "high" (interval of the median), "level", "minibatch", "true_dims", "spread",
+        the null band), "true_dims", "spread",
         "reference", "closed_form", "map"; "left out" is a score that isn't finite and so isn't drawn.
         """
         frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
