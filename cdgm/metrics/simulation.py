@@ -63,6 +63,7 @@ def score_member(
         targets = _targets(angles)
         for name, estimate in blocks.items():
             rows.append(row(source, name, "", "active_dims", active_dims(estimate)))
+            rows.append(row(source, name, "", "true_dims", float(true_blocks[name].shape[1])))
             for (truth, values), twists in targets:
                 for metric, value in _linear_scores(
                     name == truth, estimate, values, source, name, truth, nulls

@@ -16,7 +16,10 @@ import pandas as pd
 from cdgm.errors import UserError, bad_input
 from cdgm.references import BASELINES
 
-TEXT = ("study", "setting", "variant", "fit", "dataset", "source", "block", "truth", "metric", "quantity")
+TEXT = (
+    *("study", "setting", "variant", "fit", "dataset", "point", "source", "block", "truth", "metric"),
+    "quantity",
+)
 TEXT_MAPS = ("cell", "split", "label")
 NUMBERS = ("value", "null_mean", "null_high", "twist", "seed", "step", "x", "y")
 
@@ -75,6 +78,8 @@ def rows_of(tables: Tables, name: str, study: str) -> pd.DataFrame:
             rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
         elif column in NUMBERS:
             rows[column] = pd.to_numeric(rows[column], errors="coerce")
+    if "point" not in rows and "variant" in rows:
+        rows["point"] = ""
     if "twist" in rows:
         rows["twist"] = rows["twist"].fillna(0.0)
     if "finite" in rows:
@@ -175,7 +180,7 @@ class SourceData:
     """Collects the numbers that a figure shows, one row a mark."""
 
     COLUMNS: Sequence[str] = (
-        *("panel", "kind", "setting", "variant", "source", "block", "truth", "twist", "metric"),
+        *("panel", "kind", "setting", "variant", "point", "source", "block", "truth", "twist", "metric"),
         *("quantity", "step", "seed", "cell", "label", "x", "y", "value"),
     )
 
@@ -186,8 +191,8 @@ class SourceData:
         """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
 
         ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
-        the null band), "spread", "reference", "closed_form", "map"; "left out" is a score
-        that isn't finite and so isn't drawn.
+        the null band), "true_dims", "spread",
+        "reference", "closed_form", "map"; "left out" is a score that isn't finite and so isn't drawn.
         """
         frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
         self._frames.append(frame.assign(panel=panel, kind=kind, **fixed))

@@ -25,9 +25,15 @@ if importlib.util.find_spec("cdgm.metrics.bounds") is None:
 spec = importlib.util.spec_from_file_location("fake_tables", Path(__file__).with_name("fake_tables.py"))
 fake = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fake)
+spec = importlib.util.spec_from_file_location("fake_sweeps", Path(__file__).with_name("fake_sweeps.py"))
+fake_sweeps = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake_sweeps)
 
+from cdgm.config import Study  # noqa: E402
+from cdgm.plan import settings_of  # noqa: E402
 from cdgm.plotting import style  # noqa: E402
 from cdgm.plotting.figures import figure_names, load_figure  # noqa: E402
+from cdgm.plotting.sweeps import swept  # noqa: E402
 from cdgm.plotting.tables import main_source, order_of, read_table, rows_of  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +43,19 @@ FIGURES = {
     "two_models": "identifiability",
     "training": "identifiability",
     "cells": "perturbation",
+    "dims": "misspecification",
 }
 SEEDS = 4  # seed 102 is one of them
+GRID = ((3, 5, 10), (1, 3))
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return {"identifiability": fake.simulation(SEEDS), "perturbation": fake.cells(seeds=SEEDS, cells=200)}
+    return {
+        "identifiability": fake.simulation(SEEDS),
+        "perturbation": fake.cells(seeds=SEEDS, cells=200),
+        "misspecification": fake_sweeps.misspecification(SEEDS, grid=GRID),
+    }
 
 
 def points_of(axes):
@@ -69,7 +81,19 @@ def test_source_data_holds_every_seed_and_its_median(tables, name):
     _, data = load_figure(name)(tables[study], study)
     assert {"panel", "kind", "value"} <= set(data.columns)
     keys = [
-        c for c in ("setting", "variant", "source", "block", "truth", "twist", "metric", "quantity", "step")
+        c
+        for c in (
+            "setting",
+            "variant",
+            "point",
+            "source",
+            "block",
+            "truth",
+            "twist",
+            "metric",
+            "quantity",
+            "step",
+        )
     ]
     keys = ["panel", *(c for c in keys if c in data)]
     seeds = data[data["kind"] == "seed"].fillna({k: "" for k in keys})
@@ -198,6 +222,8 @@ def test_one_seed_and_no_finished_fit_still_draw(name):
         ("twist", "leakage_r2_nonlinear"),
         ("two_models", "elbo"),
         ("cells", "knn_accuracy"),
+        ("dims", "recovery_cc"),
+        ("dims", "leakage_r2"),
     ],
 )
 def test_a_missing_metric_is_named(tables, name, metric):
@@ -343,3 +369,122 @@ def test_command_line(tables, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "'cells'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("", ("", {})),
+        ("equal", ("equal", {})),
+        ("dims@background=3,salient=1", ("dims", {"background": 3.0, "salient": 1.0})),
+        ("hsic.weight=0.5,mmd_shared.alpha=1e-05", ("", {"hsic.weight": 0.5, "mmd_shared.alpha": 1e-5})),
+    ],
+)
+def test_labels_of_sweeps_are_read_back(label, expected):
+    assert swept(label) == expected
+
+
+def test_labels_of_the_plan_are_read_back():
+    study = Study.model_construct(
+        settings={"dims": {}}, sweep={"model.dims.background": (3, 10), "model.dims.salient": (1,)}
+    )
+    found = [swept(name) for name, _ in settings_of(study)]
+    assert found == [("dims", {"background": b, "salient": 1.0}) for b in (3.0, 10.0)]
+
+
+def test_a_label_without_a_number_is_named():
+    with pytest.raises(UserError, match="relu") as caught:
+        swept("a@kind=relu")
+    assert "\n" not in str(caught.value)
+
+
+def test_dims_matches_the_table_and_marks_the_truth(tables):
+    mine = tables["misspecification"]
+    figure, data = load_figure("dims")(mine, "misspecification")
+    setting = "dims@background=10,salient=3"
+    rows = mine["scores"]
+    rows = rows[
+        (rows["setting"] == setting) & (rows["metric"] == "leakage_r2") & (rows["block"] == "background")
+    ]
+    drawn = data[
+        (data["setting"] == setting) & (data["metric"] == "leakage_r2") & (data["block"] == "background")
+    ]
+    assert sorted(drawn.loc[drawn["kind"] == "seed", "value"]) == pytest.approx(sorted(rows["value"]))
+    marks = data[data["kind"] == "true_dims"]
+    assert set(marks["x"]) == {3.0}
+    assert set(marks["y"]) == {5.0}
+    # The best cell is the zero of its panel.
+    below = data[(data["metric"] == "elbo_below_best") & (data["kind"] == "median")]
+    assert below.groupby("source")["value"].max().tolist() == pytest.approx([0.0, 0.0])
+    texts = [t.get_text() for t in figure.axes[2].texts]
+    assert len(texts) == len(GRID[0]) * len(GRID[1])
+
+
+def test_dims_draws_a_mark_for_every_seed_and_one_for_a_leak(tables):
+    mine = tables["misspecification"]
+    figure, data = load_figure("dims")(mine, "misspecification")
+    leaks = data[(data["panel"] == "d") & (data["kind"] == "seed")]
+    beyond = (leaks.groupby("setting")["value"].max() > 0.2).sum()
+    assert beyond
+    assert len(points_of(figure.axes[3])) == len(leaks) + beyond
+
+
+def test_dims_shows_seeds_beyond_the_scale_as_arrows(tables):
+    scores = tables["misspecification"]["scores"].copy()
+    one = (scores["metric"] == "elbo") & (scores["source"] == "target") & (scores["seed"] == 202)
+    scores.loc[one & (scores["setting"] == "dims@background=5,salient=3"), "value"] = -500.0
+    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    (axes,) = (
+        a for a in figure.axes if a.get_title("left").endswith("evidence on target,\nbelow the best cell")
+    )
+    assert len(points_of(axes)) == SEEDS * len(GRID[0]) * len(GRID[1])
+    assert (points_of(axes)[:, 0] >= -0.5).all()
+    assert data.loc[data["metric"] == "elbo_below_best", "value"].min() < -490
+
+
+def test_dims_with_lost_fits_missing_cells_and_no_truth():
+    gone = "dims@background=3,salient=1"
+    failed = [(gone, "cvae", s) for s in (200, 201)] + [("dims@background=5,salient=3", "cvae", 201)]
+    scores = fake_sweeps.misspecification(2, failed, GRID)["scores"]
+    scores = scores[(scores["setting"] != "dims@background=10,salient=1") & (scores["metric"] != "true_dims")]
+    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    figure.draw_without_rendering()
+    assert "true_dims" not in set(data["kind"])
+    assert set(data.loc[data["setting"] == gone, "kind"]) == {"left out", "median"}
+    assert "1/2" in [t.get_text() for t in figure.axes[0].texts]
+
+
+def test_dims_with_one_seed_other_names_and_several_variants():
+    scores = fake_sweeps.misspecification(1, grid=GRID)["scores"]
+    names = {"background": "common", "salient": "own"}
+    scores["block"], scores["truth"] = scores["block"].replace(names), scores["truth"].replace(names)
+    scores["setting"] = scores["setting"].str.replace("background", "common").str.replace("salient", "own")
+    scores = pd.concat([scores, scores.assign(variant="mo-cvae")])
+    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    figure.draw_without_rendering()
+    assert set(data["block"].dropna()) == {"common", "own", ""}
+    assert set(data["variant"].dropna()) == {"cvae", "mo-cvae"}
+
+
+def test_dims_needs_two_swept_dimensions(tables):
+    scores = tables["misspecification"]["scores"].assign(setting="dims@background=3")
+    with pytest.raises(UserError, match="two swept") as caught:
+        load_figure("dims")({"scores": scores}, "misspecification")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (0.951, "recovery_cc", ".95"),
+        (1.0, "recovery_cc", "1.00"),
+        (-0.001, "leakage_r2", ".00"),
+        (-10.05, "leakage_r2", "\N{MINUS SIGN}10.05"),
+        (-0.26, "elbo", "\N{MINUS SIGN}0.3"),
+        (5.5, "active_dims", "5.5"),
+    ],
+)
+def test_numbers_in_cells(value, metric, text):
+    from cdgm.plotting.dims import _text
+
+    assert _text(value, metric) == text
