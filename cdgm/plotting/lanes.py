@@ -1,0 +1,149 @@
+"""Marks that figures of several variants share: looks of a variant, horizontal lanes of seeds, scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from cdgm.plotting import style
+from cdgm.plotting.sweeps import Line, of_line, swept
+from cdgm.plotting.tables import SourceData, median_of, pick
+
+# Paul Tol's vibrant and dark colours; the marker tells them apart a second time.
+COLOURS = ("#000000", "#0077BB", "#EE7733", "#009988", "#CC3311", "#AA3377", "#33A6DD", "#8C6D00", "#777777")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+#: Scores of leakage are linear up to this and logarithmic beyond: .003 and .07 are as far as .07 and .9.
+LEAKAGE_LINEAR = 0.02
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a variant."""
+
+    colour: str
+    marker: str
+
+
+def looks_of(variants: Sequence[str]) -> dict[str, Look]:
+    """A look for each variant, by its place in the study."""
+    return {
+        v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)
+    }
+
+
+def number(value: float) -> str:
+    """A number as an axis shows it, with a true minus sign: 0.25, 10,000."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def line_label(line: Line) -> str:
+    """Name of a variant at a point of its sweep: "fixed-grid, ratio.background = 0.25"."""
+    values = [f"{key.replace('_', ' ')} = {number(value)}" for key, value in swept(line[1])[1].items()]
+    return ", ".join([style.variant_label(line[0]), *values])
+
+
+def lanes(
+    axes: Axes,
+    rows: pd.DataFrame,
+    lines: Sequence[Line],
+    members: Sequence[tuple[str, str, str, str]],
+    data: SourceData,
+    panel: str,
+    setting: str,
+) -> None:
+    """Horizontal lanes of all seeds: a group a line, and in it one for each (source, block, truth, colour).
+
+    ``rows`` are those of one metric and one setting. Null bands, medians and source data included.
+    """
+    step = 0.8 / max(len(members), 1)
+    for i, line in enumerate(lines):
+        mine = of_line(rows, line)
+        for j, (source, block, truth, colour) in enumerate(members):
+            lane = pick(mine, source=source, block=block, truth=truth, twist=0.0).sort_values("seed")
+            if lane.empty:
+                continue
+            position = i + (j - (len(members) - 1) / 2) * step
+            high = median_of(lane["null_high"])
+            style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
+            good = lane[lane["finite"]]
+            median = style.strip(
+                axes, position, good["value"], colour, horizontal=True, width=step * 0.8, size=13
+            )
+            data.add(panel, "seed", good, setting=setting)
+            data.add(panel, "left out", lane[~lane["finite"]], setting=setting)
+            for kind, value in (("median", median), ("null_high", high)):
+                data.add(panel, kind, lane.iloc[:1], seed=None, value=value)
+
+
+def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = None) -> None:
+    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of a line's fits are missing."""
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for i in range(len(lines) - 1):
+        axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+    axes.set_yticks(range(len(lines)), [line_label(line) for line in lines])
+    if rows is None:
+        return
+    for i, line in enumerate(lines):
+        mine = of_line(rows, line)
+        note = "not fitted" if mine.empty else lost(mine)
+        if note:
+            axes.annotate(
+                note,
+                (1.0, i),
+                xycoords=("axes fraction", "data"),
+                xytext=(-2, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7.5,
+                color="#555555",
+                zorder=6,
+            )
+
+
+def lost(rows: pd.DataFrame) -> str:
+    """How many fits of an arm diverged, "" if none did."""
+    finite = rows.groupby("seed")["finite"].any()
+    bad = int((~finite).sum())
+    return f"{bad} of {len(finite)} diverged" if bad else ""
+
+
+def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> None:
+    """One scale for all panels of leakage: linear near zero, logarithmic beyond.
+
+    Never finer than ``least``: noise shall look small.
+    """
+    low, high = 0.0, least
+    for axes in panels:
+        ends = getattr(axes.dataLim, f"interval{which}")
+        if np.isfinite(ends).all():
+            low, high = min(low, ends[0]), max(high, ends[1])
+    ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5, 1.0) if low - 0.005 <= t <= high * 1.1]
+    for axes in panels:
+        getattr(axes, f"set_{which}scale")("symlog", linthresh=LEAKAGE_LINEAR, linscale=0.6)
+        getattr(axes, f"set_{which}lim")(low - 0.004, high * 1.12)
+        axis = getattr(axes, f"{which}axis")
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value, 6))))
+
+
+def share_range(panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None) -> None:
+    """One linear range for several panels, from all their data and at least the given ends."""
+    ends = [getattr(axes.dataLim, f"interval{which}") for axes in panels]
+    found = np.array([e for e in ends if np.isfinite(e).all()]).ravel()
+    values = np.array([*found, *(v for v in (low, high) if v is not None)])
+    if not len(values):
+        return
+    bottom, top = values.min(), values.max()
+    margin = 0.05 * (top - bottom) or 0.5
+    for axes in panels:
+        getattr(axes, f"set_{which}lim")(bottom - margin, top + margin)
