@@ -75,14 +75,23 @@ def signed_scale(
     bottom, top = min(found), max(found)
     stretched = _stretch(np.array([bottom, top]), linear, linear_share)
     margin = 0.06 * (stretched[1] - stretched[0]) or 0.5
-    bottom, top = _shrink(stretched + (-margin, margin), linear, linear_share)
+    bottom, top = _shrink(stretched + np.array([-margin, margin]), linear, linear_share)
     for axes in panels:
         getattr(axes, f"set_{which}scale")("symlog", linthresh=linear, linscale=linear_share)
         getattr(axes, f"set_{which}lim")(bottom, top)
         axis = getattr(axes, f"{which}axis")
         axis.set_major_locator(FixedLocator(_ticks(bottom, top, linear)))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"))))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
+
+
+def _tick_text(value: float) -> str:
+    """As :func:`cdgm.plotting.lanes.number`, with a power of ten where zeros would be counted: 2·10⁻⁵."""
+    if value == 0 or abs(value) >= 0.001:
+        return number(float(f"{value:.6g}"))
+    digits, _, power = f"{value:.5e}".partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{number(float(digits))}·10{raised}"
 
 
 def _stretch(values: np.ndarray, linear: float, share: float) -> np.ndarray:
@@ -97,14 +106,14 @@ def _shrink(places: np.ndarray, linear: float, share: float) -> np.ndarray:
     return np.sign(places) * np.where(np.abs(places) > share, far, linear * np.abs(places) / share)
 
 
-def _ticks(low: float, high: float, linear: float, most: int = 6) -> list[float]:
-    """Zero, and powers of ten from ``linear`` on, thinned from inside out to about ``most``."""
+def _ticks(low: float, high: float, linear: float, most: int = 7) -> list[float]:
+    """Zero, ``linear`` and round numbers beyond, as finely as about ``most`` of them allow."""
     tops = max(abs(low), abs(high), linear)
     decades = linear * 10.0 ** np.arange(int(np.floor(np.log10(tops / linear) + 1e-9)) + 1)
-    for stride in range(1, len(decades) + 1):
-        kept = decades[::stride]
-        ticks = sorted({0.0, *kept, *-kept})
-        ticks = [t for t in ticks if low <= t <= high]
+    fine = [decades * f for f in (1, 2, 5)], [decades * f for f in (1, 3)]
+    choices = [np.sort(np.concatenate(f)) for f in fine]
+    for kept in [*choices, *(decades[::stride] for stride in range(1, len(decades) + 1))]:
+        ticks = [t for t in sorted({0.0, *kept, *-kept}) if low <= t <= high]
         if len(ticks) <= most:
             break
     return ticks
