@@ -125,7 +125,7 @@ def _setting(
             if (plain, "") in lines:
                 place = (0.0, lines.index((plain, "")))
                 axes.annotate(
-                    "compared with", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5
+                    "reference", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5
                 )
     start = next(iter(panels.values()))
     start.set_yticks(range(len(lines)), [_label(line, rows) for line in lines])
