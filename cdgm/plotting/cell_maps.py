@@ -80,16 +80,19 @@ def draw_grid(
     across = max(1, COLUMNS // len(kinds))
     labels = sorted(set(maps["label"]) - {""})
     colours = style.colours(labels, style.LABEL_COLOURS)
-    rest = {"": style.UNLABELLED_COLOUR}
+    unlabelled = (labelled_only(maps)["label"] == "").any()
+    rest = {"": style.UNLABELLED_COLOUR} if unlabelled else {}
     rows = -(-len(arms) // across)
     handles = [style.dot_handle(c, f"{s} cells") for s, c in sources.items()]
     handles += [style.dot_handle(c, label_text(n)) for n, c in (colours | rest).items()]
     figure = style.new_figure(10.0, 0.3 + 0.25 * -(-len(handles) // 5) + 2.15 * rows)
+    several = len({setting for setting, _ in arms}) > 1
     data = SourceData()
     parts = figure.subfigures(rows, across, squeeze=False, wspace=0.02)
     for part, arm in zip(parts.flat, arms, strict=False):
         note = finished(of_arm(scores, arm))
-        title = style.arm_label(arm, arms) + (f" ({note})" if note else "")
+        name = style.arm_label(arm, arms) if several else style.variant_label(arm[1])
+        title = name + (f" ({note})" if note else "")
         part.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold")
         mine = of_arm(maps, arm)
         mine = pick(mine, seed=mine["seed"].min()) if len(mine) else mine

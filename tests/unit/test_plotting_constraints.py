@@ -87,7 +87,71 @@ def constrained(failed=(), settings=("d10x3", "d5x10")):
     return study.tables()
 
 
-TABLES = {"constraints": constrained, "multipliers": constrained}
+def counts(failed=(), ceiling=True):
+    study = Study("counts", failed)
+    for base, level in (("poisson", 0.9), ("bernoulli", 0.5)):
+        for features in (10, 100):
+            setting = f"{base}@n_features={features}"
+            for seed in SEEDS:
+                recovery = (level - 1 / features, level)
+                study.simulated(study.fit(setting, "cvae", seed), recovery)
+                if ceiling:
+                    higher = (recovery[0] + 0.05, recovery[1] + 0.05)
+                    study.simulated(study.fit(setting, "ceiling", seed), higher, (0.0, 0.0))
+    return study.tables()
+
+
+def assumptions(failed=(), learned="noise_sd"):
+    study = Study("assumptions", failed)
+    for setting in ("matched", "correlated"):
+        for seed in SEEDS:
+            fit = study.fit(setting, "cvae", seed)
+            study.simulated(fit, nonlinear=True)
+            if learned:
+                study.score(fit, learned, 0.1 + 0.001 * (seed - 200))
+    return study.tables()
+
+
+CELLS = ("plain", "penalised", "held", "other")
+
+
+def cells(failed=(), variants=CELLS, baselines=True):
+    study = Study("cells", failed)
+    for i, variant in enumerate(variants):
+        for seed in SEEDS:
+            fit = study.fit("s", variant, seed)
+            for block, value in (("z", 0.3 + 0.05 * i), ("t", 0.8 - 0.02 * i)):
+                study.score(fit, "knn_accuracy", value + 0.01 * (seed - 200), "q", block, "label", 0.25)
+                for source, mixed in (("p", 1.3), ("q", 1.02)):
+                    study.score(fit, "source_mixing", mixed, source, block, null=1.01)
+            for source in "pq":
+                study.score(fit, "elbo", -300.0 - i - 2 * (seed - 200), source)
+                study.score(fit, "kl", 20.0, source, "z")
+            study.score(fit, "kl", 8.0 - i, "q", "t")
+            if variant != "plain":
+                study.curve(fit, "penalty/hsic", [0.1])
+            if seed == SEEDS[0]:
+                for block in "zt":
+                    for j in range(40):
+                        place = {"block": block, "cell": f"c{j}", "source": "pq"[j % 2]}
+                        label = ("", "A", "B")[j % 3] if j % 2 else ""
+                        at = dict(zip("xy", study.rng.normal(0, 1, 2), strict=True))
+                        study.maps.append(fit | place | {"label": label, "split": "test"} | at)
+    for variant, value in {"pca": 0.6, "oracle": 0.95}.items() if baselines else ():
+        fit = study.fit("s", variant, -1)
+        study.score(fit, "knn_accuracy", value, "q", "t", "label", 0.25)
+        if variant == "pca":
+            study.score(fit, "source_mixing", 1.2, "q", "t", null=1.01)
+    return study.tables()
+
+
+TABLES = {
+    "constraints": constrained,
+    "multipliers": constrained,
+    "counts": counts,
+    "assumptions": assumptions,
+    "cells_tradeoff": cells,
+}
 
 
 def medians_of_seeds(data):
@@ -226,6 +290,12 @@ def test_multipliers_end_where_a_fit_diverged():
         ("constraints", "recovery_cc"),
         ("constraints", "leakage_r2"),
         ("constraints", "constraint_value"),
+        ("counts", "recovery_cc"),
+        ("counts", "leakage_r2"),
+        ("assumptions", "recovery_cc"),
+        ("assumptions", "leakage_r2"),
+        ("cells_tradeoff", "knn_accuracy"),
+        ("cells_tradeoff", "source_mixing"),
     ],
 )
 def test_a_missing_metric_is_named(name, metric):
@@ -270,3 +340,146 @@ def test_a_signed_scale_holds_all_data_and_is_linear_where_they_are_small():
     small.plot([0, 1], [-1.0, 1.5])
     signed_scale([small], "y", linear=1.0)
     assert small.get_yscale() == "linear"
+
+
+def test_counts_show_the_ceiling_apart_from_the_fits():
+    figure, data = load_figure("counts")(counts(), "counts")
+    seeds, tops = data[data["kind"] == "seed"], data[data["kind"] == "ceiling"]
+    assert set(seeds["variant"]) == {"cvae"}
+    assert set(tops["variant"]) == {"ceiling"}
+    assert len(seeds) == len(tops) == 4 * 4 * len(SEEDS)
+    assert set(seeds["x"]) == {10.0, 100.0}
+    tables = counts()["scores"]
+    mine = tables[(tables["variant"] == "ceiling") & (tables["setting"] == "poisson@n_features=10")]
+    mine = mine[(mine["metric"] == "recovery_cc") & (mine["block"] == "t")]
+    drawn = data[(data["kind"] == "ceiling median") & (data["setting"] == "poisson@n_features=10")]
+    drawn = drawn[(drawn["metric"] == "recovery_cc") & (drawn["block"] == "t")]
+    assert drawn["value"].item() == pytest.approx(mine["value"].median())
+    assert "true model's posterior means" in texts_of(figure)
+
+
+def test_counts_place_series_side_by_side_at_every_number():
+    figure, _ = load_figure("counts")(counts(), "counts")
+    for axes in figure.axes:
+        lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
+        at = np.sort([line.get_xdata()[0] for line in lines])
+        assert len(at) == 4
+        assert np.diff(at).min() > 0.05
+        np.testing.assert_allclose(np.log10(at).mean(), 1.0, atol=0.05)
+
+
+def test_counts_without_ceiling_and_with_lost_fits():
+    every = [("bernoulli@n_features=10", "cvae", s) for s in SEEDS]
+    figure, data = load_figure("counts")(counts(every, ceiling=False), "counts")
+    assert "10: 3 of 3 diverged" in texts_of(figure)
+    assert "true model" not in texts_of(figure)
+    assert set(data.loc[data["kind"] == "left out", "setting"]) == {"bernoulli@n_features=10"}
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("setting", ["poisson", "poisson@n_features=3,rate=2", "poisson@shift=-1"])
+def test_counts_need_one_swept_number(setting):
+    scores = counts()["scores"].assign(setting=setting)
+    with pytest.raises(UserError, match="one swept number"):
+        load_figure("counts")({"scores": scores}, "counts")
+
+
+def test_assumptions_show_leakage_both_ways_and_what_was_learned():
+    figure, data = load_figure("assumptions")(assumptions([("matched", "cvae", 202)]), "assumptions")
+    seeds = data[data["kind"] == "seed"]
+    found = set(map(tuple, seeds[["metric", "block", "truth"]].to_numpy()))
+    ways = {("z", "t"), ("t", "z")}
+    expected = {("recovery_cc", b, b) for b in "zt"} | {("noise_sd", "", "")}
+    assert found == expected | {(m, *w) for m in ("leakage_r2", "leakage_r2_nonlinear") for w in ways}
+    assert "matched (1 of 3 diverged)" in texts_of(figure)
+    assert len(figure.axes) == 4
+    learned = figure.axes[3]
+    assert learned.get_xscale() == "log"
+    low, high = learned.get_xlim()
+    assert low < 0.1 < 0.102 < high
+    assert figure.axes[1].get_xlim() == figure.axes[2].get_xlim()
+
+
+def test_assumptions_without_anything_learned_or_nonlinear():
+    scores = assumptions(learned="")["scores"]
+    figure, _ = load_figure("assumptions")(
+        {"scores": scores[scores["metric"] != "leakage_r2_nonlinear"]}, "assumptions"
+    )
+    assert len(figure.axes) == 2
+    figure.draw_without_rendering()
+
+
+def test_trades_pair_scores_of_a_seed():
+    tables = cells([("s", "held", 201)])
+    shuffled = tables["scores"].sample(frac=1.0, random_state=1)
+    order = shuffled["variant"].map([*CELLS, "pca", "oracle"].index).sort_values(kind="stable").index
+    figure, data = load_figure("cells_tradeoff")(tables | {"scores": shuffled.loc[order]}, "cells")
+    seeds = data[(data["kind"] == "seed") & (data["panel"] == "a") & (data["variant"] == "penalised")]
+    seeds = seeds.sort_values("seed")
+    np.testing.assert_allclose(seeds["x"], [0.35, 0.36, 0.37])
+    np.testing.assert_allclose(seeds["y"], [0.78, 0.79, 0.80])
+    median = data[(data["kind"] == "median") & (data["panel"] == "a") & (data["variant"] == "held")]
+    assert median["x"].item() == pytest.approx((0.4 + 0.42) / 2)
+    assert median["y"].item() == pytest.approx((0.76 + 0.78) / 2)
+    # Mixing is that of the cells whose labels are judged, in the shared space.
+    mixing = data[(data["kind"] == "seed") & (data["panel"] == "b")]
+    assert set(mixing["source"]) == {"q"}
+    assert set(mixing["block"]) == {"z"}
+    np.testing.assert_allclose(mixing["x"], 1.02)
+    assert "held (1 of 3 diverged)" in texts_of(figure)
+
+
+def test_trades_have_references_as_lines_and_evidence_of_both_sources():
+    figure, data = load_figure("cells_tradeoff")(cells(), "cells")
+    references = data[(data["kind"] == "reference") & (data["panel"] == "a")]
+    assert references.set_index("variant")["y"].to_dict() == {"pca": 0.6, "oracle": 0.95}
+    left = figure.axes[0]
+    assert {line.get_ydata()[0] for line in left.lines} == {0.6, 0.95}
+    low, high = left.get_ylim()
+    assert low < 0.6 < 0.95 < high
+    costs = data[(data["kind"] == "seed") & (data["metric"] == "elbo_difference")]
+    assert set(costs["source"]) == {"p", "q"}
+    np.testing.assert_allclose(costs.loc[costs["variant"] == "other", "value"], -3.0)
+
+
+def test_trades_of_one_variant_or_without_references():
+    for tables in (cells(variants=("plain",)), cells(baselines=False)):
+        figure, _ = load_figure("cells_tradeoff")(tables, "cells")
+        figure.draw_without_rendering()
+    assert len(load_figure("cells_tradeoff")(cells(variants=("plain",)), "cells")[0].axes) == 3
+
+
+def test_eleven_variants_look_different():
+    tables = cells(variants=("plain", *(f"v{i}" for i in range(10))))
+    figure, _ = load_figure("cells_tradeoff")(tables, "cells")
+    handles = [h for h in figure.legends[0].legend_handles if h.get_linestyle() == "None"]
+    assert len({(h.get_color(), h.get_marker()) for h in handles}) == len(handles) == 11
+
+
+def test_trades_need_a_shared_and_a_private_space():
+    tables = cells()
+    scores = tables["scores"]
+    gone = (scores["metric"] == "knn_accuracy") & (scores["block"] == "z")
+    with pytest.raises(UserError, match="a shared and a private block"):
+        load_figure("cells_tradeoff")(tables | {"scores": scores[~gone]}, "cells")
+
+
+def test_maps_of_many_variants_are_a_grid():
+    tables = cells([("s", "held", 201)])
+    maps = tables["maps"]
+    mine = tables | {"maps": maps[maps["variant"] != "other"]}
+    figure, data = load_figure("cells")(mine, "cells")
+    assert len(figure.axes) == 3 * len(CELLS)
+    assert figure.get_figheight() < 6
+    assert set(data["variant"]) == {"plain", "penalised", "held"}
+    assert data.groupby(["variant", "block"]).size().eq(40).all()
+    texts = texts_of(figure)
+    assert texts.count("no map") == 3
+    assert "held (2 of 3 fits finished)" in texts
+    figure.draw_without_rendering()
+
+
+def test_maps_of_few_variants_have_scores_beside_them():
+    figure, data = load_figure("cells")(cells(variants=CELLS[:2]), "cells")
+    assert len(figure.axes) == 2 * 6
+    assert {"scores", "mixing"} <= set(data["panel"])
