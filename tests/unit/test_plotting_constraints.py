@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,13 @@ TABLES = {
 }
 
 
+@cache
+def drawn_of(name):
+    """The figure of its default tables, and its numbers."""
+    tables = TABLES[name]()
+    return load_figure(name)(tables, tables["scores"]["study"].iloc[0])
+
+
 def medians_of_seeds(data):
     """Medians as the figure's table has them, and as they follow from its seeds."""
     keys = ["panel", *(k for k in KEYS if k in data)]
@@ -171,9 +179,7 @@ def texts_of(figure):
 def test_figures_are_listed_with_captions_and_draw_every_seed(name):
     assert name in figure_names()
     assert (ROOT / "report" / f"{name}.rst").is_file()
-    tables = TABLES[name]()
-    study = tables["scores"]["study"].iloc[0]
-    figure, data = load_figure(name)(tables, study)
+    figure, data = drawn_of(name)
     figure.draw_without_rendering()
     found, expected = medians_of_seeds(data)
     assert len(expected)
@@ -181,6 +187,7 @@ def test_figures_are_listed_with_captions_and_draw_every_seed(name):
     assert set(data.loc[data["kind"] == "seed", "seed"]) == set(SEEDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_same_tables_give_equal_bytes(name, tmp_path):
     tables = TABLES[name]()
@@ -216,7 +223,7 @@ def test_what_a_variant_is_follows_from_the_history():
 
 
 def test_ratios_are_values_over_levels():
-    _, data = load_figure("constraints")(constrained(), "constrained")
+    _, data = drawn_of("constraints")
     seeds = data[data["kind"] == "seed"]
     for metric, ratio in (("constraint_ratio", 3.0), ("constraint_ratio_train", 0.5)):
         mine = seeds[seeds["metric"] == metric]
@@ -225,7 +232,7 @@ def test_ratios_are_values_over_levels():
 
 
 def test_the_tinted_side_of_a_floor_is_the_other_one():
-    figure, _ = load_figure("constraints")(constrained(), "constrained")
+    figure, _ = drawn_of("constraints")
     tints = {}
     for axes in figure.axes:
         if axes.get_xlabel() == "value / level":
@@ -343,7 +350,7 @@ def test_a_signed_scale_holds_all_data_and_is_linear_where_they_are_small():
 
 
 def test_counts_show_the_ceiling_apart_from_the_fits():
-    figure, data = load_figure("counts")(counts(), "counts")
+    figure, data = drawn_of("counts")
     seeds, tops = data[data["kind"] == "seed"], data[data["kind"] == "ceiling"]
     assert set(seeds["variant"]) == {"cvae"}
     assert set(tops["variant"]) == {"ceiling"}
@@ -359,7 +366,7 @@ def test_counts_show_the_ceiling_apart_from_the_fits():
 
 
 def test_counts_place_series_side_by_side_at_every_number():
-    figure, _ = load_figure("counts")(counts(), "counts")
+    figure, _ = drawn_of("counts")
     for axes in figure.axes:
         lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
         at = np.sort([line.get_xdata()[0] for line in lines])
@@ -430,7 +437,7 @@ def test_trades_pair_scores_of_a_seed():
 
 
 def test_trades_have_references_as_lines_and_evidence_of_both_sources():
-    figure, data = load_figure("cells_tradeoff")(cells(), "cells")
+    figure, data = drawn_of("cells_tradeoff")
     references = data[(data["kind"] == "reference") & (data["panel"] == "a")]
     assert references.set_index("variant")["y"].to_dict() == {"pca": 0.6, "oracle": 0.95}
     left = figure.axes[0]
