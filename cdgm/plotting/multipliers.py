@@ -160,7 +160,7 @@ def _levels(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: Sour
     if rows.empty:
         return
     median = _wide(rows, 1).median(axis=1)
-    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3)
+    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
     _add(data, letter, "level", rows.iloc[:1], median, seed=None)
 
 
