@@ -80,7 +80,45 @@ def penalised(failed=(), seeds=SEEDS):
     return make.tables()
 
 
-FIGURES = {"weights": ("reg", penalised)}
+#: Gains on background and target over equal weights, and the share of the background's weight.
+GAINS = {
+    ("sized", ""): (-3.0, -0.5, 0.1),
+    ("plain", ""): (0.0, 0.0, 0.5),
+    ("grid", "ratio.background=4"): (0.5, -0.8, 0.8),
+    ("grid", "ratio.background=0.25"): (-0.6, 0.4, 0.2),
+    ("mgda", ""): (0.7, 0.3, 0.66),
+}
+
+
+def weighed(failed=(), seeds=SEEDS):
+    """Two settings, weights by size (equal in one of them), fixed ratios and weights that move."""
+    make = Maker("weighed", failed, seeds)
+    for setting in ("equal", "small"):
+        for (variant, point), (background, target, share) in GAINS.items():
+            for fit in make.fits(setting, variant, point):
+                make.blocks(fit, BLOCKS, leak=0.01)
+                for row in make.scores[-20:]:
+                    if row["metric"] == "elbo" and row["seed"] == fit["seed"]:
+                        row["value"] = fit["seed"] + (background if row["source"] == "background" else target)
+                share = 0.5 if setting == "equal" and variant == "sized" else share
+                moves = 0.3 * np.sin(np.arange(40) + fit["seed"]) if variant == "mgda" else np.zeros(40)
+                make.curve(fit, "weight", 2 * share + moves, "background")
+                make.curve(fit, "weight", 2 - 2 * share - moves, "target")
+    return make.tables()
+
+
+def rates(failed=(), seeds=SEEDS, bases=("equal",)):
+    """ELBOs that peak at the second rate for the plain variant, and gain by 1, 2, 3 nats with mgda."""
+    make = Maker("rates", failed, seeds)
+    for base in bases:
+        for i, rate in enumerate(("0.001", "0.002", "0.008")):
+            for variant, gain in (("plain", 0), ("mgda", i + 1)):
+                for fit in make.fits(f"{base}@learning_rate={rate}", variant):
+                    make.blocks(fit, BLOCKS, leak=0.01, elbo=fit["seed"] + (-4, 0, -1)[i] + gain)
+    return make.tables()
+
+
+FIGURES = {"weights": ("reg", penalised), "objectives": ("weighed", weighed)}
 
 
 def texts(figure):
@@ -181,3 +219,78 @@ def test_weights_need_scores(metric):
     scores = penalised()["scores"]
     with pytest.raises(UserError, match=metric):
         load_figure("weights")({"scores": scores[scores["metric"] != metric]}, "reg")
+
+
+def test_objectives_pair_seeds_with_equal_weights_and_join_the_ratios():
+    figure, data = load_figure("objectives")(weighed(), "weighed")
+    median = data[(data["kind"] == "median") & (data["metric"] == "elbo_difference")]
+    # Weights by size come first in the study, but equal ones are compared with.
+    assert set(median["variant"]) == {"sized", "grid", "mgda"}
+    for (variant, point), gains in GAINS.items():
+        mine = median[(median["variant"] == variant) & (median["point"] == point)]
+        for source, gain in zip(("background", "target"), gains, strict=False):
+            if variant != "plain":
+                np.testing.assert_allclose(mine.loc[mine["source"] == source, "value"], [gain, gain])
+    # The front runs through the plain fit, by its ratio of 1.
+    lines = [np.transpose(line.get_data()) for axes in figure.axes for line in axes.get_lines()]
+    front = [[-0.6, 0.4], [0.0, 0.0], [0.5, -0.8]]
+    assert sum(line.shape == (3, 2) and np.allclose(line, front) for line in lines) == 2
+    assert "plain (compared with)" in texts(figure)
+
+
+def test_objectives_leave_out_pairs_without_a_plain_fit(tmp_path):
+    failed = [("equal", "plain", 201), ("equal", "mgda", 202), *(("small", "mgda", s) for s in SEEDS)]
+    figure, data = load_figure("objectives")(weighed(failed), "weighed")
+    style.save(figure, data, tmp_path / "gaps")
+    drawn = data[(data["kind"] == "seed") & (data["metric"] == "elbo_difference")]
+    drawn = drawn[drawn["variant"] == "mgda"]
+    assert set(drawn["seed"]) == {200, 203}
+    assert set(drawn["setting"]) == {"equal"}
+    assert "4 of 4 diverged" in texts(figure)
+
+
+def test_objectives_without_history_compare_with_the_first_unswept_variant():
+    tables = weighed()
+    figure, _ = load_figure("objectives")({"scores": tables["scores"]}, "weighed")
+    assert "sized (compared with)" in texts(figure)
+
+
+def test_objectives_along_a_sweep_compare_with_the_best_number(tmp_path):
+    figure, data = load_figure("objectives")(rates(), "rates")
+    style.save(figure, data, tmp_path / "rates")
+    median = data[(data["kind"] == "median") & (data["source"] == "target")].set_index(["variant", "setting"])
+    best = median.loc[median["metric"] == "elbo_less_best", "value"]
+    expected = {"plain": (-4, 0, -1), "mgda": (-3, 2, 2)}
+    for variant, values in expected.items():
+        np.testing.assert_allclose(best[variant], values, atol=0.06)
+    same = median.loc[median["metric"] == "elbo_difference", "value"]
+    np.testing.assert_allclose(same["mgda"], (1, 2, 3), atol=0.06)
+    assert "learning rate 0.002" in texts(figure)
+
+
+def test_objectives_along_a_sweep_with_gaps(tmp_path):
+    failed = [("equal@learning_rate=0.002", "mgda", s) for s in SEEDS]
+    failed.append(("equal@learning_rate=0.008", "plain", 200))
+    scores = rates(failed, bases=("equal", "other"))["scores"]
+    scores = scores[~((scores["setting"] == "other@learning_rate=0.001") & (scores["variant"] == "mgda"))]
+    figure, data = load_figure("objectives")({"scores": scores}, "rates")
+    style.save(figure, data, tmp_path / "gaps")
+    for note in ("mgda: 4 of 4 diverged", "plain: 1 of 4 diverged", "mgda: not fitted"):
+        assert note in texts(figure)
+
+
+def test_objectives_refuse_what_they_cannot_draw():
+    tables = weighed()
+    scores = tables["scores"]
+    with pytest.raises(UserError, match="two sources"):
+        load_figure("objectives")({"scores": scores[scores["source"] == "target"]}, "weighed")
+    with pytest.raises(UserError, match="without a sweep"):
+        load_figure("objectives")({"scores": scores[scores["variant"] == "grid"]}, "weighed")
+    with pytest.raises(UserError, match="elbo"):
+        load_figure("objectives")({"scores": scores[scores["metric"] != "elbo"]}, "weighed")
+    mixed = rates()["scores"]
+    with pytest.raises(UserError, match="one swept number"):
+        load_figure("objectives")({"scores": mixed.replace("equal@learning_rate=0.001", "equal")}, "rates")
+    swept = mixed.assign(point=["a=1" if v == "mgda" else "" for v in mixed["variant"]])
+    with pytest.raises(UserError, match="inside of variants"):
+        load_figure("objectives")({"scores": swept}, "rates")
