@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 
 from cdgm.errors import bad_input
@@ -22,10 +23,10 @@ from cdgm.plotting.lanes import (
     Look,
     lanes,
     leakage_scale,
-    line_label,
     lost,
     number,
     share_range,
+    short_label,
 )
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
 from cdgm.plotting.rates import draw_rates
@@ -155,9 +156,10 @@ def _pareto(
             front.append((values[0], *middle))
             place = tuple(middle)
             text = f"×{number(values[0])}"
-            axes.annotate(
+            label = axes.annotate(
                 text, place, (5, 5), textcoords="offset points", fontsize=7.5, color=look.colour, zorder=6
             )
+            label.set_path_effects([withStroke(linewidth=2, foreground="white")])
     if len(front) > 1:
         _, x, y = np.transpose(sorted(front))
         colour = next(looks[v].colour for v, point in lines if point)
@@ -223,17 +225,11 @@ def _lanes(
         note = "not fitted" if mine.empty else lost(mine)
         if note and metric == "recovery_cc":
             axes.text(0.02, i, note, transform=place, va="center", fontsize=7.5, color="#555555", zorder=6)
-    axes.set_yticks(range(len(lines)), [_short(line) if first else "" for line in lines])
+    axes.set_yticks(range(len(lines)), [short_label(line) if first else "" for line in lines])
     titles = {"recovery_cc": "a block's own truth", "leakage_r2": "another block's truth"}
     units = {"recovery_cc": "mean canonical correlation", "leakage_r2": "linear R²"}
     style.panel_title(axes, letter, titles[metric])
     axes.set_xlabel(units[metric])
-
-
-def _short(line: Line) -> str:
-    """Name of a variant with its swept number: "fixed-grid ×4"."""
-    values = list(swept(line[1])[1].values())
-    return f"{style.variant_label(line[0])} ×{number(values[0])}" if len(values) == 1 else line_label(line)
 
 
 def _handles(

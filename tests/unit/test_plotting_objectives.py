@@ -118,7 +118,11 @@ def rates(failed=(), seeds=SEEDS, bases=("equal",)):
     return make.tables()
 
 
-FIGURES = {"weights": ("reg", penalised), "objectives": ("weighed", weighed)}
+FIGURES = {
+    "weights": ("reg", penalised),
+    "objectives": ("weighed", weighed),
+    "weight_traces": ("weighed", weighed),
+}
 
 
 def texts(figure):
@@ -294,3 +298,45 @@ def test_objectives_refuse_what_they_cannot_draw():
     swept = mixed.assign(point=["a=1" if v == "mgda" else "" for v in mixed["variant"]])
     with pytest.raises(UserError, match="inside of variants"):
         load_figure("objectives")({"scores": swept}, "rates")
+
+
+def test_weight_traces_average_records_and_keep_constants():
+    figure, data = load_figure("weight_traces")(weighed(), "weighed")
+    median = data[(data["kind"] == "median") & (data["setting"] == "small")]
+    for (variant, point), (_, _, share) in GAINS.items():
+        mine = median[(median["variant"] == variant) & (median["point"] == point)]
+        values = mine[mine["source"] == "background"].sort_values("step")["value"].to_numpy()
+        assert len(values) == 40
+        if variant != "mgda":
+            np.testing.assert_allclose(values, 2 * share)
+    seed = data[(data["kind"] == "seed") & (data["variant"] == "mgda") & (data["seed"] == 201)]
+    seed = seed[(seed["setting"] == "small") & (seed["source"] == "target")].sort_values("step")
+    raw = 2 - 2 * 0.66 - 0.3 * np.sin(np.arange(40) + 201)
+    np.testing.assert_allclose(seed["value"].iloc[20], raw[16:25].mean())
+    np.testing.assert_allclose(seed["value"].iloc[0], raw[:5].mean())
+    assert "grid ×0.25" in texts(figure)
+
+
+def test_weight_traces_leave_out_frozen_members_and_missing_fits(tmp_path):
+    failed = [("equal", "mgda", 201), *(("small", "sized", s) for s in SEEDS)]
+    tables = weighed(failed)
+    history = tables["history"]
+    history = history[~((history["setting"] == "equal") & (history["variant"] == "grid"))]
+    # What is not finite is a gap, whether or not the fit counts as lost.
+    history.loc[(history["step"] == 300) & (history["seed"] == 203), "value"] = np.nan
+    figure, data = load_figure("weight_traces")(tables | {"history": history}, "weighed")
+    style.save(figure, data, tmp_path / "gaps")
+    drawn = data[(data["kind"] == "seed") & (data["setting"] == "equal") & (data["variant"] == "mgda")]
+    assert set(drawn["seed"]) == {200, 202, 203}
+    assert set(drawn.loc[drawn["step"] == 300, "seed"]) == {200, 202}
+    for note in ("1 diverged", "4 diverged", "no fit finished", "not fitted"):
+        assert note in texts(figure)
+
+
+def test_weight_traces_need_weights():
+    tables = weighed()
+    history = tables["history"].replace("weight", "elbo")
+    with pytest.raises(UserError, match="weight"):
+        load_figure("weight_traces")(tables | {"history": history}, "weighed")
+    with pytest.raises(UserError, match="history"):
+        load_figure("weight_traces")({"scores": tables["scores"]}, "weighed")
