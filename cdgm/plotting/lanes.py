@@ -46,12 +46,6 @@ def line_label(line: Line) -> str:
     return ", ".join([style.variant_label(line[0]), *values])
 
 
-def short_label(line: Line) -> str:
-    """Name of a variant with its one swept number: "fixed-grid ×4"."""
-    values = list(swept(line[1])[1].values())
-    return f"{style.variant_label(line[0])} ×{number(values[0])}" if len(values) == 1 else line_label(line)
-
-
 def lanes(
     axes: Axes,
     rows: pd.DataFrame,
@@ -86,7 +80,7 @@ def lanes(
 
 
 def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = None) -> None:
-    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many fits of a line are lost."""
+    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of its fits are missing."""
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
