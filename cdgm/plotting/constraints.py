@@ -52,7 +52,8 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     names = list(dict.fromkeys(pick(scores, metric="constraint_value")["block"]))
     held = [(s, line) for s in settings for line in lines if _constrained(scores, s, line)]
 
-    heights = [0.85 + 0.34 * len(lines)] * len(settings) + [1.0 + 0.3 * len(held)]
+    tall = max(_label(line, pick(scores, setting=s)).count("\n") + 1 for s in settings for line in lines)
+    heights = [0.85 + max(0.34, 0.16 * tall) * len(lines)] * len(settings) + [1.0 + 0.3 * len(held)]
     figure = style.new_figure(WIDTH, 0.8 + sum(heights))
     data = SourceData()
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -125,7 +126,7 @@ def _setting(
             if (plain, "") in lines:
                 place = (0.0, lines.index((plain, "")))
                 axes.annotate(
-                    "compared with", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5
+                    "reference", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5
                 )
     start = next(iter(panels.values()))
     start.set_yticks(range(len(lines)), [_label(line, rows) for line in lines])

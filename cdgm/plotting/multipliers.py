@@ -118,7 +118,10 @@ def _linear(rows: pd.DataFrame) -> float:
     smooth = late.groupby(["setting", "variant", "point", "seed"])["value"].rolling(WINDOW).mean().abs()
     sizes = [abs(median_of(pick(rows, kind="level")["value"])), median_of(smooth)]
     size = max((v for v in sizes if np.isfinite(v)), default=0.0)
-    return float(f"{size:.0e}") if size > 0 else 1.0
+    if size <= 0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(size))
+    return float(f"{power * min((1, 2, 5, 10), key=lambda f: abs(np.log(f * power / size))):.3g}")
 
 
 def _wide(rows: pd.DataFrame, window: int) -> pd.DataFrame:
@@ -157,7 +160,7 @@ def _levels(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: Sour
     if rows.empty:
         return
     median = _wide(rows, 1).median(axis=1)
-    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3)
+    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
     _add(data, letter, "level", rows.iloc[:1], median, seed=None)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cdgm.plotting.lanes import number
+from cdgm.plotting.lanes import number, share_range
 from cdgm.plotting.tables import pick
 
 #: Differences of evidence are linear up to this many nats and logarithmic beyond.
@@ -54,6 +54,8 @@ def signed_scale(
 ) -> None:
     """One scale for all panels: linear up to ``linear`` on both sides of zero and logarithmic beyond.
 
+    Linear throughout where all data lie within twice that.
+
     Parameters
     ----------
     panels
@@ -73,6 +75,9 @@ def signed_scale(
     if not found:
         return
     bottom, top = min(found), max(found)
+    if max(abs(bottom), abs(top)) <= 2 * linear:
+        share_range(panels, which, low, high)
+        return
     stretched = _stretch(np.array([bottom, top]), linear, linear_share)
     margin = 0.06 * (stretched[1] - stretched[0]) or 0.5
     bottom, top = _shrink(stretched + np.array([-margin, margin]), linear, linear_share)
@@ -80,7 +85,7 @@ def signed_scale(
         getattr(axes, f"set_{which}scale")("symlog", linthresh=linear, linscale=linear_share)
         getattr(axes, f"set_{which}lim")(bottom, top)
         axis = getattr(axes, f"{which}axis")
-        axis.set_major_locator(FixedLocator(_ticks(bottom, top, linear)))
+        axis.set_major_locator(FixedLocator(_ticks(bottom, top, linear, linear_share)))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
 
@@ -106,14 +111,15 @@ def _shrink(places: np.ndarray, linear: float, share: float) -> np.ndarray:
     return np.sign(places) * np.where(np.abs(places) > share, far, linear * np.abs(places) / share)
 
 
-def _ticks(low: float, high: float, linear: float, most: int = 7) -> list[float]:
-    """Zero, ``linear`` and round numbers beyond, as finely as about ``most`` of them allow."""
+def _ticks(low: float, high: float, linear: float, share: float, gap: float = 0.11) -> list[float]:
+    """Zero, ``linear`` and round numbers beyond, as many as lie ``gap`` of the axis apart."""
     tops = max(abs(low), abs(high), linear)
     decades = linear * 10.0 ** np.arange(int(np.floor(np.log10(tops / linear) + 1e-9)) + 1)
     fine = [decades * f for f in (1, 2, 5)], [decades * f for f in (1, 3)]
     choices = [np.sort(np.concatenate(f)) for f in fine]
+    length = np.ptp(_stretch(np.array([low, high]), linear, share))
     for kept in [*choices, *(decades[::stride] for stride in range(1, len(decades) + 1))]:
         ticks = [t for t in sorted({0.0, *kept, *-kept}) if low <= t <= high]
-        if len(ticks) <= most:
+        if len(ticks) < 2 or np.diff(_stretch(np.array(ticks), linear, share)).min() >= gap * length:
             break
     return ticks
