@@ -25,6 +25,7 @@ include: "rules/synthetic.smk"
 include: "rules/fit.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 localrules:

@@ -1,6 +1,7 @@
 # Shared by all: the validated config, the plan of jobs, code digests and paths. Nothing else.
 # Each function gives a job just the part of the config that its result depends on.
 
+import json
 import os
 import sys
 from functools import cache
@@ -23,10 +24,11 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
+from cdgm.claims_plan import as_job, claims_of, judged_studies
 from cdgm.config import parse_config
-from cdgm.digest import code_digest, plugin_modules
+from cdgm.digest import code_digest, plugin_modules, text_digest
 from cdgm.errors import UserError
-from cdgm.files import canonical_json, require_writable
+from cdgm.files import canonical_json, require_writable, write_json
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
 from cdgm.workflow_log import failed_jobs
@@ -58,6 +60,7 @@ wildcard_constraints:
     evaluation=r"[a-z0-9_+-]+",
     study=r"[a-z0-9_+-]+",
     figure=r"[a-z0-9_]+",
+    of=r"|_[a-z]+",
 
 
 @cache
@@ -153,10 +156,18 @@ def on_cells(study):
     return any(row.dataset in CONFIG.datasets for row in PLAN.studies[study])
 
 
+def studies_of(target):
+    """Names of the studies that belong to a workflow target, in the order of the config."""
+    return [name for name, study in CONFIG.studies.items() if study.target == target]
+
+
 def study_outputs(target):
-    """Figures and tables of the studies that belong to a workflow target."""
-    names = [name for name, study in CONFIG.studies.items() if study.target == target]
+    """Figures and tables of the studies that belong to a workflow target, verdicts and its first page."""
+    names = studies_of(target)
+    of = "" if target == "all" else f"_{target}"
     return [
+        f"results/index{of}.html",
+        *([f"results/claims{of}.html"] if claims_of(CONFIG, target) else []),
         *(f"results/tables/{name}_summary.csv" for name in names),
         *(
             f"results/figures/{name}/{figure}.png"
