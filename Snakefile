@@ -34,6 +34,13 @@ localrules:
     atlas,
 
 
+onsuccess:
+    # No rule of its own: times are no result, and nothing may become stale by them.
+    write_timings(
+        Path("results/timings.csv"), CONFIG, PLAN, Path("results/benchmarks")
+    )
+
+
 onerror:
     tell_failures(log)
 

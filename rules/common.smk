@@ -31,6 +31,7 @@ from cdgm.errors import UserError
 from cdgm.files import canonical_json, require_writable, write_json
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
+from cdgm.timings import write_timings
 from cdgm.workflow_log import failed_jobs
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
