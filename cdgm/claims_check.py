@@ -7,7 +7,7 @@ Pure functions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from cdgm.config import Config, Study, parse_config
 from cdgm.designs import Design
 from cdgm.errors import UserError, bad_input
 from cdgm.metrics.spec import TwistScoring
-from cdgm.overlays import file_with, load_layers, merge
+from cdgm.overlays import load_layers, merge, read_yaml
 from cdgm.plan import settings_of
 from cdgm.references import BASELINES
 
@@ -79,52 +79,58 @@ def check_claims(config: Config, files: Sequence[str | Path]) -> None:
     UserError
         Naming file, key, value and what was expected.
     """
-    layers: dict[str, dict[str, Claim]] = {}
+    stated = [_claims_in(file) for file in files]
+    layers: dict[int, dict[str, Claim]] = {}
     for name, claim in config.claims.items():
         if claim is not None:
-            layers.setdefault(file_with(("claims", name), files), {})[name] = claim
-    paths = [str(file) for file in files]
-    for file, claims in layers.items():
-        top = paths.index(file) + 1 if file in paths else len(paths)
-        below = config if top == len(paths) else parse_config(load_layers(files[:top], {}), files[:top])
+            at = max((i for i, names in enumerate(stated) if name in names), default=len(files) - 1)
+            layers.setdefault(at, {})[name] = claim
+    for at, claims in layers.items():
+        below = files[: at + 1]
+        config_below = config if len(below) == len(files) else parse_config(load_layers(below, {}), below)
         named = {claim.study for claim in claims.values()}
-        scores = {study: scores_of(below, below.studies[study]) for study in named}
+        scores = {study: scores_of(config_below, config_below.studies[study]) for study in named}
         for name, claim in claims.items():
             for path, selector in _selectors(claim):
                 key = ".".join(["claims", name, *map(str, path)])
-                _check(selector, scores[claim.study], file, key, claim.study)
+                _check(selector, scores[claim.study], str(files[at]), key, claim.study)
 
 
-def first_missing(selector: Selector, scores: Sequence[Score]) -> tuple[str, list[Any]] | None:
-    """The first column of a selector whose value no score has, and the values that there are instead.
+def pick(selector: Selector, scores: Sequence[Score]) -> tuple[Sequence[Score], str]:
+    """The scores that a selector picks, and an empty text.
 
-    None if a score fits.
+    If there are none: those that are left by the columns before the first whose value no score has, and
+    this column.
     """
-    kept = scores
     for column in COLUMNS:
         wanted = selector.given.get(column)
-        if wanted is None:
-            continue
-        found = [score for score in kept if getattr(score, column) == wanted]
-        if not found:
-            return column, sorted({getattr(score, column) for score in kept})
-        kept = found
-    return None
+        if wanted is not None:
+            found = [score for score in scores if getattr(score, column) == wanted]
+            if not found:
+                return scores, column
+            scores = found
+    return scores, ""
+
+
+def _claims_in(file: str | Path) -> Collection[str]:
+    """Names of the claims that a config file states or changes."""
+    layer = read_yaml(file)
+    return (layer.get("claims") or {}) if isinstance(layer, Mapping) else {}
 
 
 def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, study: str) -> None:
-    if missing := first_missing(selector, scores):
-        column, there = missing
-        where = f"{key}.{column}"
-        before = [c for c in COLUMNS[: COLUMNS.index(column)] if c in selector.given]
+    kept, missing = pick(selector, scores)
+    if missing:
+        there = sorted({getattr(score, missing) for score in kept})
+        before = [c for c in COLUMNS[: COLUMNS.index(missing)] if c in selector.given]
         given = f" with {', '.join(f'{c}={selector.given[c]}' for c in before)}" if before else ""
         shown = f"{there[:12]}{' and more' if len(there) > 12 else ''}"
         expected = f"one of {shown}, as study {study!r} has them{given}"
-        raise bad_input(file, where, selector.given[column], expected)
-    kept = [s for s in scores if s.certain and all(getattr(s, c) == v for c, v in selector.given.items())]
+        raise bad_input(file, f"{key}.{missing}", selector.given[missing], expected)
+    kept = [score for score in kept if score.certain]
     if len(kept) > 1:
-        open_ = {c: sorted({getattr(s, c) for s in kept}) for c in COLUMNS}
-        differ = {c: values[:6] for c, values in open_.items() if len(values) > 1}
+        values = {c: sorted({getattr(score, c) for score in kept})[:6] for c in COLUMNS}
+        differ = {c: found for c, found in values.items() if len(found) > 1}
         raise UserError(
             f"{file}: {key}: {{{selector}}} picks {len(kept)} scores of a seed, expected one;"
             f" they differ in {differ}"

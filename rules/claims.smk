@@ -2,34 +2,6 @@
 # The files of the target `all` have plain names; those of another end with _<target>.
 
 
-def target_of(wildcards):
-    """The workflow target that a page belongs to."""
-    return wildcards.of.removeprefix("_") or "all"
-
-
-def page_inputs(wildcards):
-    """Tables of a target's studies, records of their fits and, if there are claims, their verdicts."""
-    target = target_of(wildcards)
-    studies = studies_of(target)
-    fits = {
-        PLAN.evaluations[row.evaluation].fit for s in studies for row in PLAN.studies[s]
-    }
-    inputs = {
-        "tables": [f"results/tables/{study}.csv" for study in studies],
-        "fits": [f"results/fits/{fit}/provenance.json" for fit in sorted(fits)],
-    }
-    if claims_of(CONFIG, target):
-        inputs["claims"] = f"results/claims{wildcards.of}.csv"
-    return inputs
-
-
-def captions(target):
-    """Digests of the captions of a target's figures."""
-    figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
-    files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
-    return as_json({f: text_digest(file) for f, file in files.items()})
-
-
 # Seconds each; a job of a cluster would cost more.
 localrules:
     write_claims,

@@ -24,6 +24,7 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
+from cdgm.claims_check import check_claims
 from cdgm.claims_plan import as_job, claims_of, judged_studies
 from cdgm.config import parse_config
 from cdgm.digest import code_digest, plugin_modules, text_digest
@@ -47,6 +48,7 @@ try:
     config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
     CONFIG = parse_config(config, CONFIG_FILES)
     PLAN = expand(CONFIG, CONFIG_FILES)
+    check_claims(CONFIG, CONFIG_FILES)
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -176,6 +178,34 @@ def study_outputs(target):
             for figure in CONFIG.studies[name].figures
         ),
     ]
+
+
+def target_of(wildcards):
+    """The workflow target that a page belongs to."""
+    return wildcards.of.removeprefix("_") or "all"
+
+
+def page_inputs(wildcards):
+    """Tables of a target's studies, records of their fits and, if there are claims, their verdicts."""
+    target = target_of(wildcards)
+    studies = studies_of(target)
+    fits = {
+        PLAN.evaluations[row.evaluation].fit for s in studies for row in PLAN.studies[s]
+    }
+    inputs = {
+        "tables": [f"results/tables/{study}.csv" for study in studies],
+        "fits": [f"results/fits/{fit}/provenance.json" for fit in sorted(fits)],
+    }
+    if claims_of(CONFIG, target):
+        inputs["claims"] = f"results/claims{wildcards.of}.csv"
+    return inputs
+
+
+def captions(target):
+    """Digests of the captions of a target's figures."""
+    figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
+    files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
+    return as_json({f: text_digest(file) for f, file in files.items()})
 
 
 def tell_failures(logs):
