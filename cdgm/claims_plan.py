@@ -51,9 +51,9 @@ def not_run(config: Config, target: str) -> dict[str, str]:
 
 
 def as_job(config: Config, target: str) -> dict[str, Any]:
-    """What the judging job is told, as plain values."""
+    """What the judging job is told, as plain values; claims as pairs, for JSON's keys have no order."""
     return {
-        "claims": {name: dump(claim) for name, claim in claims_of(config, target).items()},
+        "claims": [[name, dump(claim)] for name, claim in claims_of(config, target).items()],
         "not_run": not_run(config, target),
     }
 

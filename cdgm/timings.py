@@ -34,6 +34,9 @@ def benchmarks(config: Config, plan: Plan, folder: Path) -> Iterator[tuple[str, 
         "summarise": config.studies,
         "draw": [f"{name}-{figure}" for name, study in config.studies.items() for figure in study.figures],
     }
+    endings = ["", *(f"_{target}" for target in sorted({study.target for study in config.studies.values()}))]
+    pages = {"write_claims": "claims", "judge": "claims", "index": "index"}
+    jobs |= {rule: [f"{name}{ending}" for ending in endings] for rule, name in pages.items()}
     for rule, names in jobs.items():
         for name in sorted(names):
             yield rule, folder / rule / f"{name}.tsv"

@@ -24,21 +24,27 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="table of verdicts (.csv)")
     parser.add_argument("--page", required=True, help="page of verdicts (.html)")
     arguments = parser.parse_args()
-    job = read_json(arguments.claims)
-    for key in ("claims", "not_run"):
-        if not isinstance(job, dict) or not isinstance(job.get(key), dict):
-            raise bad_input(arguments.claims, key, job, "mappings named 'claims' and 'not_run'")
-    claims = {
-        name: validated(Claim, claim, arguments.claims, ("claims", name))
-        for name, claim in job["claims"].items()
-    }
+    claims, not_run = read_claims(arguments.claims)
     tables = {Path(path).stem: read_table(path) for path in arguments.tables}
-    verdicts = judge(claims, tables, job["not_run"], arguments.root_seed)
+    verdicts = judge(claims, tables, not_run, arguments.root_seed)
     for verdict in verdicts:
         log(f"{verdict.name}: {verdict.verdict}")
     with atomic(arguments.out) as path:
         claims_table(verdicts).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
     write_text(arguments.page, claims_page(verdicts, Path(arguments.out).stem.removeprefix("claims")))
+
+
+def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str]]:
+    """Claims in their order, and why some can't be judged; as :func:`cdgm.claims_plan.as_job` gives them."""
+    job = read_json(path)
+    if not isinstance(job, dict) or set(job) != {"claims", "not_run"}:
+        raise bad_input(path, "", job, "a mapping with the keys 'claims' and 'not_run'")
+    try:
+        pairs = dict(job["claims"])
+    except (TypeError, ValueError):
+        raise bad_input(path, "claims", job["claims"], "a list of pairs of a name and a claim") from None
+    claims = {name: validated(Claim, claim, path, ("claims", name)) for name, claim in pairs.items()}
+    return claims, job["not_run"]
 
 
 if __name__ == "__main__":

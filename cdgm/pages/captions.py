@@ -9,7 +9,7 @@ from cdgm.pages.html import Html, element, join
 
 # What stands between the marks begins and ends with something visible, as in reStructuredText.
 _INLINE = re.compile(
-    r"``(?P<code>.+?)``|\*\*(?P<b>\S(?:.*?\S)?)\*\*|\*(?P<em>\S(?:.*?\S)?)\*", re.DOTALL
+    r"``(?P<code>.+?)``|\*\*(?P<b>\S(?:.*?\S)??)\*\*|\*(?P<em>\S(?:.*?\S)??)\*", re.DOTALL
 )  # fmt: skip
 _STUDY = re.compile(r"{{\s*snakemake\.wildcards\.study\s*}}")
 

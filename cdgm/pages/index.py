@@ -116,13 +116,16 @@ def _claims(claims: pd.DataFrame, name: str) -> Iterable[Html]:
         ".",
     )
     yield table(
-        ["verdict", "claim", "study", "from"],
+        ["verdict", "claim"],
         (
             [
                 badge(row.claim_verdict),
-                element("a", row.statement, href=f"{name}.html#{row.claim}"),
-                row.study,
-                SOURCES[row.source],
+                join(
+                    [
+                        element("a", row.statement, href=f"{name}.html#{row.claim}"),
+                        element("div", f"{SOURCES[row.source]} · study {row.study}", class_="small"),
+                    ]
+                ),
             ]
             for row in rows.itertuples()
         ),
