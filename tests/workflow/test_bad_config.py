@@ -196,8 +196,8 @@ def test_snakemake_stops_at_a_bad_overlay(what: str, checkout: Path, tmp_path: P
 def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: Path, tmp_path: Path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(
-        "claims: {mine: {statement: It is so, source: ours, study: identifiability, figure: twist, conditions:"
-        " [{name: c, of: {setting: linear, source: target, metric: elbow}, relation: at_least, value: 0}]}}",
+        "claims: {mine: {statement: It is so, source: ours, study: identifiability, figure: twist,"
+        " conditions: [{name: c, of: {setting: linear, source: target, metric: elbow}, relation: at_least, value: 0}]}}",
         encoding="utf-8",
     )
     done = dry_run(checkout, tmp_path, overlay=overlay)

@@ -55,6 +55,20 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
     assert {name.split("_")[0] if name.startswith("draw") else name for name in jobs} == set(RULES)
 
 
+def test_the_worked_study_of_the_guide_is_scheduled(tmp_path):
+    guide = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    guide = guide.split("a study with a figure and a claim")[1]
+    checkout = copy_checkout(tmp_path / "checkout")
+    files = {"yaml": "my.yaml", "python": "cdgm/plotting/steps.py", "rst": "report/steps.rst"}
+    for language, file in files.items():
+        text = re.search(rf"^```{language}\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)[1]
+        (checkout / file).write_text(text, encoding="utf-8")
+    wanted = ("results/figures/longer/steps.png", "results/claims.html")
+    jobs = scheduled(checkout, tmp_path, *wanted, overlay=checkout / "my.yaml")
+    assert {"draw_steps": 1, "judge": 1, "write_claims": 1}.items() <= jobs.items()
+    assert jobs["fit"] >= 3
+
+
 def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):
     jobs = scheduled(checkout, tmp_path, "perturbseq", overlay=None)
     assert jobs["fetch"] == jobs["preprocess"] == 1
