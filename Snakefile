@@ -25,6 +25,7 @@ include: "rules/synthetic.smk"
 include: "rules/fit.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 localrules:
@@ -32,6 +33,13 @@ localrules:
     perturbseq,
     atlas,
     scaling,
+
+
+onsuccess:
+    # No rule of its own: times are no result, and nothing may become stale by them.
+    write_timings(
+        Path("results/timings.csv"), CONFIG, PLAN, Path("results/benchmarks")
+    )
 
 
 onerror:

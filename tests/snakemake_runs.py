@@ -15,7 +15,7 @@ SMOKE = "tests/configs/smoke.yaml"
 TINY = "tests/configs/tiny.yaml"
 # Folders and names of results that hold dates and times by their nature; all others are equal between runs.
 EXEMPT_FOLDERS = ("logs", "benchmarks")
-EXEMPT_NAMES = ("provenance.json",)
+EXEMPT_NAMES = ("provenance.json", "timings.csv")
 
 
 @dataclass(frozen=True)
