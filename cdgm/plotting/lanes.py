@@ -31,9 +31,7 @@ class Look:
 
 def looks_of(variants: Sequence[str]) -> dict[str, Look]:
     """A look for each variant, by its place in the study."""
-    return {
-        v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)
-    }
+    return {v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
 
 
 def number(value: float) -> str:
@@ -136,7 +134,9 @@ def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> 
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value, 6))))
 
 
-def share_range(panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None) -> None:
+def share_range(
+    panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None
+) -> None:
     """One linear range for several panels, from all their data and at least the given ends."""
     ends = [getattr(axes.dataLim, f"interval{which}") for axes in panels]
     found = np.array([e for e in ends if np.isfinite(e).all()]).ravel()
