@@ -112,6 +112,10 @@ perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 atlas: env ## the figures on two large screens (downloads 2.2 GB)
 	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)
 
+.PHONY: scaling
+scaling: env ## recovery, time and memory as features, latents and points grow
+	$(SNAKEMAKE) scaling $(SNAKEMAKE_ARGS)
+
 .PHONY: smoke
 smoke: env ## the whole workflow on tiny settings, in .smoke
 	@mkdir -p .smoke

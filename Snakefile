@@ -31,6 +31,7 @@ localrules:
     all,
     perturbseq,
     atlas,
+    scaling,
 
 
 onerror:
@@ -54,3 +55,9 @@ rule atlas:
     """The studies on large screens, which are downloads of 0.7 and 1.5 GB."""
     input:
         study_outputs("atlas"),
+
+
+rule scaling:
+    """Recovery, time and memory as features, latents and points grow: half an hour on one core."""
+    input:
+        study_outputs("scaling"),

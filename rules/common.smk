@@ -29,6 +29,7 @@ from cdgm.errors import UserError
 from cdgm.files import canonical_json, require_writable
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
+from cdgm.plotting.figures import needs_costs
 from cdgm.workflow_log import failed_jobs
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -146,6 +147,12 @@ def study_row(row):
         PLAN.evaluations[row.evaluation].fit,
         row.evaluation,
     ]
+
+
+def cost_row(row):
+    """What the table of costs has to know of a stack."""
+    fit = PLAN.evaluations[row.evaluation].fit
+    return [row.setting, row.variant, fit, row.evaluation]
 
 
 def on_cells(study):

@@ -80,7 +80,7 @@ def lanes(
 
 
 def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = None) -> None:
-    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of a line's fits are missing."""
+    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of its fits are missing."""
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
