@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from cdgm.plugins import Strict
 
@@ -61,6 +61,9 @@ class Selector(Place):
     metric
         Which score.
     """
+
+    # In a file, the metric may come from ``at`` or ``of``: the schema of files can't ask for it here.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
 
     metric: str
 
