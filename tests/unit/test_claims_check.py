@@ -31,7 +31,11 @@ def claim(study="identifiability", figure="recovery", metric="recovery_cc", **pl
 
 
 def config_of(tmp_path: Path, *layers: dict):
-    files = [BASE]
+    """The project's config without its claims, and ``layers`` over it."""
+    bare = tmp_path / "bare.yaml"
+    claims = yaml.safe_load(BASE.read_text(encoding="utf-8"))["claims"]
+    bare.write_text(yaml.safe_dump({"claims": dict.fromkeys(claims)}), encoding="utf-8")
+    files = [BASE, bare]
     for i, layer in enumerate(layers):
         files.append(tmp_path / f"layer{i}.yaml")
         files[-1].write_text(yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
