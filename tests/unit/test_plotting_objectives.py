@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,13 @@ FIGURES = {
 }
 
 
+@cache
+def usual(name):
+    """Figure and data of the made-up tables as they are, drawn once for all tests that only look."""
+    study, make = FIGURES[name]
+    return load_figure(name)(make(), study)
+
+
 def painted(figure):
     """Lay the figure out and draw it, coarsely."""
     figure.set_dpi(40)
@@ -180,8 +188,7 @@ def test_same_tables_give_equal_pictures_and_numbers(name):
 
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_medians_are_those_of_the_drawn_seeds(name):
-    study, make = FIGURES[name]
-    _, data = load_figure(name)(make(), study)
+    _, data = usual(name)
     keys = ["panel", "setting", "variant", "point", "source", "block", "truth", "metric", "quantity", "step"]
     keys = [k for k in keys if k in data]
     data = data.fillna({k: "" for k in keys})
@@ -200,7 +207,7 @@ def test_one_seed_draws(name):
 
 
 def test_weights_draw_the_table_against_the_plain_fit():
-    _, data = load_figure("weights")(penalised(), "reg")
+    _, data = usual("weights")
     median = data[(data["kind"] == "median") & (data["metric"] == "leakage_r2")]
     median = median[(median["setting"] == "d10x3") & (median["block"] == "background")]
     for variant, leak in LEAK.items():
@@ -212,7 +219,7 @@ def test_weights_draw_the_table_against_the_plain_fit():
 
 
 def test_weights_rise_along_the_axis_and_count_emptied_blocks():
-    figure, data = load_figure("weights")(penalised(), "reg")
+    figure, data = usual("weights")
     found = [[t.get_text() for t in axes.get_xticklabels()] for axes in figure.axes]
     assert [labels for labels in found if labels] == [["", "100", "1,000", ""]] * 2
     counts = data[data["kind"] == "emptied"].groupby(["variant", "point"])["value"].unique().map(list)
@@ -259,7 +266,7 @@ def test_weights_need_scores(metric):
 
 
 def test_objectives_pair_seeds_with_equal_weights_and_join_the_ratios():
-    figure, data = load_figure("objectives")(weighed(), "weighed")
+    figure, data = usual("objectives")
     median = data[(data["kind"] == "median") & (data["metric"] == "elbo_difference")]
     # Weights by size come first in the study, but equal ones are compared with.
     assert set(median["variant"]) == {"sized", "grid", "mgda"}
@@ -333,7 +340,7 @@ def test_objectives_refuse_what_they_cannot_draw():
 
 
 def test_weight_traces_average_records_and_keep_constants():
-    figure, data = load_figure("weight_traces")(weighed(), "weighed")
+    figure, data = usual("weight_traces")
     median = data[(data["kind"] == "median") & (data["setting"] == "small")]
     for (variant, point), (_, _, share) in GAINS.items():
         mine = median[(median["variant"] == variant) & (median["point"] == point)]
@@ -375,7 +382,7 @@ def test_weight_traces_need_weights():
 
 
 def test_sources_show_every_source_the_largest_leak_and_the_worst_source():
-    _, data = load_figure("sources")(many(), "many")
+    _, data = usual("sources")
     median = data[data["kind"] == "median"]
     for setting, count in (("two", 2), ("three", 3)):
         mine = median[median["setting"] == setting]
