@@ -1,0 +1,160 @@
+"""A trained model as a folder of arrays and JSON: nothing in it is executed when it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdgm.api import anndata_input, arrays, settings
+from cdgm.api.fitted import Fitted
+from cdgm.api.observed import Observed, Split
+from cdgm.api.scaling import Scaling
+from cdgm.errors import UserError, bad_input
+from cdgm.files import read_json, read_npz, require_writable, write_json, write_npz
+from cdgm.inference import load_stack, save_stack
+from cdgm.specs import FitSpec
+from cdgm.validation import validated
+
+if TYPE_CHECKING:
+    from cdgm.api.model import ComparativeVAE
+
+MODEL, HISTORY, DATA, ABOUT = "model.npz", "history.npz", "data.npz", "model.json"
+FORMAT = 1
+
+
+@contextlib.contextmanager
+def whole_folder(folder: str | Path, overwrite: bool) -> Iterator[Path]:
+    """Yield a new folder beside ``folder``, and put it in its place when all went well; else delete it.
+
+    Raises
+    ------
+    UserError
+        If there is such a folder already and ``overwrite`` is not set, or it can't be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise bad_input(folder, "", "a file", "a folder to write to")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise UserError(f"{folder}: exists and is not empty: choose another folder, or overwrite it")
+    require_writable(folder.parent)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(temporary, folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def save(model: ComparativeVAE, folder: str | Path, overwrite: bool = False) -> None:
+    """Write a trained model, whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Gets ``model.npz`` (parameters), ``history.npz``, ``data.npz`` (names of features, split, scaling; no
+        observations) and ``model.json`` (all settings).
+    overwrite
+        Replace a folder that is not empty.
+    """
+    with whole_folder(folder, overwrite) as place:
+        write_model(model, place)
+
+
+def write_model(model: ComparativeVAE, place: Path) -> None:
+    """Write the files of a model into a folder."""
+    fitted, observed = model.fitted, model.observed
+    save_stack(place / MODEL, fitted.stack, fitted.finite)
+    write_npz(place / HISTORY, fitted.history)
+    held = {"features": observed.features.astype(str)}
+    for which, parts in (("train", model.split.train), ("held_out", model.split.held_out)):
+        held |= {f"{which}/{source}": rows for source, rows in parts.items()}
+    if model.scaling.centre is not None:
+        held |= {"centre": model.scaling.centre, "scale": model.scaling.scale}
+    write_npz(place / DATA, held)
+    registration = None
+    if model.adata is not None:
+        known = anndata_input.Registration.of(model.adata)
+        registration = {**known.plain(), "background": list(known.background)}
+    about = {
+        "format": FORMAT,
+        "spec": fitted.spec.model_dump(mode="json"),
+        "registration": registration,
+        "rows": {source: len(x) for source, x in observed.x.items()},
+        "digest": observed.digest(),
+    }
+    write_json(place / ABOUT, about)
+
+
+def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> ComparativeVAE:
+    """Read what :func:`save` wrote; see ``ComparativeVAE.load``."""
+    folder = Path(folder)
+    about = read_json(folder / ABOUT)
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise bad_input(folder / ABOUT, "format", found, f"{FORMAT}, of a model that cdgm saved")
+    for key in ("spec", "registration", "digest"):
+        if key not in about:
+            raise bad_input(folder / ABOUT, "keys", sorted(about), f"also {key!r}")
+    spec = validated(FitSpec, about["spec"], folder / ABOUT, ("spec",))
+    sources = spec.model.design.sources
+    names = [f"{which}/{source}" for which in ("train", "held_out") for source in sources]
+    held = read_npz(folder / DATA, ("features", *names))
+    stack, finite = load_stack(folder / MODEL, spec)
+    observed = _observe_again(data, about, held["features"], spec)
+    if observed.digest() != about["digest"]:
+        rows = {source: len(x) for source, x in observed.x.items()}
+        raise bad_input(
+            folder, "data", rows,
+            f"the data that the model was fitted to, same rows and order: {about.get('rows')}",
+        )  # fmt: skip
+    self = cls.__new__(cls)
+    self.observed, self.variant, self.model_spec = observed, spec.variant, spec.model
+    self.seeds = spec.seeds
+    self.split = Split(*({s: held[f"{w}/{s}"] for s in sources} for w in ("train", "held_out")))
+    kind = settings.CELLS if spec.model.likelihood.support == "counts" else settings.ARRAYS
+    self._base = settings.base_for(kind, sum(map(len, self.split.train.values())))
+    self.scaling = Scaling(held.get("centre"), held.get("scale"))
+    self._fitted = Fitted(spec, stack, finite, read_npz(folder / HISTORY))
+    self.adata = None if isinstance(data, Mapping) else data
+    return self
+
+
+def _observe_again(data: Any, about: Mapping[str, Any], features: np.ndarray, spec: FitSpec) -> Observed:
+    """The features of a saved model, of the data that come with it."""
+    support = spec.model.likelihood.support
+    if about["registration"] is None:
+        observed = arrays.observe_arrays(data, support)
+        if len(observed.features) != len(features):
+            raise bad_input(
+                "arrays", "features", len(observed.features), f"{len(features)}, as the model has"
+            )
+        return Observed(observed.x, observed.rows, features, observed.names)
+    if isinstance(data, Mapping):
+        raise bad_input("data", "", "arrays", "the AnnData object that the model was fitted to")
+    stored = about["registration"]
+    registration = anndata_input.Registration(
+        stored["source_key"], tuple(stored["background"]), stored.get("layer"), stored.get("labels_key")
+    )
+    anndata_input._require_anndata(data)
+    missing = sorted(set(features) - set(map(str, data.var_names)))
+    if missing:
+        raise bad_input(
+            "adata.var_names", "", f"no {missing[0]!r}", f"all {len(features)} genes of the model"
+        )
+    data.uns.setdefault(anndata_input.KEY, registration.plain()) if not data.is_view else None
+    return anndata_input.observe(data, registration, support, None, features)
