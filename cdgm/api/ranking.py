@@ -77,7 +77,7 @@ def ranking_table(model: ComparativeVAE, block: str | None, label: str | None, c
     fitted = model.fitted
     moved = changes(fitted, model.scaling.apply(observed)[None], source, block)
     if model.scaling.scale is not None:
-        moved = moved * model.scaling.scale
+        moved *= np.stack([model.scaling.scale, model.scaling.scale**2])[:, None]
     members = fitted.members()
     if len(members) == 1:
         logger.info("one member: whether genes are ranked alike with another seed is not known (n_members=4)")
