@@ -69,7 +69,7 @@ def ranking_table(model: ComparativeVAE, block: str | None, label: str | None, c
         labels = model.observed.label
         own = None if labels is None else labels[model.observed.rows[source]]
         if own is None or not (own == label).any():
-            there = [] if own is None else sorted(set(own) - {""})
+            there = [] if own is None else sorted(set(map(str, own)) - {""})
             raise bad_input("label", "", label, f"one of the labels of {source} rows: {there}")
         chosen = np.flatnonzero(own == label)
     chosen = chosen[spread_rows(len(chosen), cells)]
