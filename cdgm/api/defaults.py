@@ -1,4 +1,4 @@
-"""Named variants and settings that are installed with the package: a copy of what ``config.yaml`` says.
+"""Variants, settings and data sets that are installed with the package: a copy of what ``config.yaml`` says.
 
 ``python -m cdgm.api.defaults > cdgm/api/defaults.json`` in a checkout writes the copy anew; a test fails when
 the two drift apart.
@@ -24,7 +24,7 @@ KEPT = ("model", "training", "evaluation")
 
 @cache
 def defaults() -> dict[str, Any]:
-    """What is installed: ``design``, ``variants`` and the settings ``arrays``, ``cells``, ``many_cells``."""
+    """What is installed: ``design``, ``variants``, ``arrays``, ``cells``, ``many_cells``, data sets."""
     return json.loads(resources.files("cdgm.api").joinpath("defaults.json").read_text(encoding="utf-8"))
 
 
@@ -47,6 +47,9 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
         },
         "arrays": {key: protocols["simulation"][key] for key in KEPT},
         "cells": cells,
+        "root_seed": config["root_seed"],
+        "downloads": config["downloads"],
+        "datasets": config["datasets"],
         "many_cells": merge(cells, {key: setting[key] for key in KEPT if key in setting}),
     }
 

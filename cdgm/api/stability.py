@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Rows used at most, spread evenly.
 MOST_ROWS = 5_000
 COLUMNS = [
-    "block", "member_a", "member_b", "active_a", "active_b", "agreement", "null_mean", "null_high",
-    "r2", "rows", "split",
+    "block", "member_a", "member_b", "active_a", "active_b", "agreement", "null_high",
+    "r2", "r2_null_high", "rows", "split",
 ]  # fmt: skip
 
 
@@ -30,8 +30,9 @@ def stability_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFra
     """Agreement of each pair of members on each block, after the best linear alignment.
 
     A block is identified up to a rotation at best, so single coordinates cannot be compared. Fits that
-    disagree prove that the data do not determine the block. Fits that agree do not prove that they do: they
-    share their architecture and their way of training, which may choose among equally good answers.
+    disagree at ELBOs that are equally good show that data and model do not determine the block. Fits that
+    agree do not prove that they do: they share their architecture and their way of training, which may
+    choose among equally good answers.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ def stability_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFra
         A row a block and pair. ``active_a``, ``active_b``: principal axes of each member's block with a
         variance above .05. ``agreement``: mean canonical correlation over the larger of these numbers, a
         missing axis counted 0; directions are fitted on half of the rows and scored on the other. ``r2``:
-        share of the variance of one member's block that the other's explains linearly, mean of both
-        directions, scored likewise; deaf to unused axes. ``null_mean``, ``null_high``: mean and 95 %
-        quantile of the agreement with rows permuted. NaN where both blocks are empty.
+        share of the variance of one member's block that the other's explains linearly, the lower of both
+        directions, scored likewise; weak axes count little. ``null_high``, ``r2_null_high``: 95 % quantiles
+        of both with rows permuted. NaN where both blocks are empty.
 
     Raises
     ------
@@ -72,19 +73,21 @@ def stability_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFra
         rng = stream("own data", "stability", block, root=0)
         whole = whole[:, rng.permutation(whole.shape[1])]
         axes = {e: active_axes(whole[e]) for e in members}
-        null = None
+        null: tuple[float, float] | None = None
         for a, b in combinations(members, 2):
             x, y = axes[a], axes[b]
             if null is None and x.shape[1] and y.shape[1]:
-                null = summary(agreement(x, y[rng.permutation(len(y))]) for _ in range(draws))
+                orders = [rng.permutation(len(y)) for _ in range(draws)]
+                high = summary(agreement(x, y[order]) for order in orders)[1]
+                null = high, summary(explained_both_ways(whole[a], whole[b, order]) for order in orders)[1]
             rows.append(
                 {
                     "block": block, "member_a": a, "member_b": b,
                     "active_a": x.shape[1], "active_b": y.shape[1],
                     "agreement": agreement(x, y),
-                    "null_mean": np.nan if null is None else null[0],
-                    "null_high": np.nan if null is None else null[1],
-                    "r2": (linear_r2(whole[a], whole[b]) + linear_r2(whole[b], whole[a])) / 2,
+                    "null_high": np.nan if null is None else null[0],
+                    "r2": explained_both_ways(whole[a], whole[b]) if x.shape[1] or y.shape[1] else np.nan,
+                    "r2_null_high": np.nan if null is None else null[1],
                     "rows": whole.shape[1], "split": split,
                 }
             )  # fmt: skip
@@ -96,6 +99,11 @@ def active_axes(means: np.ndarray) -> np.ndarray:
     centred = means.astype(np.float64) - means.mean(axis=0)
     variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     return centred @ axes[:, variance > ACTIVE_VARIANCE][:, ::-1]
+
+
+def explained_both_ways(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the variance of latents (n, d) that others explain linearly, in the worse direction."""
+    return min(linear_r2(a, b), linear_r2(b, a))
 
 
 def agreement(x: np.ndarray, y: np.ndarray) -> float:

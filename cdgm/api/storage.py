@@ -94,6 +94,7 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
         "format": FORMAT,
         "spec": fitted.spec.model_dump(mode="json"),
         "registration": registration,
+        "sources": list(observed.x),
         "rows": {source: len(x) for source, x in observed.x.items()},
         "digest": observed.digest(),
     }
@@ -107,7 +108,7 @@ def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> Comparativ
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else type(about).__name__
         raise bad_input(folder / ABOUT, "format", found, f"{FORMAT}, of a model that cdgm saved")
-    for key in ("spec", "registration", "digest"):
+    for key in ("spec", "registration", "sources", "digest"):
         if key not in about:
             raise bad_input(folder / ABOUT, "keys", sorted(about), f"also {key!r}")
     spec = validated(FitSpec, about["spec"], folder / ABOUT, ("spec",))
@@ -138,6 +139,10 @@ def _observe_again(data: Any, about: Mapping[str, Any], features: np.ndarray, sp
     """The features of a saved model, of the data that come with it."""
     support = spec.model.likelihood.support
     if about["registration"] is None:
+        if not isinstance(data, Mapping) or set(data) != set(about["sources"]):
+            found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
+            raise bad_input("data", "", found, f"arrays of the sources {about['sources']}")
+        data = {source: data[source] for source in about["sources"]}
         observed = arrays.observe_arrays(data, support)
         if len(observed.features) != len(features):
             raise bad_input(
