@@ -12,6 +12,7 @@ from typing import Any
 # Public name -> "module:name".
 _PUBLIC: dict[str, str] = {
     "ComparativeVAE": "cdgm.api.model:ComparativeVAE",
+    "choose_dimensions": "cdgm.api.dimensions:choose_dimensions",
     "UserError": "cdgm.errors:UserError",
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cdgm
-from cdgm.api import genes, observed, reading, scores, stability
+from cdgm.api import dimensions, genes, observed, reading, scores, stability
 from cdgm.cli.main import main
 from tests.unit import own_data
 
@@ -47,6 +47,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     assert "labels in the background block" in shown
     assert (tmp_path / "fit_arrays" / "report.html").is_file()
     assert (tmp_path / "figures" / "maps.png").is_file()
+    assert (tmp_path / "dimensions.png").is_file()
     assert set(anndata.read_h5ad("annotated.h5ad").obsm) >= {"X_background", "X_cdgm_salient"}
     assert names["salient"].shape == (1000, 2)
     assert set(names["model"].model_spec.design.blocks) == {"shared", "own"}
@@ -68,7 +69,14 @@ def test_every_column_and_variant_is_explained():
         "member_b",
         "gene",
     }
-    columns = {*model.get_elbo(), *model.rank_genes(), *scores.LEAKAGE_COLUMNS, *stability.COLUMNS} - plain
+    tables = (
+        model.get_elbo(),
+        model.rank_genes(),
+        scores.LEAKAGE_COLUMNS,
+        stability.COLUMNS,
+        dimensions.COLUMNS,
+    )
+    columns = {column for table in tables for column in table} - plain
     named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
     assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
 
