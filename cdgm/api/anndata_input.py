@@ -131,10 +131,12 @@ def observe(
     else:
         place = {gene: i for i, gene in enumerate(genes)}
         chosen = np.array([place[gene] for gene in named])
+    # Genes first: all genes of one source would be a second copy of half of the matrix.
+    x = x if len(chosen) == x.shape[1] and named is None else x[:, chosen]
     rows = {SOURCES[0]: np.flatnonzero(in_background), SOURCES[1]: np.flatnonzero(~in_background)}
     parts = {}
     for source, positions in rows.items():
-        part = x[positions][:, chosen]
+        part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
         parts[source] = part
     return Observed(

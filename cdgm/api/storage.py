@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,17 +33,20 @@ FORMAT = 1
 def whole_folder(folder: str | Path, overwrite: bool) -> Iterator[Path]:
     """Yield a new folder beside ``folder``, and put it in its place when all went well; else delete it.
 
+    What a process that was killed left behind is cleared away by the next one that writes ``folder``.
+
     Raises
     ------
     UserError
         If there is such a folder already and ``overwrite`` is not set, or it can't be written.
     """
-    folder = Path(folder)
+    shown, folder = folder, Path(os.path.abspath(folder))
     if folder.exists() and not folder.is_dir():
-        raise bad_input(folder, "", "a file", "a folder to write to")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise UserError(f"{folder}: exists and is not empty: choose another folder, or overwrite it")
+        raise bad_input(shown, "", "a file", "a folder to write to")
     require_writable(folder.parent)
+    _clear_left_behind(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise UserError(f"{shown}: exists and is not empty: choose another folder, or overwrite it")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
@@ -54,10 +58,25 @@ def whole_folder(folder: str | Path, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         if old.exists() and not folder.exists():
             os.replace(old, folder)
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{shown}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_left_behind(folder: Path) -> None:
+    """Delete what earlier writers of a folder did not finish; put a folder back that was moved away."""
+    if not folder.parent.is_dir():
+        return
+    name = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.(part|old)")
+    for other in folder.parent.iterdir():
+        found = name.fullmatch(other.name)
+        if found is None:
+            continue
+        if found[1] == "old" and not folder.exists():
+            os.replace(other, folder)
+        else:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def save(model: ComparativeVAE, folder: str | Path, overwrite: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -76,4 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger("cdgm").setLevel(logging.INFO)
         parsed.run(parsed)
 
+    if arguments is None:
+        # Told to stop, by a scheduler for instance: leave with nothing half-written.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run(inner)

@@ -47,7 +47,7 @@ def sweep_figure(table: pd.DataFrame, agree: float, traces: float) -> Figure:
     for axes, limit in zip(panels, limits, strict=True):
         if limit is not None:
             axes.axhline(limit, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-            axes.set_ylim(-0.05, 1.05)
+            axes.set_ylim(-0.1, 1.1)
     handles = [style.dot_handle(colour, f"{size} background dimensions") for size, colour in colours.items()]
     ring = Line2D([], [], linestyle="none", marker="o", markersize=11, markerfacecolor="none", color="black")
     figure.legend([*handles, ring], [h.get_label() for h in handles] + ["recommended"],

@@ -296,6 +296,26 @@ def test_a_folder_is_replaced_whole_or_not_at_all(fitted, tmp_path, monkeypatch)
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_a_killed_process_left_is_cleared_away(fitted, tmp_path):
+    (tmp_path / ".model.123.part").mkdir()
+    (tmp_path / ".model.123.part" / "model.npz").write_bytes(b"half")
+    (tmp_path / ".other.123.part").mkdir()
+    fitted.save(tmp_path / "model")
+    assert {file.name for file in tmp_path.iterdir()} == {"model", ".other.123.part"}
+    # Killed just between the two renames: the old folder comes back.
+    (tmp_path / "model").rename(tmp_path / ".model.7.old")
+    refused(lambda: fitted.save(tmp_path / "model"), "not empty")
+    assert cdgm.ComparativeVAE.load(tmp_path / "model", fitted.adata).get_elbo().equals(fitted.get_elbo())
+
+
+def test_an_empty_working_directory_can_be_written(fitted, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    fitted.save(".")
+    assert (tmp_path / "here" / "model.json").is_file()
+    assert [file.name for file in tmp_path.iterdir()] == ["here"]
+
+
 def test_loading_refuses_other_data_and_damage(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     load = cdgm.ComparativeVAE.load
