@@ -58,7 +58,7 @@ class Registration:
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
         """What an object was registered with."""
-        _require_anndata(adata)
+        require_anndata(adata)
         if KEY not in adata.uns:
             raise UserError(
                 "this AnnData object is not set up: first call cdgm.ComparativeVAE.setup_anndata(adata, "
@@ -79,7 +79,7 @@ def setup_anndata(
     labels_key: str | None = None,
 ) -> None:
     """See ``ComparativeVAE.setup_anndata``."""
-    _require_anndata(adata)
+    require_anndata(adata)
     if adata.is_view:
         raise UserError(
             "adata is a view of another object: expected one of its own, call adata = adata.copy()"
@@ -100,6 +100,7 @@ def observe(
     support: Support,
     n_genes: int | str | None,
     named: np.ndarray | None = None,
+    both: bool = True,
 ) -> Observed:
     """Read what a model needs: the chosen genes of all cells, source by source.
 
@@ -112,14 +113,17 @@ def observe(
     n_genes
         See :func:`cdgm.api.genes.choose_genes`.
     named
-        Names of the genes to take instead, all of them there.
+        Names of the genes to take instead: those of a model.
+    both
+        Whether there must be cells of both sources.
 
     Raises
     ------
     UserError
         If the object does not hold what the registration says, or a value is none of ``support``.
     """
-    in_background = is_background(adata, registration)
+    require_anndata(adata)
+    in_background = is_background(adata, registration, both)
     genes = _check_genes(adata)
     where = f"layer {registration.layer!r}" if registration.layer else "adata.X"
     x = matrix(adata, registration.layer)
@@ -130,10 +134,14 @@ def observe(
         chosen = choose_genes(x, n_genes, support)
     else:
         place = {gene: i for i, gene in enumerate(genes)}
+        missing = [gene for gene in named if gene not in place]
+        if missing:
+            raise bad_input("adata.var_names", "", f"no {missing[0]}", f"all {len(named)} genes of the model")
         chosen = np.array([place[gene] for gene in named])
     # Genes first: all genes of one source would be a second copy of half of the matrix.
     x = x if len(chosen) == x.shape[1] and named is None else x[:, chosen]
     rows = {SOURCES[0]: np.flatnonzero(in_background), SOURCES[1]: np.flatnonzero(~in_background)}
+    rows = {source: positions for source, positions in rows.items() if both or len(positions)}
     parts = {}
     for source, positions in rows.items():
         part = x[positions]
@@ -148,8 +156,8 @@ def observe(
     )
 
 
-def is_background(adata: AnnData, registration: Registration) -> np.ndarray:
-    """Whether each cell is of the background (n,)."""
+def is_background(adata: AnnData, registration: Registration, both: bool = True) -> np.ndarray:
+    """Whether each cell is of the background (n,); with ``both`` there must be cells that are and are not."""
     column = _column(adata, "source_key", registration.source_key)
     key = f"obs[{registration.source_key!r}]"
     missing = column.isna().to_numpy()
@@ -162,11 +170,11 @@ def is_background(adata: AnnData, registration: Registration) -> np.ndarray:
     # Of the values that cells have: categories of a column may be left from cells that are gone.
     found = sorted(set(values))
     shown = found if len(found) <= 12 else [*found[:12], "..."]
-    for value in registration.background:
+    for value in registration.background if both else ():
         if value not in found:
             raise bad_input(key, "background", value, f"one of its values {shown}")
     inside = np.isin(values, registration.background)
-    if inside.all():
+    if both and inside.all():
         raise bad_input(
             key, "background", list(registration.background), "some cells of other values, the target"
         )
@@ -232,7 +240,8 @@ def _check_genes(adata: AnnData) -> np.ndarray:
     return np.asarray(genes, dtype=str)
 
 
-def _require_anndata(adata: Any) -> None:
+def require_anndata(adata: Any) -> None:
+    """Refuse what is no AnnData object."""
     from anndata import AnnData
 
     if not isinstance(adata, AnnData):

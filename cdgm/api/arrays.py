@@ -17,17 +17,20 @@ def observe_arrays(
     support: Support,
     labels: Mapping[str, Sequence[Any]] | None = None,
     features: Sequence[str] | None = None,
+    least: int = 2,
 ) -> Observed:
     """Check arrays (n_k, D) of several sources; in the user's order one source comes after the other.
 
     Raises
     ------
     UserError
-        If there are not two or more, shapes differ, or a value is none of ``support``.
+        If there are fewer than ``least``, shapes differ, or a value is none of ``support``.
     """
-    if not isinstance(arrays, Mapping) or len(arrays) < 2:
+    if not isinstance(arrays, Mapping) or len(arrays) < least:
         found = list(arrays) if isinstance(arrays, Mapping) else type(arrays).__name__
-        raise bad_input("arrays", "", found, "a mapping of two or more sources to arrays (rows, features)")
+        raise bad_input(
+            "arrays", "", found, f"a mapping of {least} or more sources to arrays (rows, features)"
+        )
     x, rows, start = {}, {}, 0
     for source, values in arrays.items():
         where = f"arrays[{source!r}]"

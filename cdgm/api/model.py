@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.api import anndata_input, arrays, settings
-from cdgm.api.observed import ALL
+from cdgm.api.observed import Observed
 from cdgm.api.trainable import Trainable
 from cdgm.designs import Design
 from cdgm.errors import bad_input
@@ -116,6 +116,7 @@ class ComparativeVAE(Trainable):
         dims = {"background": n_background, "salient": n_salient}
         self._set_up(observed, design, dims, variant, law, n_members, held_out, seed, model, True)
         self.adata: AnnData | None = adata
+        self.registration: anndata_input.Registration | None = registration
 
     @classmethod
     def from_arrays(
@@ -172,11 +173,15 @@ class ComparativeVAE(Trainable):
             raise bad_input("dims", "", dims, f"a dimension for each block: {list(parsed.blocks)}")
         self = cls.__new__(cls)
         self._set_up(observed, parsed, dims, variant, law, n_members, held_out, seed, model, standardise)
-        self.adata = None
+        self.adata = self.registration = None
         return self
 
     def get_latent_representation(
-        self, block: str = "salient", source: str | None = None, member: int | str = 0
+        self,
+        block: str = "salient",
+        source: str | None = None,
+        member: int | str = 0,
+        data: AnnData | Mapping[str, Any] | None = None,
     ) -> np.ndarray:
         """Posterior means of a block, one row a cell in the order of the data.
 
@@ -190,6 +195,9 @@ class ComparativeVAE(Trainable):
             of it.
         member
             Which fit; ``"all"`` gives (members, cells, dimensions).
+        data
+            Other cells with the same genes (or arrays with the same features), of one source or of several; by
+            default those that the model was made with.
 
         Returns
         -------
@@ -201,10 +209,28 @@ class ComparativeVAE(Trainable):
             raise bad_input("block", "", block, f"one of {list(design.blocks)}")
         if source is not None and source not in design.sources:
             raise bad_input("source", "", source, f"one of {list(design.sources)}")
-        sources = design.sources if source is None else (source,)
-        means = {s: self.fitted.means({s: self._stack(ALL)[s]})[s, block] for s in sources}
-        whole = means[source] if source is not None else self.observed.ordered(means, axis=1)
+        observed = self.observed if data is None else self._observe_other(data)
+        if source is not None and source not in observed.x:
+            raise bad_input("source", "", source, f"a source of these data: one of {list(observed.x)}")
+        sources = list(observed.x) if source is None else [source]
+        stack = {s: self.scaling.apply(observed.x[s])[None] for s in sources}
+        means = {s: self.fitted.means({s: x})[s, block] for s, x in stack.items()}
+        whole = means[source] if source is not None else observed.ordered(means, axis=1)
         return whole if member == "all" else whole[self.fitted.check_member(member)]
+
+    def _observe_other(self, data: AnnData | Mapping[str, Any]) -> Observed:
+        """Other rows, seen through the features of this model."""
+        support, features = self.model_spec.likelihood.support, self.observed.features
+        if self.registration is not None:
+            return anndata_input.observe(data, self.registration, support, None, features, both=False)
+        observed = arrays.observe_arrays(data, support, least=1)
+        unknown = sorted(set(observed.x) - set(self.model_spec.design.sources))
+        if unknown:
+            raise bad_input("data", "source", unknown[0], f"one of {list(self.model_spec.design.sources)}")
+        if len(observed.features) != len(features):
+            found = len(observed.features)
+            raise bad_input("data", "features", found, f"{len(features)}, as the model has")
+        return observed
 
     def get_elbo(self, split: str = "held_out", draws: int | None = None) -> pd.DataFrame:
         """Evidence lower bound of each member and source, and what each block costs of it, nats a row.

@@ -106,9 +106,8 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
         held |= {"centre": model.scaling.centre, "scale": model.scaling.scale}
     write_npz(place / DATA, held)
     registration = None
-    if model.adata is not None:
-        known = anndata_input.Registration.of(model.adata)
-        registration = {**known.plain(), "background": list(known.background)}
+    if model.registration is not None:
+        registration = {**model.registration.plain(), "background": list(model.registration.background)}
     about = {
         "format": FORMAT,
         "spec": fitted.spec.model_dump(mode="json"),
@@ -150,8 +149,19 @@ def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> Comparativ
     self._base = settings.base_for(kind, sum(map(len, self.split.train.values())))
     self.scaling = Scaling(held.get("centre"), held.get("scale"))
     self._fitted = Fitted(spec, stack, finite, read_npz(folder / HISTORY))
-    self.adata = None if isinstance(data, Mapping) else data
+    self.registration = _registration(about)
+    self.adata = None if self.registration is None else data
     return self
+
+
+def _registration(about: Mapping[str, Any]) -> anndata_input.Registration | None:
+    """What the data of a saved model were registered with; None for arrays."""
+    stored = about["registration"]
+    if stored is None:
+        return None
+    return anndata_input.Registration(
+        stored["source_key"], tuple(stored["background"]), stored.get("layer"), stored.get("labels_key")
+    )
 
 
 def _observe_again(data: Any, about: Mapping[str, Any], features: np.ndarray, spec: FitSpec) -> Observed:
@@ -170,15 +180,6 @@ def _observe_again(data: Any, about: Mapping[str, Any], features: np.ndarray, sp
         return Observed(observed.x, observed.rows, features, observed.names)
     if isinstance(data, Mapping):
         raise bad_input("data", "", "arrays", "the AnnData object that the model was fitted to")
-    stored = about["registration"]
-    registration = anndata_input.Registration(
-        stored["source_key"], tuple(stored["background"]), stored.get("layer"), stored.get("labels_key")
-    )
-    anndata_input._require_anndata(data)
-    missing = sorted(set(features) - set(map(str, data.var_names)))
-    if missing:
-        raise bad_input(
-            "adata.var_names", "", f"no {missing[0]!r}", f"all {len(features)} genes of the model"
-        )
-    data.uns.setdefault(anndata_input.KEY, registration.plain()) if not data.is_view else None
+    anndata_input.require_anndata(data)
+    registration = _registration(about)
     return anndata_input.observe(data, registration, support, None, features)

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.labels_key is not None:
         if model.adata is None:
             raise UserError("--labels-key: is about AnnData files")
-        registration = replace(anndata_input.Registration.of(model.adata), labels_key=arguments.labels_key)
+        registration = replace(model.registration, labels_key=arguments.labels_key)
         model.observed = replace(model.observed, label=anndata_input.labels(model.adata, registration))
     if arguments.out is None:
         scores = Scores.of(model, arguments.split)

@@ -66,6 +66,33 @@ def test_latents_come_in_the_order_of_the_data():
             np.testing.assert_array_equal(whole[own], model.get_latent_representation(block, source=source))
 
 
+def test_other_cells_are_seen_through_the_same_genes(fitted):
+    other = own_data.cells(seed=5)
+    whole = fitted.get_latent_representation("background", data=own_data.cells())
+    np.testing.assert_array_equal(whole, fitted.get_latent_representation("background"))
+    # Genes are found by name, cells of one source are enough, and no setup is needed.
+    turned = other[own_data.CELLS // 2 :, list(other.var_names[::-1])].copy()
+    found = fitted.get_latent_representation(data=turned)
+    assert found.shape == (own_data.CELLS // 2, 2)
+    np.testing.assert_array_equal(found, fitted.get_latent_representation(data=other, source="target"))
+    refused(lambda: fitted.get_latent_representation(data=other[:, 2:]), "adata.var_names", "'no g0'")
+    refused(lambda: fitted.get_latent_representation(data=turned, source="background"), "of these data")
+    refused(lambda: fitted.get_latent_representation(data={"background": other.X}), "AnnData")
+
+
+def test_other_rows_of_arrays_are_scaled_as_those_of_the_model():
+    rng = np.random.default_rng(0)
+    data = {s: 5 + 2 * rng.standard_normal((40, 3)) for s in ("a", "b")}
+    model = cdgm.ComparativeVAE.from_arrays(data, variant="cvae", n_background=2, n_salient=1)
+    model.train(max_steps=5)
+    some = model.get_latent_representation(data={"b": data["b"][7:9]})
+    np.testing.assert_allclose(some, model.get_latent_representation(source="b")[7:9], rtol=1e-5)
+    refused(lambda: model.get_latent_representation(data={"c": data["b"]}), "source", "'c'")
+    refused(
+        lambda: model.get_latent_representation(data={"b": data["b"][:, 1:]}), "features", "3, as the model"
+    )
+
+
 def test_it_is_the_training_of_the_package():
     model = own_data.trained()
     x = {s: model.observed.x[s][rows][None] for s, rows in model.split.train.items()}
@@ -322,7 +349,7 @@ def test_loading_refuses_other_data_and_damage(fitted, tmp_path):
     adata = own_data.cells()
     refused(lambda: load(tmp_path, adata), "model.json", "cannot be read")
     refused(lambda: load(tmp_path / "model", adata[1:].copy()), "the data that the model was fitted to")
-    refused(lambda: load(tmp_path / "model", adata[:, 1:].copy()), "adata.var_names", "'g0'")
+    refused(lambda: load(tmp_path / "model", adata[:, 1:].copy()), "adata.var_names", "'no g0'")
     refused(lambda: load(tmp_path / "model", {"background": adata.X}), "AnnData")
     (tmp_path / "model" / "model.npz").write_bytes(b"PK")
     refused(lambda: load(tmp_path / "model", adata), "model.npz", "not a readable .npz file")

@@ -274,7 +274,7 @@ def test_arrays_are_checked():
     ones = np.random.default_rng(0).standard_normal((20, 3))
     make = cdgm.ComparativeVAE.from_arrays
     refused(lambda: make([ones, ones]), "arrays", "mapping")
-    refused(lambda: make({"a": ones}), "arrays", "two or more")
+    refused(lambda: make({"a": ones}), "arrays", "2 or more")
     refused(lambda: make({"a": ones, "b": ones[:, :2]}), "features", "the same number")
     refused(lambda: make({"a": ones, "b": ones[0]}), "arrays['b']", "shape")
     refused(lambda: make({"a": ones, "b": ones}, likelihood="poisson"), "arrays['a']", "count")
