@@ -196,7 +196,7 @@ class ComparativeVAE(Trainable):
         member
             Which fit; ``"all"`` gives (members, cells, dimensions).
         data
-            Other cells with the same genes (or arrays with the same features), of one source or of several; by
+            Other cells with the same genes (or arrays with the same features), of one source or several; by
             default those that the model was made with.
 
         Returns
