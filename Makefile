@@ -95,7 +95,7 @@ lock-peers: env ## resolve requirements-peers.lock anew, on top of requirements.
 # ---------------------------------------------------------------- results
 
 .PHONY: figures
-figures: env ## every figure and table, then the report
+figures: env ## every figure, table and verdict (results/index.html), then the report
 	$(SNAKEMAKE) all $(SNAKEMAKE_ARGS)
 	$(BIN)/snakemake --report $(REPORT)
 
@@ -104,6 +104,14 @@ report: env ## one HTML file with the figures and their captions, from what is c
 	@[ -d results/figures ] || { echo "error: results/figures is missing: run 'make figures' first" >&2; exit 1; }
 	$(BIN)/snakemake --report $(REPORT)
 
+.PHONY: claims
+claims: env ## the verdicts on all claims, and what they need (results/claims.html)
+	$(SNAKEMAKE) results/claims.html $(SNAKEMAKE_ARGS)
+
+.PHONY: readme
+readme: env ## write the claims of config.yaml into README.md
+	$(BIN)/python -m cdgm.pages.readme_table README.md
+
 .PHONY: perturbseq
 perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 	$(SNAKEMAKE) perturbseq $(SNAKEMAKE_ARGS)
@@ -111,6 +119,10 @@ perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 .PHONY: atlas
 atlas: env ## the figures on two large screens (downloads 2.2 GB)
 	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)
+
+.PHONY: scaling
+scaling: env ## recovery, time and memory as features, latents and points grow
+	$(SNAKEMAKE) scaling $(SNAKEMAKE_ARGS)
 
 .PHONY: smoke
 smoke: env ## the whole workflow on tiny settings, in .smoke

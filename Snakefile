@@ -25,12 +25,21 @@ include: "rules/synthetic.smk"
 include: "rules/fit.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 localrules:
     all,
     perturbseq,
     atlas,
+    scaling,
+
+
+onsuccess:
+    # No rule of its own: times are no result, and nothing may become stale by them.
+    write_timings(
+        Path("results/timings.csv"), CONFIG, PLAN, Path("results/benchmarks")
+    )
 
 
 onerror:
@@ -54,3 +63,9 @@ rule atlas:
     """The studies on large screens, which are downloads of 0.7 and 1.5 GB."""
     input:
         study_outputs("atlas"),
+
+
+rule scaling:
+    """Recovery, time and memory as features, latents and points grow: half an hour on one core."""
+    input:
+        study_outputs("scaling"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from cdgm.plugins import Strict
 
@@ -61,6 +61,9 @@ class Selector(Place):
     metric
         Which score.
     """
+
+    # In a file, the metric may come from ``at`` or ``of``: the schema of files can't ask for it here.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
 
     metric: str
 
@@ -151,6 +154,20 @@ class AnyOf(Strict):
         return self
 
 
+def _completed(clause: Any, shared: dict[str, Any]) -> Any:
+    """A condition, or a group of them, whose selectors are whole; what is no mapping is left to the types."""
+    if not isinstance(clause, dict):
+        return clause
+    if isinstance(clause.get("conditions"), list | tuple):
+        return clause | {"conditions": [_completed(inner, shared) for inner in clause["conditions"]]}
+    first = clause.get("of")
+    if not isinstance(first, dict):
+        return clause
+    first = shared | first
+    others = {key: first | clause[key] for key in ("minus", "over") if isinstance(clause.get(key), dict)}
+    return clause | {"of": first} | others
+
+
 def _kind(value: Any) -> str:
     is_group = isinstance(value, AnyOf) or (isinstance(value, dict) and "any_of" in value)
     return "clause-any_of" if is_group else "clause-condition"
@@ -170,6 +187,9 @@ class Claim(Strict):
     ----------
     statement
         What is claimed, in words.
+    at
+        Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
+        ``over`` are laid over ``of``, so that they name what differs and no more.
     source
         Who says so: the ``paper`` itself, its ``theory`` (a consequence derived from it), or a finding of
         ``ours``.
@@ -186,7 +206,18 @@ class Claim(Strict):
     study: str
     figure: str
     note: str = ""
+    at: Place | None = None
     conditions: tuple[Clause, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Write out what selectors take over from ``at`` and from one another."""
+        if not isinstance(values, dict) or not isinstance(values.get("conditions"), list | tuple):
+            return values
+        shared = values.get("at")
+        shared = shared if isinstance(shared, dict) else {}
+        return values | {"conditions": [_completed(clause, shared) for clause in values["conditions"]]}
 
     def selectors(self) -> list[Selector]:
         """Every selector of the claim, for every alternative."""

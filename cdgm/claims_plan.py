@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
+from cdgm.claims_check import Score, pick, scores_of
 from cdgm.claims_config import Claim
 from cdgm.config import Config
-from cdgm.plan import dump, settings_of
-from cdgm.references import BASELINES
+from cdgm.plan import dump
 
 
 def claims_of(config: Config, target: str) -> dict[str, Claim]:
@@ -37,37 +38,34 @@ def not_run(config: Config, target: str) -> dict[str, str]:
     them are then shown as not run: that is no mistake.
     """
     reasons = {}
+    scores = cache(lambda study: scores_of(config, config.studies[study]))
     for name, claim in claims_of(config, target).items():
         built_by = config.studies[claim.study].target
         if built_by == "none":
             reasons[name] = f"Study {claim.study} is left out of all targets."
         elif built_by != target:
             reasons[name] = f"Study {claim.study} is built and judged by the target {built_by}."
-        elif missing := next(_missing(config, claim), None):
+        elif missing := next(_missing(claim, scores(claim.study)), None):
             reasons[name] = f"Study {claim.study} has no {missing} in this configuration."
     return reasons
 
 
 def as_job(config: Config, target: str) -> dict[str, Any]:
-    """What the judging job is told, as plain values."""
+    """What the judging job is told, as plain values; claims as pairs, for JSON's keys have no order."""
     return {
-        "claims": {name: dump(claim) for name, claim in claims_of(config, target).items()},
+        "claims": [[name, dump(claim)] for name, claim in claims_of(config, target).items()],
         "not_run": not_run(config, target),
     }
 
 
-def _missing(config: Config, claim: Claim) -> Iterator[str]:
-    """Settings, variants and swept values that a claim names and its study does not have."""
-    study = config.studies[claim.study]
-    have: Mapping[str, set[str]] = {
-        "setting": {name for name, _ in settings_of(study)},
-        "variant": {*study.variants, *BASELINES},
-    }
+def _missing(claim: Claim, scores: Sequence[Score]) -> Iterator[str]:
+    """What a claim names and its study does not have, as a column and a value."""
     for selector in claim.selectors():
-        for column, names in have.items():
-            if column in selector.given and selector.given[column] not in names:
-                yield f"{column} {selector.given[column]!r}"
-        if selector.point is not None and selector.variant in config.variants:
-            points = {label for label, _ in config.variants[selector.variant].points()}
-            if selector.point not in points:
-                yield f"point {selector.point!r} of variant {selector.variant!r}"
+        found, column = pick(selector, scores)
+        if column == "point":
+            yield f"point {selector.point!r} of variant {selector.variant!r}"
+        elif column:
+            yield f"{column} {selector.given[column]!r}"
+        elif sum(score.certain for score in found) > 1:
+            # An overlay added a variant or a setting that the claim does not tell apart.
+            yield f"single score with {selector}"

@@ -104,7 +104,7 @@ class Study(Strict):
         Figures (modules of ``cdgm/plotting``) drawn from its tables.
     """
 
-    target: Literal["all", "perturbseq", "atlas", "none"]
+    target: Literal["all", "perturbseq", "atlas", "scaling", "none"]
     protocol: Name
     seeds: Seeds
     variants: tuple[Name, ...] = Field(min_length=1)

@@ -64,6 +64,11 @@ def plugin_modules(value: Any) -> set[str]:
     return set()
 
 
+def text_digest(file: Path) -> str:
+    """Digest of a file that is shown as it is: a caption. Empty without the file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+
+
 def _file_of(root: Path, module: str) -> Path | None:
     """File of a module of this package, or None for anything else and for tables of plug-ins."""
     if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:

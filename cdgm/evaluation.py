@@ -10,7 +10,6 @@ import numpy as np
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.inference import held_out_bounds, posterior_means, posteriors
-from cdgm.metrics.cell_scores import score_space
 from cdgm.metrics.halves import halves
 from cdgm.metrics.independence import spread_rows
 from cdgm.metrics.nulls import row
@@ -162,6 +161,9 @@ def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, mea
 
     All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
     """
+    # Here and not above: evaluations of simulations are many and short, and need none of what this loads.
+    from cdgm.metrics.cell_scores import score_space
+
     for e, member in enumerate(spec.members):
         rows: Rows = []
         for block in spec.model.design.blocks:

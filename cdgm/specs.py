@@ -86,6 +86,8 @@ class TrainingSpec(Strict):
         Steps between records of the history.
     precision
         Floating point type.
+    device
+        Where a stack is trained; the random numbers are the same everywhere.
     """
 
     steps: int = Field(ge=1)
@@ -94,6 +96,7 @@ class TrainingSpec(Strict):
     clip: float = Field(gt=0)
     log_every: int = Field(ge=1)
     precision: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "auto", "cuda"] = "cpu"
 
 
 class VariantSpec(Strict):

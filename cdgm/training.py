@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cdgm.data.batches import SourceData, assemble, shuffled_indices, standard_normals
 from cdgm.designs import Design
+from cdgm.devices import device_of
 from cdgm.files import canonical_json
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.stacks import flatten_parameters
@@ -44,6 +45,7 @@ class TrainedStack:
 def member_streams(spec: FitSpec, stage: str) -> list[np.random.Generator]:
     """One generator a member; it does not depend on the member's neighbours in the stack."""
     fixed = spec.model_dump(mode="json", include={"model", "training"}, exclude_defaults=True)
+    fixed["training"].pop("device", None)
     streams = []
     for member in spec.members:
         variant = member.variant.model_dump(mode="json", exclude_defaults=True)
@@ -53,7 +55,7 @@ def member_streams(spec: FitSpec, stage: str) -> list[np.random.Generator]:
 
 
 def build_model(spec: FitSpec, n_features: int) -> ComparativeVAE:
-    """An untrained stack with the start values of ``spec``."""
+    """An untrained stack with the start values of ``spec``, on the CPU."""
     model = ComparativeVAE(spec.model, n_features, len(spec.members))
     model.to(getattr(torch, spec.training.precision))
     model.reset(member_streams(spec, "initialise"))
@@ -71,7 +73,7 @@ def train(
     Parameters
     ----------
     spec
-        The fit.
+        The fit. The trained stack is on the CPU, wherever it was trained.
     x
         Training observations of each source (R, n, D).
     replicates
@@ -80,13 +82,16 @@ def train(
         Told after each record of the history how many more steps are finished.
     """
     training, design = spec.training, spec.model.design
-    dtype = getattr(torch, training.precision)
+    dtype, device = getattr(torch, training.precision), device_of(training.device)
     data = {
-        source: SourceData(x[source], replicates, spec.model.likelihood, dtype) for source in design.sources
+        source: SourceData(x[source], replicates, spec.model.likelihood, dtype, device)
+        for source in design.sources
     }
-    model = build_model(spec, next(iter(data.values())).n_features)
+    model = build_model(spec, next(iter(data.values())).n_features).to(device)
     flat = flatten_parameters(model, model.n_members)
-    objective = Lagrangian(model, flat, spec.variant, _setups(spec, {s: d.n for s, d in data.items()}))
+    objective = Lagrangian(
+        model, flat, spec.variant, _setups(spec, {s: d.n for s, d in data.items()}, device)
+    )
     optimiser = FrozenAwareAdam(flat, training)
     history = History(design, training)
 
@@ -100,7 +105,7 @@ def train(
         block: (training.batch_size * len(model.encoded(block, objective.inactive)), spec.model.dims[block])
         for block in design.blocks
     }
-    noise = standard_normals(member_streams(spec, "noise"), sizes, dtype)
+    noise = standard_normals(member_streams(spec, "noise"), sizes, dtype, device)
     told = 0
     for step in range(training.steps):
         batch = assemble(data, {source: next(index) for source, index in indices.items()})
@@ -113,10 +118,10 @@ def train(
             if progress is not None:
                 progress(step + 1 - told)
                 told = step + 1
-    return TrainedStack(model, optimiser.alive.numpy(), history.arrays())
+    return TrainedStack(model.cpu(), optimiser.alive.cpu().numpy(), history.arrays())
 
 
-def _setups(spec: FitSpec, sizes: Mapping[str, int]) -> dict[str, Setup]:
+def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device) -> dict[str, Setup]:
     """What each part of the variant is told at the start, by the name of its stream."""
     variants = [member.variant for member in spec.members]
     parts = {"combiner": [v.combiner for v in variants]}
@@ -133,6 +138,7 @@ def _setups(spec: FitSpec, sizes: Mapping[str, int]) -> dict[str, Setup]:
             batch_size=spec.training.batch_size,
             dtype=getattr(torch, spec.training.precision),
             generators=member_streams(spec, name),
+            device=device,
         )
         for name, members in parts.items()
     }
@@ -148,7 +154,7 @@ class FrozenAwareAdam:
 
     def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
         self.flat, self.clip = flat, training.clip
-        self.alive = torch.ones(flat.shape[0], dtype=torch.bool)
+        self.alive = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
         self._adam = torch.optim.Adam([flat], lr=training.learning_rate, fused=True)
         # One step more than is taken: the schedule refuses to be asked past its end.
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -213,13 +219,13 @@ class History:
             row[f"kl/{source}/{block}"] = value
         row |= result.terms
         for name, value in row.items():
-            value = value.detach().numpy().copy() if isinstance(value, Tensor) else value
+            value = value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
             self._rows.setdefault(name, []).append(value)
 
     def every_step(self, result: Step) -> None:
         """Keep the weights of this step, whether or not it is recorded."""
         for source, weight in zip(self.design.sources, result.weights, strict=True):
-            self._rows.setdefault(f"each/weight/{source}", []).append(weight.numpy().copy())
+            self._rows.setdefault(f"each/weight/{source}", []).append(weight.cpu().numpy().copy())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All records as arrays, time first."""

@@ -1,6 +1,7 @@
 # Shared by all: the validated config, the plan of jobs, code digests and paths. Nothing else.
 # Each function gives a job just the part of the config that its result depends on.
 
+import json
 import os
 import sys
 from functools import cache
@@ -23,12 +24,16 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
+from cdgm.claims_check import check_claims
+from cdgm.claims_plan import as_job, claims_of, judged_studies
 from cdgm.config import parse_config
-from cdgm.digest import code_digest, plugin_modules
+from cdgm.digest import code_digest, plugin_modules, text_digest
 from cdgm.errors import UserError
-from cdgm.files import canonical_json, require_writable
+from cdgm.files import canonical_json, require_writable, write_json
 from cdgm.overlays import load_layers
 from cdgm.plan import dump, expand
+from cdgm.plotting.figures import needs_costs
+from cdgm.timings import write_timings
 from cdgm.workflow_log import failed_jobs
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -44,6 +49,7 @@ try:
     config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
     CONFIG = parse_config(config, CONFIG_FILES)
     PLAN = expand(CONFIG, CONFIG_FILES)
+    check_claims(CONFIG, CONFIG_FILES)
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -58,6 +64,7 @@ wildcard_constraints:
     evaluation=r"[a-z0-9_+-]+",
     study=r"[a-z0-9_+-]+",
     figure=r"[a-z0-9_]+",
+    of=r"|_[a-z]+",
 
 
 @cache
@@ -148,15 +155,29 @@ def study_row(row):
     ]
 
 
+def cost_row(row):
+    """What the table of costs has to know of a stack."""
+    fit = PLAN.evaluations[row.evaluation].fit
+    return [row.setting, row.variant, fit, row.evaluation]
+
+
 def on_cells(study):
     """Whether a study is on cells (it then has baselines and maps)."""
     return any(row.dataset in CONFIG.datasets for row in PLAN.studies[study])
 
 
+def studies_of(target):
+    """Names of the studies that belong to a workflow target, in the order of the config."""
+    return [name for name, study in CONFIG.studies.items() if study.target == target]
+
+
 def study_outputs(target):
-    """Figures and tables of the studies that belong to a workflow target."""
-    names = [name for name, study in CONFIG.studies.items() if study.target == target]
+    """Figures and tables of the studies that belong to a workflow target, verdicts and its first page."""
+    names = studies_of(target)
+    of = "" if target == "all" else f"_{target}"
     return [
+        f"results/index{of}.html",
+        *([f"results/claims{of}.html"] if claims_of(CONFIG, target) else []),
         *(f"results/tables/{name}_summary.csv" for name in names),
         *(
             f"results/figures/{name}/{figure}.png"
@@ -164,6 +185,34 @@ def study_outputs(target):
             for figure in CONFIG.studies[name].figures
         ),
     ]
+
+
+def target_of(wildcards):
+    """The workflow target that a page belongs to."""
+    return wildcards.of.removeprefix("_") or "all"
+
+
+def page_inputs(wildcards):
+    """Tables of a target's studies, records of their fits and, if there are claims, their verdicts."""
+    target = target_of(wildcards)
+    studies = studies_of(target)
+    fits = {
+        PLAN.evaluations[row.evaluation].fit for s in studies for row in PLAN.studies[s]
+    }
+    inputs = {
+        "tables": [f"results/tables/{study}.csv" for study in studies],
+        "fits": [f"results/fits/{fit}/provenance.json" for fit in sorted(fits)],
+    }
+    if claims_of(CONFIG, target):
+        inputs["claims"] = f"results/claims{wildcards.of}.csv"
+    return inputs
+
+
+def captions(target):
+    """Digests of the captions of a target's figures."""
+    figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
+    files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
+    return as_json({f: text_digest(file) for f, file in files.items()})
 
 
 def tell_failures(logs):

@@ -4,6 +4,7 @@
 # Run where snakemake runs: a job of a cluster would cost more than the work.
 localrules:
     summarise,
+    costs,
 
 
 rule evaluate:
@@ -146,3 +147,26 @@ rule summarise:
         "python -m workflow_scripts.summarise --study {wildcards.study} --rows {params.rows:q}"
         " --baselines {params.baselines:q} --ceilings {params.ceilings:q} --root-seed {params.root_seed} --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"
+
+
+rule costs:
+    """Gather times and memory of a study's jobs; not in the tables of scores, which repeat to the byte."""
+    input:
+        unpack(summary_inputs),
+    output:
+        "results/costs/{study}.csv",
+    log:
+        "results/logs/costs/{study}.log",
+    benchmark:
+        "results/benchmarks/costs/{study}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        rows=lambda w: as_json([cost_row(row) for row in PLAN.studies[w.study]]),
+        code=digest("costs.py"),
+    shell:
+        "python -m workflow_scripts.costs --study {wildcards.study} --rows {params.rows:q} --results results"
+        " --out {output} 2> {log}"

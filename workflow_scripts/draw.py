@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
     parser.add_argument("--maps", help="2-D maps of cells (.csv), for studies on cells")
+    parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
     draw = load_figure(arguments.figure)
@@ -23,7 +24,8 @@ def main() -> None:
     from cdgm.plotting.style import save
     from cdgm.plotting.tables import read_table
 
-    paths = {"scores": arguments.scores, "history": arguments.history, "maps": arguments.maps}
+    names = ("scores", "history", "maps", "costs")
+    paths = {name: getattr(arguments, name) for name in names}
     tables = {name: read_table(path) for name, path in paths.items() if path}
     save(*draw(tables, arguments.study), arguments.out_prefix)
 

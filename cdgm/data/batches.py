@@ -42,24 +42,31 @@ class SourceData:
         Gives the parameter-free part of the log-probability and the library size of each row.
     dtype
         Floating point type of the stack.
+    device
+        Where the stack is; the observations are moved there once.
     """
 
     def __init__(
-        self, x: np.ndarray, replicates: Sequence[int], likelihood: Likelihood, dtype: torch.dtype
+        self,
+        x: np.ndarray,
+        replicates: Sequence[int],
+        likelihood: Likelihood,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.dtype = dtype
         self.n, self.n_features = x.shape[1:]
-        self.x = torch.as_tensor(np.ascontiguousarray(x)).flatten(0, 1)
+        self.x = torch.as_tensor(np.ascontiguousarray(x), device=device).flatten(0, 1)
         constants, libraries = [], []
         for values in (part.to(dtype) for part in self.x.split(ROWS)):
             constants.append(likelihood.constant(values))
             libraries.append(likelihood.library_size(values).flatten())
         self.constant, self.library = torch.cat(constants), torch.cat(libraries)
-        self.offset = torch.as_tensor(replicates).unsqueeze(1) * self.n
+        self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B)."""
-        flat = (index + self.offset).flatten()
+        flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (
             self.x.index_select(0, flat).to(self.dtype).view(members, size, self.n_features),
@@ -90,7 +97,10 @@ def shuffled_indices(generators: Sequence[np.random.Generator], n: int, batch_si
 
 
 def standard_normals(
-    generators: Sequence[np.random.Generator], sizes: Mapping[str, tuple[int, int]], dtype: torch.dtype
+    generators: Sequence[np.random.Generator],
+    sizes: Mapping[str, tuple[int, int]],
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
     """Endless noise for the blocks, block to (E, rows, d), each member from its own generator.
 
@@ -102,11 +112,13 @@ def standard_normals(
         Rows and dimension of each block.
     dtype
         Type returned; the numbers are drawn as float32, so that both types see the same.
+    device
+        Where they go; they are drawn on the CPU, so that every device sees the same.
     """
     total = sum(rows * d for rows, d in sizes.values())
     while True:
         chunk = np.stack([rng.standard_normal((CHUNK, total), dtype=np.float32) for rng in generators])
-        numbers = torch.from_numpy(chunk).to(dtype)
+        numbers = torch.from_numpy(chunk).to(device, dtype)
         for step in range(CHUNK):
             parts = numbers[:, step].split([rows * d for rows, d in sizes.values()], dim=1)
             yield {

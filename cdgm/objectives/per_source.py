@@ -114,7 +114,7 @@ class SourceGradients:
 
     def gram(self) -> np.ndarray:
         """Inner products (E, K, K) of the sources' gradients over shared parameters, float64."""
-        return torch.bmm(self.apart, self.apart.transpose(1, 2)).double().numpy()
+        return torch.bmm(self.apart, self.apart.transpose(1, 2)).double().cpu().numpy()
 
 
 def _part(

@@ -35,6 +35,8 @@ class Setup(Generic[P]):
         Floating point type of the stack.
     generators
         A stream a member (E), of this part's own.
+    device
+        Where the stack is.
     """
 
     members: Sequence[P]
@@ -44,9 +46,11 @@ class Setup(Generic[P]):
     batch_size: int
     dtype: torch.dtype
     generators: Sequence[np.random.Generator]
+    device: torch.device | str = "cpu"
 
     def numbers(self, field: str) -> torch.Tensor:
         """An option of each member (E,)."""
         import torch
 
-        return torch.tensor([getattr(member, field) for member in self.members], dtype=self.dtype)
+        values = [getattr(member, field) for member in self.members]
+        return torch.tensor(values, dtype=self.dtype, device=self.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cdgm.claim_numbers import ALPHA, FEWEST_SEEDS, Finding
 from cdgm.claims import ClaimVerdict, Judged
@@ -25,11 +25,15 @@ SOURCES = {
 STATISTICS = {"median": "median", "min": "smallest of the seeds", "max": "largest of the seeds"}
 
 
-def claims_page(verdicts: Sequence[ClaimVerdict]) -> str:
-    """The page; links to figures are relative to ``results/``."""
+def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "") -> str:
+    """The page; links are relative to ``results/``, and ``of`` is the ending of its files' names."""
     return page(
         "Claims and verdicts",
-        element("nav", element("a", "the same as a table", href="claims.csv")),
+        element(
+            "nav",
+            element("a", "all results", href=f"index{of}.html"), " · ",
+            element("a", "the same as a table", href=f"claims{of}.csv"),
+        ),
         element("h1", "Claims and verdicts"),
         element(
             "p",
@@ -46,7 +50,7 @@ def claims_page(verdicts: Sequence[ClaimVerdict]) -> str:
             " Differences and ratios are formed seed by seed.",
             class_="small",
         ),
-        counts(verdicts),
+        counts(v.verdict for v in verdicts),
         *(_article(v) for v in verdicts),
     )  # fmt: skip
 
@@ -57,9 +61,9 @@ def badge(verdict: str) -> Html:
     return element("span", f"{symbol} {verdict}", class_=f"verdict {class_}")
 
 
-def counts(verdicts: Sequence[ClaimVerdict]) -> Html:
+def counts(verdicts: Iterable[str]) -> Html:
     """How often each verdict was reached."""
-    found = Counter(v.verdict for v in verdicts)
+    found = Counter(verdicts)
     items = (element("li", badge(verdict), f" {found[verdict]}") for verdict in MARKS if found[verdict])
     return element("ul", *items, class_="counts")
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
+from cdgm.plotting.cell_maps import cloud, draw_grid, label_text, labelled_only, limits, shuffled
 from cdgm.plotting.tables import (
     Arm,
     SourceData,
@@ -30,18 +31,20 @@ LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")
 MIXING_SCORES = ("source_mixing", "source_mixing_strongest", "source_mixing_within")
 MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
 SIZES = {"oracle": 70}
-#: Beyond this many cells the points of a map are stored as pixels in the PDF.
-MANY = 1500
+#: Beyond this many arms a figure has maps only, two arms a row.
+MANY_ARMS = 3
 
 
 @style.style()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Maps of every block coloured by source and by label, and scores of all seeds, a row an arm.
 
+    Beyond three arms there are maps only: the figure ``cells_tradeoff`` compares scores of many.
+
     Raises
     ------
     UserError
-        If the study has no maps, no kNN scores, or no maps of an arm.
+        If the study has no maps, no kNN scores, or, of few arms, no maps of one.
     """
     scores = rows_of(tables, "scores", study)
     # Every source is asked for its mixing; shown is the one whose labels are judged.
@@ -49,14 +52,16 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     scores = pick(scores, source=judged)
     maps = rows_of(tables, "maps", study)
     arms = arms_of(scores)
+    sources, blocks = order_of(tables, study)
+    colours = style.colours(blocks, style.BLOCK_COLOURS)
+    drawn = [b for b in blocks if (maps["block"] == b).any()]
+    if len(arms) > MANY_ARMS:
+        return draw_grid(scores, maps, arms, drawn, style.colours(sources, style.SOURCE_COLOURS))
     for arm in arms:
         if of_arm(maps, arm).empty:
             raise bad_input(
                 f"maps of study {study!r}", "setting", [a[0] for a in arms_of(maps)], f"also {arm[0]!r}"
             )
-    sources, blocks = order_of(tables, study)
-    colours = style.colours(blocks, style.BLOCK_COLOURS)
-    drawn = [b for b in blocks if (maps["block"] == b).any()]
 
     figure = style.new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(drawn)))
     data = SourceData()
@@ -105,24 +110,21 @@ def _maps(
     """Cells of one seed; a fixed shuffle keeps one group from hiding another."""
     maps = pick(maps, seed=maps["seed"].min())
     for i, block in enumerate(blocks):
-        cells = pick(maps, block=block).sort_values("cell", kind="stable")
-        cells = cells.iloc[np.random.default_rng(0).permutation(len(cells))]
+        cells = shuffled(pick(maps, block=block))
         data.add(f"map of {block}", "map", cells.sort_index())
         labels = sorted(cells.loc[cells["label"] != "", "label"].unique())
         label_colours = style.colours(labels, style.LABEL_COLOURS) | {"": style.UNLABELLED_COLOUR}
         by_source, by_label = axes[f"{block}/source"], axes[f"{block}/label"]
-        _cloud(by_source, cells, cells["source"].map(sources))
-        labelled = cells[cells["source"].isin(cells.loc[cells["label"] != "", "source"])]
-        # Cells without a label are the ground on which the others lie.
-        labelled = pd.concat([labelled[labelled["label"] == ""], labelled[labelled["label"] != ""]])
-        _cloud(by_label, labelled, labelled["label"].map(label_colours))
+        cloud(by_source, cells, cells["source"].map(sources))
+        labelled = labelled_only(cells)
+        cloud(by_label, labelled, labelled["label"].map(label_colours))
         by_source.set_ylabel(f"{block} space")
         if i == 0:
             style.panel_title(by_source, "a", "by source")
             style.panel_title(by_label, "b", f"{'/'.join(labelled['source'].unique())} cells by label")
         for panel in (by_source, by_label):
-            panel.set_xlim(_limits(cells["x"]))
-            panel.set_ylim(_limits(cells["y"]))
+            panel.set_xlim(limits(cells["x"]))
+            panel.set_ylim(limits(cells["y"]))
             panel.set_xticks([])
             panel.set_yticks([])
             for side in ("top", "right"):
@@ -131,7 +133,10 @@ def _maps(
             unlabelled = [""] if (labelled["label"] == "").any() else []
             for panel, handles in (
                 (by_source, [style.dot_handle(c, f"{s} cells") for s, c in sources.items()]),
-                (by_label, [style.dot_handle(label_colours[n], _label(n)) for n in [*labels, *unlabelled]]),
+                (
+                    by_label,
+                    [style.dot_handle(label_colours[n], label_text(n)) for n in [*labels, *unlabelled]],
+                ),
             ):
                 panel.legend(
                     handles=handles,
@@ -143,30 +148,6 @@ def _maps(
                     columnspacing=0.8,
                     borderaxespad=0.2,
                 )
-
-
-def _cloud(axes: Axes, cells: pd.DataFrame, colours: pd.Series) -> None:
-    size = float(np.clip(4000 / max(len(cells), 1), 2.0, 9.0))
-    axes.scatter(
-        cells["x"],
-        cells["y"],
-        s=size,
-        c=list(colours),
-        alpha=0.8,
-        linewidths=0,
-        rasterized=len(cells) > MANY,
-    )
-
-
-def _limits(values: pd.Series) -> tuple[float, float]:
-    """The range of all but the farthest thousandth, so that one stray cell doesn't shrink the rest."""
-    low, high = np.nanquantile(values, [0.0005, 0.9995])
-    margin = 0.06 * (high - low) or 1.0
-    return low - margin, high + margin
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ") if name else "not scored"
 
 
 def _scores(

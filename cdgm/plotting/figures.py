@@ -17,6 +17,11 @@ def figure_names() -> list[str]:
     return [m.stem for m in modules if "\ndef draw(" in m.read_text(encoding="utf-8")]
 
 
+def needs_costs(name: str) -> bool:
+    """Whether a figure draws from the table of costs: its module then says ``COSTS = True``."""
+    return "\nCOSTS = True\n" in (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+
+
 def load_figure(name: str) -> Callable[..., Any]:
     """The ``draw`` function of a figure.
 

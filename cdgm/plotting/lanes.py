@@ -31,9 +31,7 @@ class Look:
 
 def looks_of(variants: Sequence[str]) -> dict[str, Look]:
     """A look for each variant, by its place in the study."""
-    return {
-        v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)
-    }
+    return {v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
 
 
 def number(value: float) -> str:
@@ -82,7 +80,7 @@ def lanes(
 
 
 def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = None) -> None:
-    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of a line's fits are missing."""
+    """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of its fits are missing."""
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -136,7 +134,9 @@ def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> 
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value, 6))))
 
 
-def share_range(panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None) -> None:
+def share_range(
+    panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None
+) -> None:
     """One linear range for several panels, from all their data and at least the given ends."""
     ends = [getattr(axes.dataLim, f"interval{which}") for axes in panels]
     found = np.array([e for e in ends if np.isfinite(e).all()]).ravel()

@@ -102,6 +102,8 @@ _SETTING_PARTS = (
     (r"mean_field", "mean-field"),
     (r"silu", "SiLU decoder"),
     (r"spikein", "spike-in"),
+    (r"poisson_rate(\d+)", r"Poisson, rate \1"),
+    (r"nb_?(?:dispersion)?(\d+)", r"negative binomial, dispersion \1"),
     (r"keep_?0\.?(\d+)", r"keep 0.\1"),
 )
 

@@ -1,4 +1,4 @@
-"""What a study swept, read back from its labels, and which scores its panels show."""
+"""What a study swept, read back from its labels, and what its blocks and variants are to each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from functools import lru_cache
 import pandas as pd
 
 from cdgm.errors import bad_input
-from cdgm.plotting.tables import main_source, pick
+from cdgm.plotting.tables import Tables, main_source, order_of, pick, rows_of
+from cdgm.references import BASELINES
+
+#: A fit: a variant and the point of its sweep, "" without one.
+Line = tuple[str, str]
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +50,43 @@ def swept(label: str) -> tuple[str, dict[str, float]]:
         except ValueError:
             raise bad_input(f"label {label!r}", key, text, "a swept number, as in 'weight=100'") from None
     return name, values
+
+
+def lines_of(rows: pd.DataFrame) -> list[Line]:
+    """(variant, point) pairs: variants in the order of first appearance, points by their numbers."""
+    own = rows[~rows["variant"].isin(BASELINES)]
+    variants = list(dict.fromkeys(own["variant"]))
+    pairs = own[["variant", "point"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(pairs, key=lambda line: (variants.index(line[0]), list(swept(line[1])[1].values())))
+
+
+def of_line(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
+    """Rows of one variant at one point of its sweep."""
+    return pick(rows, variant=line[0], point=line[1])
+
+
+def private_blocks(tables: Tables, study: str) -> list[str]:
+    """Blocks that some source of the study lacks, in the order of :func:`order_of`."""
+    scores = rows_of(tables, "scores", study)
+    kl = pick(scores, metric="kl")
+    placed = kl if len(kl) else scores[(scores["block"] != "") & (scores["source"] != "")]
+    sources, blocks = order_of(tables, study)
+    return [b for b in blocks if placed.loc[placed["block"] == b, "source"].nunique() < len(sources)]
+
+
+def plain_variant(tables: Tables, study: str) -> str:
+    """The first variant without a sweep, a penalty or a constraint, "" if there is none.
+
+    Without a history nothing tells of penalties, and it is the first one without a sweep.
+    """
+    scores = rows_of(tables, "scores", study)
+    swept_ones = set(scores.loc[scores["point"] != "", "variant"]) | set(BASELINES)
+    held: set[str] = set()
+    if "history" in tables:
+        history = rows_of(tables, "history", study)
+        terms = history["quantity"].str.startswith(("penalty/", "constraint/"))
+        held = set(history.loc[terms, "variant"])
+    return next((v for v in scores["variant"].unique() if v not in swept_ones | held), "")
 
 
 def scored_on(scores: pd.DataFrame, metric: str, blocks: Iterable[str]) -> list[tuple[str, str, str]]:

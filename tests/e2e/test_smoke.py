@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -9,7 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.snakemake_runs import copy_checkout, dry_run, results, snakemake
+from cdgm.claims_check import COLUMNS, scores_of
+from cdgm.config import parse_config
+from cdgm.overlays import load_layers
+from tests.snakemake_runs import TINY, copy_checkout, dry_run, results, snakemake
 
 FIGURES = ("recovery", "twist", "two_models", "training")
 
@@ -31,6 +35,9 @@ def test_every_file_is_there(run: Path):
     names = set(results(run))
     expected = {f"figures/tiny/{figure}.{end}" for figure in FIGURES for end in ("png", "pdf", "csv")}
     expected |= {f"tables/tiny{end}" for end in (".csv", "_summary.csv", "_maps.csv", "_history.parquet")}
+    expected |= {"index.html", "claims.html", "claims.csv", "timings.csv"}
+    # What times say differs between runs, so `results` leaves it out.
+    names |= {"timings.csv"} & {file.name for file in (run / "results").iterdir()}
     assert expected <= names
     counts = {folder: len(list((run / "results" / folder).iterdir())) for folder in ("simulations", "fits")}
     assert counts == {"simulations": 2, "fits": 3}
@@ -55,6 +62,35 @@ def test_scores_are_finite_and_complete(run: Path):
     assert set(scores["setting"]) == {"linear", "leaky_relu_2", "leaky_relu_2_twisted_decoder"}
     assert set(scores["seed"]) == {100, 101}
     assert {"recovery_cc", "leakage_cc", "elbo"} <= set(scores["metric"])
+
+
+def test_the_table_has_just_the_scores_that_claims_may_name(checkout: Path, run: Path):
+    files = [checkout / "config.yaml", checkout / TINY]
+    config = parse_config(load_layers(files, {}), files)
+    expected = scores_of(config, config.studies["tiny"])
+    table = pd.read_csv(run / "results/tables/tiny.csv", keep_default_na=False)
+    found = set(table[list(COLUMNS)].itertuples(index=False, name=None))
+    assert found <= {score[:-1] for score in expected}
+    assert {score[:-1] for score in expected if score.certain} <= found
+
+
+def test_claims_are_judged_and_shown(run: Path):
+    claims = pd.read_csv(run / "results/claims.csv", keep_default_na=False)
+    verdicts = claims.drop_duplicates("claim").set_index("claim")["claim_verdict"].to_dict()
+    # Two seeds are too few for a verdict.
+    assert verdicts == {"tiny_recovery": "inconclusive", "tiny_elsewhere": "not run"}
+    page = (run / "results/index.html").read_text(encoding="utf-8")
+    linked = set(re.findall(r'(?:href|src)="([^"#]+)', page))
+    assert [name for name in sorted(linked) if not (run / "results" / name).is_file()] == []
+    assert {"claims.html", "figures/tiny/twist.png", "tables/tiny.csv"} <= linked
+
+
+def test_timings_count_every_job(run: Path):
+    jobs = pd.read_csv(run / "results/timings.csv").set_index("rule")["jobs"].to_dict()
+    assert jobs == {
+        "simulate": 2, "fit": 3, "evaluate": 3, "ceiling": 1, "summarise": 1, "draw": 4, "write_claims": 1,
+        "judge": 1, "index": 1,
+    }  # fmt: skip
 
 
 def test_a_second_run_has_nothing_to_do(checkout: Path, run: Path):

@@ -205,3 +205,32 @@ def test_claims_that_were_not_run_are_listed():
     page = claims_page(found)
     assert "Study s is left out." in page
     assert "<img" not in page
+
+
+def test_selectors_take_over_what_they_do_not_name():
+    short = {
+        **{"statement": "It is so", "source": "paper", "study": "s", "figure": "f"},
+        "at": {"setting": "a", "source": "target", "twist": 0},
+        "conditions": [
+            {"name": "c", "of": {"variant": "x", "metric": "m"}, "minus": {"variant": "y"}}
+            | {"relation": "at_least", "value": 0},
+            {
+                **{"name": "g", "any_of": [{"point": "w=1"}, {"point": "w=2"}]},
+                "conditions": [
+                    {"name": "c", "of": {"variant": "x", "metric": "m", "source": "other"}}
+                    | {"over": {"variant": "y"}, "relation": "at_most", "value": 1}
+                ],
+            },
+        ],
+    }
+    claim = Claim.model_validate(short)
+    shared = {"setting": "a", "twist": 0, "metric": "m"}
+    first, group = claim.conditions
+    assert first.of.given == shared | {"variant": "x", "source": "target"}
+    assert first.minus.given == shared | {"variant": "y", "source": "target"}
+    # The swept point belongs to what is judged and not to what it is compared with.
+    [inner] = [group.conditions[0].at(place) for place in group.any_of[:1]]
+    assert inner.of.given == shared | {"variant": "x", "source": "other", "point": "w=1"}
+    assert inner.over.given == shared | {"variant": "y", "source": "other"}
+    # What a job is told is whole, and reading it again changes nothing.
+    assert Claim.model_validate(claim.model_dump(exclude_defaults=True)) == claim

@@ -9,19 +9,28 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+from cdgm.claims import CLAIM_COLUMNS
+from cdgm.claims_check import check_claims
+from cdgm.claims_config import AnyOf, Claim, Condition, Selector
+from cdgm.claims_plan import not_run
 from cdgm.config import parse_config
 from cdgm.designs import Design
 from cdgm.digest import code_digest
+from cdgm.errors import UserError
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.overlays import merge
+from cdgm.pages.readme_table import readme_table, with_table
 from cdgm.plan import expand
+from cdgm.plotting.figures import figure_names
 from cdgm.specs import ModelSpec, TrainingSpec
 from cdgm.synthetic.mixings import MIXINGS
 from cdgm.synthetic.simulate import Simulation, simulate
+from cdgm.timings import COLUMNS
 from cdgm.training import train
 from tests.unit.builders import CONTRASTIVE, fit_spec, observations
 
@@ -52,7 +61,7 @@ def test_overlays_of_the_guide_are_valid(overlay):
 
 def test_the_guide_has_its_examples():
     (levels,) = (o for o in overlays("config.md") if "variants" in o)
-    twenty, others, small, mine = (o for o in overlays("config.md") if "variants" not in o)
+    twenty, others, small, mine = (o for o in overlays("config.md") if not {"variants", "claims"} & set(o))
     assert len(parse_config(merge(BASE, levels)).variants["co-levels"].points()) == 4
     base, more = plan_of({}), plan_of(twenty)
     # As the guide says: what exists is used again.
@@ -208,6 +217,80 @@ def test_the_new_penalty_trains(new_penalty):
     assert train(spec, x, [0, 1, 0, 1]).finite.tolist() == [True, False, True, False]
 
 
+@pytest.fixture
+def new_figure(tmp_path, monkeypatch):
+    """The worked example of a figure, loaded."""
+    monkeypatch.setattr("cdgm.config.figure_names", lambda: [*figure_names(), "steps"])
+    file = tmp_path / "steps.py"
+    file.write_text(blocks("extending.md", "python")[4], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("steps", file)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def checked(overlay: dict, folder: Path):
+    """The config with an overlay, after its claims were checked as the workflow checks them."""
+    file = folder / "my.yaml"
+    file.write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    files = [ROOT / "config.yaml", file]
+    config = parse_config(merge(BASE, overlay), files)
+    check_claims(config, files)
+    return config
+
+
+def test_the_worked_study_and_its_claim_are_valid(new_figure, tmp_path):
+    config = checked(overlays("extending.md")[2], tmp_path)
+    assert set(plan_of({}).fits) < set(expand(config).fits)
+    assert "longer_is_enough" not in not_run(config, "all")
+
+
+def test_the_claim_of_the_guide_is_valid(tmp_path):
+    (stated,) = (o for o in overlays("config.md") if "claims" in o)
+    assert "deeper_is_harder" not in not_run(checked(stated, tmp_path), "all")
+
+
+def test_the_new_figure_draws_medians(new_figure):
+    shared = {"study": "longer", "variant": "cvae", "source": "target", "truth": "salient", "twist": 0.0}
+    shared |= {"metric": "recovery_cc", "null_high": 0.1, "block": "salient"}
+    table = pd.DataFrame(
+        [
+            shared | {"setting": f"a@steps={steps}", "seed": seed, "finite": seed < 4, "value": value + seed}
+            for steps, value in ((6000, 0.5), (1500, 0.1))
+            for seed in range(5)
+        ]
+    )
+    figure, points = new_figure.draw({"scores": table}, "longer")
+    assert points.to_numpy().tolist() == [["salient", 1500, 1.6], ["salient", 6000, 2.0]]
+    (line,) = figure.axes[0].lines
+    assert line.get_xdata().tolist() == [1500, 6000]
+
+
+def test_the_table_of_claims_in_the_readme_is_the_configuration_s():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_table(text, readme_table(parse_config(BASE)), "README.md") == text, "run `make readme`"
+
+
+def test_the_table_of_claims_names_each_claim():
+    (stated,) = (o for o in overlays("config.md") if "claims" in o)
+    claims = {"gone": None} | {
+        name: claim | {"statement": "a | b"} for name, claim in stated["claims"].items()
+    }
+    table = readme_table(parse_config(BASE | {"claims": claims}))
+    assert table.splitlines()[2:] == ["| a \\| b | this project | `identifiability` | `recovery` |"]
+    assert readme_table(parse_config(BASE | {"claims": {}})) == ""
+    with pytest.raises(UserError, match=r"README.md: marks"):
+        with_table("no marks", table, "README.md")
+
+
+def test_every_key_of_claims_and_column_of_verdicts_is_explained():
+    keys = {name for model in (Claim, Condition, AnyOf, Selector) for name in model.model_fields}
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8").split("## Claims")[1]
+    assert not [key for key in sorted(keys) if f"`{key}`" not in text]
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split("## Verdicts")[1]
+    assert not [name for name in [*CLAIM_COLUMNS, *COLUMNS] if f"`{name}`" not in text]
+
+
 def test_every_key_is_explained():
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     registries = _registries()
@@ -222,7 +305,7 @@ def test_every_key_is_explained():
 def test_every_written_key_is_explained():
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     # Below these, keys are names that the user gives.
-    named = {"designs", "variants", "downloads", "datasets", "protocols", "studies", "settings"}
+    named = {"designs", "variants", "downloads", "datasets", "protocols", "studies", "settings", "claims"}
     free = {"blocks", "dims", "n_train", "n_test", "classes", "labels"}
 
     def keys(node, names=False):

@@ -64,8 +64,8 @@ def points_of(axes):
 
 
 def test_every_figure_is_listed_and_has_a_caption():
-    assert figure_names() == sorted(FIGURES)
-    for name in FIGURES:
+    assert set(FIGURES) <= set(figure_names())
+    for name in figure_names():
         assert (ROOT / "report" / f"{name}.rst").is_file()
 
 

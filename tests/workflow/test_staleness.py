@@ -22,7 +22,10 @@ import pytest
 from tests.snakemake_runs import TINY, command, copy_checkout, scheduled, snakemake
 
 FIGURES = dict.fromkeys(["draw_recovery", "draw_training", "draw_twist", "draw_two_models"], 1)
-TABLES = {"summarise": 1} | FIGURES
+INDEX = {"index": 1}
+JUDGE = {"judge": 1} | INDEX
+CLAIMS = {"write_claims": 1} | JUDGE
+TABLES = {"summarise": 1} | FIGURES | JUDGE
 SCORES = {"evaluate": 3} | TABLES
 FITS = {"fit": 3} | SCORES
 # The tiny study has a ceiling for one of its simulations.
@@ -75,7 +78,8 @@ EDITS = {
     # What says something and does nothing.
     "a comment": Edit("cdgm/models/comparative_vae.py", comment, NOTHING),
     "a docstring": Edit("cdgm/training.py", docstring, NOTHING),
-    "a caption": Edit("report/recovery.rst", comment, NOTHING),
+    "a caption": Edit("report/recovery.rst", comment, INDEX),
+    "a caption of another target": Edit("report/cells.rst", comment, NOTHING),
     "how errors are told": Edit("cdgm/errors.py", constant, NOTHING),
     "what is recorded of a run": Edit("cdgm/provenance.py", constant, NOTHING),
     "the expansion of the configuration": Edit("cdgm/plan.py", constant, NOTHING),
@@ -99,6 +103,10 @@ EDITS = {
     "the style of figures": Edit("cdgm/plotting/style.py", constant, FIGURES),
     "reading of cells": Edit("cdgm/data/preprocess.py", constant, NOTHING),
     "a download": Edit("cdgm/data/downloads/local.py", constant, {"fetch": 1}),
+    "how claims are judged": Edit("cdgm/claim_numbers.py", constant, JUDGE),
+    "the page of claims": Edit("cdgm/pages/intervals.py", constant, JUDGE),
+    "the first page": Edit("cdgm/pages/index.py", constant, INDEX),
+    "what is checked of claims": Edit("cdgm/claims_check.py", constant, NOTHING),
     # Command lines and rules.
     "a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),
@@ -117,6 +125,19 @@ EDITS = {
         "config.yaml",
         replaced("link: softmax, dispersion: learned}", "link: softmax, dispersion: 2}"),
         NOTHING,
+    ),
+    "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), CLAIMS),
+    "the value of a claim": Edit(TINY, replaced("value: 0.5", "value: 0.6"), CLAIMS),
+    "why a claim is not run": Edit(
+        TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), CLAIMS
+    ),
+    "a claim that is taken away": Edit(
+        TINY,
+        lambda text: (
+            replaced("  tiny_elsewhere:\n", "  tiny_elsewhere: null\n  x:\n")(text).split("  x:\n")[0]
+            + text[text.index("downloads:") :]
+        ),
+        CLAIMS,
     ),
     "how scores are made": Edit(TINY, replaced("null_draws: 10", "null_draws: 12"), CEILING | SCORES),
     "an added variant": Edit(

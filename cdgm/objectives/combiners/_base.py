@@ -73,7 +73,7 @@ class GradientCombiner(Combiner):
 
     def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:
         """See :meth:`Combiner.weights`."""
-        scaled = normalised(gram, losses.double().numpy().T, self.normalise)
+        scaled = normalised(gram, losses.double().cpu().numpy().T, self.normalise)
         sound = np.isfinite(scaled).all(axis=(1, 2))
         # A member that is about to be frozen must not spoil the others' solution.
         scaled = np.where(sound[:, None, None], scaled, np.eye(scaled.shape[1]))

@@ -67,7 +67,9 @@ class TotalCorrelation(Penalty):
         for source, blocks in _groups(setup.design):
             n_in = sum(setup.dims[block] for block in blocks)
             hidden = [self.hidden] if self.hidden else []
-            networks[source] = StackedMLP(len(setup.members), n_in, hidden, 1, "leaky_relu").to(setup.dtype)
+            networks[source] = StackedMLP(len(setup.members), n_in, hidden, 1, "leaky_relu").to(
+                setup.device, setup.dtype
+            )
             for layer in networks[source].layers:
                 layer.reset(setup.generators)
         parameters = [p for network in networks.values() for p in network.parameters()]

@@ -1,0 +1,98 @@
+"""What each kind of job cost, from the records that the workflow keeps of every job."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cdgm.config import Config
+from cdgm.files import atomic
+from cdgm.plan import Plan
+
+COLUMNS = ["rule", "jobs", "wall_seconds", "cpu_seconds", "max_memory_mb"]
+
+
+def benchmarks(config: Config, plan: Plan, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Rule and benchmark file of every job of a plan, also of those that were never run.
+
+    Files in the folder that no job of the plan has belong to earlier configurations.
+    """
+    cells = {
+        row.evaluation for rows in plan.studies.values() for row in rows if row.dataset in config.datasets
+    }
+    jobs = {
+        "fetch": config.downloads,
+        "preprocess": config.datasets,
+        "simulate": plan.simulations,
+        "fit": plan.fits,
+        "evaluate": plan.evaluations,
+        "baselines": cells,
+        "ceiling": plan.ceilings,
+        "map_cells": cells,
+        "summarise": config.studies,
+        "draw": [f"{name}-{figure}" for name, study in config.studies.items() for figure in study.figures],
+    }
+    endings = ["", *(f"_{target}" for target in sorted({study.target for study in config.studies.values()}))]
+    pages = {"write_claims": "claims", "judge": "claims", "index": "index"}
+    jobs |= {rule: [f"{name}{ending}" for ending in endings] for rule, name in pages.items()}
+    for rule, names in jobs.items():
+        for name in sorted(names):
+            yield rule, folder / rule / f"{name}.tsv"
+
+
+def write_timings(path: Path, config: Config, plan: Plan, folder: Path) -> None:
+    """Write the table of :func:`timings` for the jobs of a plan that have left a benchmark in ``folder``."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(timings(benchmarks(config, plan, folder)))
+
+
+def timings(records: Iterable[tuple[str, Path]]) -> list[dict[str, str | int]]:
+    """Sums over the jobs of each rule, in the order of first appearance.
+
+    Parameters
+    ----------
+    records
+        Rule and benchmark file of each job. Files that are missing belong to jobs that were not run.
+
+    Returns
+    -------
+    list of dict
+        ``COLUMNS``: number of jobs, sums of wall and processor time, the largest resident memory of a job.
+        A number is empty where no job lived long enough to be measured.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for rule, file in records:
+        if file.is_file():
+            found.setdefault(rule, []).append(_read(file))
+    return [
+        {
+            "rule": rule,
+            "jobs": len(jobs),
+            "wall_seconds": _text(sum, jobs, "s"),
+            "cpu_seconds": _text(sum, jobs, "cpu_time"),
+            "max_memory_mb": _text(max, jobs, "max_rss"),
+        }
+        for rule, jobs in found.items()
+    ]
+
+
+def _read(file: Path) -> dict[str, float]:
+    """Numbers of a benchmark file; NaN for what Snakemake could not measure."""
+    with file.open(encoding="utf-8", newline="") as handle:
+        row = next(csv.DictReader(handle, delimiter="\t"), {})
+    numbers = {}
+    for name in ("s", "cpu_time", "max_rss"):
+        try:
+            numbers[name] = float(row.get(name) or "nan")
+        except ValueError:
+            numbers[name] = math.nan
+    return numbers
+
+
+def _text(combine: Callable[[list[float]], float], jobs: list[dict[str, float]], name: str) -> str:
+    values = [job[name] for job in jobs if math.isfinite(job[name])]
+    return f"{combine(values):.1f}" if values else ""

@@ -1,0 +1,79 @@
+"""Nothing but the trainer's choice ties a fit to the CPU.
+
+There is no GPU where tests run. Torch's `meta` device, which has shapes and no numbers, stands in for one: an
+operation on tensors of two devices fails on it too.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cdgm import training
+from cdgm.data.batches import SourceData, assemble, shuffled_indices, standard_normals
+from cdgm.devices import device_of
+from cdgm.errors import UserError
+from cdgm.models.stacks import flatten_parameters
+from cdgm.objectives.lagrangian import Lagrangian
+from tests.unit.test_variants import VARIANTS, data_of, spec_of
+
+DTYPE = torch.float32
+
+
+@pytest.fixture
+def meta(monkeypatch):
+    """A device that is not the CPU; what is fetched from it comes back as ones."""
+    cpu = torch.Tensor.cpu
+
+    def fetched(tensor):
+        return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else cpu(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", fetched)
+    # The fused kernel of Adam exists for real devices only.
+    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, fused: torch.optim.SGD(parameters, lr=lr))
+    return torch.device("meta")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_step_stays_on_its_device(variant, meta):
+    spec = spec_of(VARIANTS[variant], "contrastive")
+    x = data_of("gaussian", "contrastive")
+    data = {s: SourceData(x[s], [0] * len(spec.members), spec.model.likelihood, DTYPE, meta) for s in x}
+    model = training.build_model(spec, next(iter(data.values())).n_features).to(meta)
+    flat = flatten_parameters(model, model.n_members)
+    objective = Lagrangian(model, flat, spec.variant, training._setups(spec, dict.fromkeys(x, 64), meta))
+    rows = spec.training.batch_size
+    streams = training.member_streams(spec, "batches")
+    index = {s: next(shuffled_indices(streams, 64, rows)) for s in x}
+    design = spec.model.design
+    sizes = {b: (rows * len(model.encoded(b, objective.inactive)), spec.model.dims[b]) for b in design.blocks}
+    for _ in range(2):
+        step = objective.step(assemble(data, index), next(standard_normals(streams, sizes, DTYPE, meta)))
+        assert step.gradient.device == meta
+        assert step.gradient.shape == flat.shape
+
+
+def test_the_stand_in_does_refuse_two_devices(meta):
+    with pytest.raises(RuntimeError, match="device"):
+        torch.zeros(2, device=meta) + torch.zeros(2)
+
+
+def test_auto_takes_what_there_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto").type == "cpu"
+    with pytest.raises(UserError, match="got 'cuda', expected a GPU that torch can use"):
+        device_of("cuda")
+
+
+def test_the_device_is_no_part_of_what_is_drawn():
+    """So that a stack starts from the same numbers on every device."""
+    x = data_of("gaussian", "contrastive")
+    fits = []
+    for device in ("cpu", "auto"):
+        spec = spec_of({"combiner": {"kind": "sum"}}, "contrastive")
+        spec = spec.model_copy(update={"training": spec.training.model_copy(update={"device": device})})
+        fits.append(training.train(spec, x, [0] * len(spec.members)))
+    first, second = (torch.cat([p.flatten() for p in fit.model.parameters()]) for fit in fits)
+    assert torch.equal(first, second) or torch.cuda.is_available()

@@ -1,0 +1,29 @@
+"""Gather what a study's jobs cost; apart from the scores, since times do not repeat to the byte."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cdgm.command_line import parse_json, run
+from cdgm.costs import costs_table
+from cdgm.files import atomic
+
+
+def main() -> None:
+    """Parse, gather, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True)
+    parser.add_argument(
+        "--rows", required=True, help="setting, variant, fit and evaluation of each stack, as JSON"
+    )
+    parser.add_argument("--results", required=True, help="results folder")
+    parser.add_argument("--out", required=True, help="table to write (.csv)")
+    arguments = parser.parse_args()
+    table = costs_table(arguments.study, parse_json(arguments.rows, "--rows"), Path(arguments.results))
+    with atomic(arguments.out) as path:
+        table.to_csv(path, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run(main)

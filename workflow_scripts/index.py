@@ -1,0 +1,56 @@
+"""Lay out verdicts, figures, tables and provenance on one page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cdgm.command_line import parse_json, run
+from cdgm.errors import UserError
+from cdgm.files import read_json, write_text
+from cdgm.pages.captions import caption_html
+from cdgm.pages.index import StudySection, index_page, runs_of
+from cdgm.plotting.tables import read_table, rows_of
+
+CAPTIONS = Path(__file__).parents[1] / "report"
+
+
+def main() -> None:
+    """Parse, read, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", required=True, help="JSON list of [study, [figure, ...]]")
+    parser.add_argument("--claims", help="table of verdicts (.csv), where claims are stated")
+    parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of <figure>.rst")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--results", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--out", required=True, help="page to write (.html)")
+    arguments = parser.parse_args()
+    results: Path = arguments.results
+    studies = []
+    for name, figures in parse_json(arguments.studies, "--studies"):
+        scores = rows_of({"scores": read_table(results / "tables" / f"{name}.csv")}, "scores", name)
+        captions = {f: caption_html(read_caption(arguments.captions / f"{f}.rst"), name) for f in figures}
+        studies.append(StudySection(name, captions, runs_of(scores)))
+    fits = sorted({fit for study in studies for fit in study.runs["fit"]})
+    write_text(
+        arguments.out,
+        index_page(
+            read_table(arguments.claims) if arguments.claims else None,
+            studies,
+            [read_json(results / "fits" / fit / "provenance.json") for fit in fits],
+            arguments.root_seed,
+            Path(arguments.claims or "claims.csv").stem,
+        ),
+    )
+
+
+def read_caption(path: Path) -> str:
+    """Text of a caption."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    run(main)

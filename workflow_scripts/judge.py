@@ -1,0 +1,51 @@
+"""Hold claims against the tables of their studies: verdicts as a table and as a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cdgm.claims import claims_table, judge
+from cdgm.claims_config import Claim
+from cdgm.command_line import log, run
+from cdgm.errors import bad_input
+from cdgm.files import atomic, read_json, write_text
+from cdgm.pages.claims import claims_page
+from cdgm.plotting.tables import read_table
+from cdgm.validation import validated
+
+
+def main() -> None:
+    """Parse, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--claims", required=True, help="claims, and why some can't be judged (.json)")
+    parser.add_argument("--tables", nargs="*", default=[], help="tables named <study>.csv")
+    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--out", required=True, help="table of verdicts (.csv)")
+    parser.add_argument("--page", required=True, help="page of verdicts (.html)")
+    arguments = parser.parse_args()
+    claims, not_run = read_claims(arguments.claims)
+    tables = {Path(path).stem: read_table(path) for path in arguments.tables}
+    verdicts = judge(claims, tables, not_run, arguments.root_seed)
+    for verdict in verdicts:
+        log(f"{verdict.name}: {verdict.verdict}")
+    with atomic(arguments.out) as path:
+        claims_table(verdicts).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    write_text(arguments.page, claims_page(verdicts, Path(arguments.out).stem.removeprefix("claims")))
+
+
+def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str]]:
+    """Claims in their order, and why some can't be judged; as :func:`cdgm.claims_plan.as_job` gives them."""
+    job = read_json(path)
+    if not isinstance(job, dict) or set(job) != {"claims", "not_run"}:
+        raise bad_input(path, "", job, "a mapping with the keys 'claims' and 'not_run'")
+    try:
+        pairs = dict(job["claims"])
+    except (TypeError, ValueError):
+        raise bad_input(path, "claims", job["claims"], "a list of pairs of a name and a claim") from None
+    claims = {name: validated(Claim, claim, path, ("claims", name)) for name, claim in pairs.items()}
+    return claims, job["not_run"]
+
+
+if __name__ == "__main__":
+    run(main)
