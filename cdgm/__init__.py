@@ -10,7 +10,11 @@ import importlib
 from typing import Any
 
 # Public name -> "module:name".
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {
+    "ComparativeVAE": "cdgm.api.model:ComparativeVAE",
+    "choose_dimensions": "cdgm.api.dimensions:choose_dimensions",
+    "UserError": "cdgm.errors:UserError",
+}
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

@@ -1,0 +1,62 @@
+"""Latents back into AnnData objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from cdgm.api.model import ComparativeVAE
+
+PREFIX = "X_cdgm_"
+SUMMARY = "cdgm"
+
+
+def to_anndata(model: ComparativeVAE, member: int = 0) -> AnnData:
+    """The model's AnnData object with latents in ``obsm`` and a summary in ``uns["cdgm"]``.
+
+    A view is copied first; of arrays a new object without X is made. An object in backed mode gets them in
+    memory: its own ``write`` keeps them.
+
+    Returns
+    -------
+    AnnData
+        ``obsm["X_cdgm_<block>"]`` (cells, dimensions) for each block, ``obs["cdgm_held_out"]``,
+        ``uns["cdgm"]`` with variant, dimensions, seeds, features and held-out ELBO of each source.
+    """
+    import pandas as pd
+    from anndata import AnnData
+
+    fitted, design = model.fitted, model.model_spec.design
+    member = fitted.check_member(member)
+    observed = model.observed
+    latents = {block: model.get_latent_representation(block, member=member) for block in design.blocks}
+    elbo = model.get_elbo()
+    held_out = np.zeros(observed.n, dtype=bool)
+    for source, positions in model.split.held_out.items():
+        held_out[observed.rows[source][positions]] = True
+    adata = model.adata
+    if adata is None:
+        obs = pd.DataFrame({"source": observed.source}, index=observed.names)
+        if observed.label is not None:
+            obs["label"] = observed.label
+        adata = AnnData(obs=obs)
+    elif adata.is_view:
+        adata = adata.copy()
+    for block, latent in latents.items():
+        adata.obsm[f"{PREFIX}{block}"] = latent
+    adata.obs["cdgm_held_out"] = held_out
+    own = elbo[elbo["member"] == member]
+    adata.uns[SUMMARY] = {
+        "member": member,
+        "seed": model.seeds[member],
+        "dims": dict(model.model_spec.dims),
+        "steps": fitted.spec.training.steps,
+        "features": observed.features.astype(object),
+        "held_out_elbo": dict(zip(own["source"], own["elbo"], strict=True)),
+        "spec": fitted.spec.model_dump_json(),
+    }
+    return adata

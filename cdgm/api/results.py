@@ -1,0 +1,111 @@
+"""Everything about a fit as files: latents, tables, figures, the model, and a page that explains them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cdgm.api.reading import Sentence, read_tables
+from cdgm.api.storage import write_model
+from cdgm.files import atomic
+
+if TYPE_CHECKING:
+    from cdgm.api.model import ComparativeVAE
+
+LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
+MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Tables of a fit; see the methods of ``ComparativeVAE`` for their columns."""
+
+    elbo: pd.DataFrame
+    leakage: pd.DataFrame
+    stability: pd.DataFrame | None
+    genes: pd.DataFrame | None
+
+    @classmethod
+    def of(cls, model: ComparativeVAE, split: str | None = None) -> Scores:
+        """Score a trained model; ELBOs are on held-out rows unless ``split`` says otherwise."""
+        several = len(model.fitted.members()) > 1
+        design = model.model_spec.design
+        private = any(len(driven) < len(design.sources) for driven in design.blocks.values())
+        return cls(
+            model.get_elbo(split or "held_out"),
+            model.get_leakage(split=split),
+            model.stability(split=split) if several else None,
+            model.rank_genes() if private else None,
+        )
+
+    def sentences(self) -> list[Sentence]:
+        """What they say."""
+        return read_tables(self.elbo, self.leakage, self.stability)
+
+    def write(self, folder: Path) -> None:
+        """Write ``elbo.csv``, ``leakage.csv``, ``stability.csv`` and ``genes.csv``, those that there are."""
+        for name in ("elbo", "leakage", "stability", "genes"):
+            table = getattr(self, name)
+            if table is not None:
+                write_csv(table, folder / f"{name}.csv")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, whole or not at all."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+
+
+def latent_table(model: ComparativeVAE, member: int = 0) -> pd.DataFrame:
+    """cell, source, label, held_out and each block's posterior means, in the order of the data."""
+    observed = model.observed
+    held_out = pd.Series(False, index=range(observed.n))
+    for source, positions in model.split.held_out.items():
+        held_out[observed.rows[source][positions]] = True
+    label = "" if observed.label is None else observed.label
+    columns = {"cell": observed.names, "source": observed.source, "label": label, "held_out": held_out}
+    for block in model.model_spec.design.blocks:
+        means = model.get_latent_representation(block, member=member)
+        columns |= {f"{block}_{i}": means[:, i] for i in range(means.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, scores: Scores) -> None:
+    """Write all results of a trained model into a folder that is there and empty.
+
+    Parameters
+    ----------
+    model
+        The model; latents, maps and ``cells.h5ad`` are those of its first member that is finite.
+    folder
+        Where to.
+    variant
+        Name of how it was fitted, for titles.
+    way
+        How maps are laid out: ``umap`` or ``pca``.
+    scores
+        Its scores.
+    """
+    from cdgm.pages.own_data import own_data_page
+    from cdgm.plotting import style
+    from cdgm.plotting.own_data import map_table, maps_figure, training_figure
+
+    member = model.fitted.members()[0]
+    write_model(model, folder / MODEL)
+    latents = latent_table(model, member)
+    write_csv(latents, folder / LATENTS)
+    scores.write(folder)
+    if model.adata is not None:
+        with atomic(folder / CELLS) as temporary:
+            model.to_anndata(member).write_h5ad(temporary)
+    design = model.model_spec.design
+    maps = map_table(latents, list(design.blocks), way)
+    style.save(maps_figure(maps, design.sources), maps, folder / MAPS)
+    style.save(*training_figure(model.history, variant), folder / TRAINING)
+    elbo_train = model.get_elbo("train", draws=1) if model.observed.n <= 20_000 else None
+    page = own_data_page(model, variant, way, member, scores, elbo_train)
+    with atomic(folder / PAGE) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")

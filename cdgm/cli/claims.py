@@ -1,0 +1,58 @@
+"""``cdgm claims``."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from cdgm.errors import UserError, bad_input
+
+SUMMARY = "show which claims of the paper this project's results bear out"
+DESCRIPTION = """\
+Show the verdicts of the workflow: each claim was written down with its rule before the run, and is reproduced
+only if the whole interval of every condition lies on the right side.
+"""
+EPILOG = """\
+examples
+  cdgm claims                           verdicts of ./results
+  cdgm claims --claim NAME              the conditions of one claim, with their numbers
+  cdgm claims --results /some/results
+"""
+COLUMNS = ("claim", "statement", "condition", "estimate", "low", "high", "relation", "value", "claim_verdict")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="results of the workflow"
+    )
+    parser.add_argument("--claim", metavar="NAME", help="one claim, with its conditions")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the table, print it."""
+    import pandas as pd
+
+    file = arguments.results / "claims.csv"
+    try:
+        table = pd.read_csv(file, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(
+            f"{file}: no such file: run the workflow first, or name its results by --results"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: not a readable table: {' '.join(str(error).split())}") from error
+    for column in COLUMNS:
+        if column not in table:
+            raise bad_input(file, "columns", list(table), f"also {column!r}")
+    if arguments.claim is None:
+        for name, rows in table.groupby("claim", sort=False):
+            print(f"{rows['claim_verdict'].iloc[0]:<15} {name}")
+            print(textwrap.indent(textwrap.fill(rows["statement"].iloc[0], 90), 16 * " "))
+        return
+    rows = table[table["claim"] == arguments.claim]
+    if rows.empty:
+        raise bad_input(file, "--claim", arguments.claim, f"one of {list(dict.fromkeys(table['claim']))}")
+    print(f"{rows['claim_verdict'].iloc[0]}: {rows['statement'].iloc[0]}")
+    print(rows[["condition", "estimate", "low", "high", "relation", "value"]].to_string(index=False))

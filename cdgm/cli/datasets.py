@@ -1,0 +1,91 @@
+"""``cdgm datasets``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cdgm.cli.inputs import read_data
+from cdgm.errors import UserError
+
+SUMMARY = "list the project's data sets, or get one as an AnnData file"
+DESCRIPTION = """\
+The public data sets of the project's own studies. Downloads are verified by checksum. Set CDGM_DATA_MIRROR to
+a folder to look for files there first.
+"""
+EPILOG = """\
+examples
+  cdgm datasets                                         what there is
+  cdgm datasets get immune_spikein --out immune.h5ad    one of them; its obs has `source` and `label`
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "action", nargs="?", choices=("list", "get"), default="list", help="what to do (default: list)"
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="data set to get")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="AnnData file to write (.h5ad)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List or get."""
+    from cdgm.api.defaults import defaults
+
+    known = defaults()["datasets"]
+    if arguments.action == "list":
+        if arguments.name or arguments.out:
+            raise UserError("datasets: to get one write `cdgm datasets get NAME --out FILE`")
+        for name, spec in known.items():
+            download = defaults()["downloads"][spec["download"]]
+            size = f"{download['size'] / 1e6:,.1f} MB" if download.get("size") else ""
+            print(f"{name:<30} {size:>12}  {download.get('licence', ''):<12} {', '.join(spec['sources'])}")
+        return
+    if arguments.name not in known:
+        raise UserError(f"datasets get: got {arguments.name!r}, expected one of {', '.join(known)}")
+    if arguments.out is None or arguments.out.suffix != ".h5ad":
+        raise UserError(f"datasets get: --out: got {arguments.out}, expected a file .h5ad to write")
+    get(arguments.name, arguments.out)
+
+
+def get(name: str, out: Path) -> None:
+    """Fetch a data set, prepare it as the workflow does, and write it as an AnnData file."""
+    import tempfile
+
+    from cdgm.api.defaults import defaults
+    from cdgm.data.config import DatasetSpec
+    from cdgm.data.downloads import DOWNLOADS
+    from cdgm.data.fetch import fetch
+    from cdgm.data.preprocess import preprocess
+    from cdgm.files import atomic, require_writable
+
+    require_writable(out.parent)
+    spec = DatasetSpec.model_validate(defaults()["datasets"][name])
+    values = defaults()["downloads"][spec.download]
+    download = DOWNLOADS.parse(values)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / values["filename"]
+        fetch(download, spec.download, raw)
+        prepared = preprocess(spec, name, raw, defaults()["root_seed"])
+    adata = as_anndata(prepared)
+    with atomic(out) as temporary:
+        adata.write_h5ad(temporary)
+    read_data(out)
+    print(f"{out}: {adata.n_obs:,} cells, {adata.n_vars:,} genes. To fit a model:")
+    print(f"  cdgm fit {out} --source-key source --background {spec.sources[0]} --labels-key label --out fit")
+
+
+def as_anndata(prepared: Any):
+    """A prepared data set as an AnnData object: counts in X, ``source`` and ``label`` in obs."""
+    import anndata
+    import numpy as np
+    import scipy.sparse as sp
+
+    order = list(dict.fromkeys(zip(prepared.cells["split"], prepared.cells["source"], strict=True)))
+    x = np.concatenate([prepared.arrays[f"x/{split}/{source}"][0] for split, source in order])
+    obs = prepared.cells.drop(columns=["split", "row"]).set_index("cell")
+    var = prepared.genes.set_index("gene")
+    obs.index, var.index = obs.index.astype(str), var.index.astype(str)
+    return anndata.AnnData(sp.csr_matrix(x.astype(np.float32)), obs=obs, var=var)

@@ -1,0 +1,65 @@
+"""``cdgm evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from cdgm.cli.inputs import model_folder, read_data
+from cdgm.errors import UserError
+
+SUMMARY = "score a model again: other rows, other labels"
+DESCRIPTION = """\
+Score a model that `cdgm fit` or model.save() wrote: held-out ELBO, leakage, agreement of members, genes that
+the salient block moves. Labels are no part of a model: a column can be scored that
+the fit knew nothing of.
+"""
+EPILOG = """\
+examples
+  cdgm evaluate fit cells.h5ad
+  cdgm evaluate fit cells.h5ad --labels-key cell_type --out scores
+  cdgm evaluate fit cells.h5ad --split all
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="folder of the results, or of a saved model"
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="the data that it was fitted to")
+    parser.add_argument(
+        "--labels-key", metavar="COLUMN", help="column of obs to score, in place of the fit's own"
+    )
+    parser.add_argument(
+        "--split", choices=("held_out", "train", "all"), help="rows to score (default: as in the fit)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables; must be new")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Load, score, print, write."""
+    folder = model_folder(arguments.model)
+    data = read_data(arguments.data)
+    from cdgm.api import anndata_input
+    from cdgm.api.model import ComparativeVAE
+    from cdgm.api.results import Scores
+    from cdgm.api.storage import whole_folder
+
+    model = ComparativeVAE.load(folder, data)
+    if arguments.labels_key is not None:
+        if model.adata is None:
+            raise UserError("--labels-key: is about AnnData files")
+        registration = replace(model.registration, labels_key=arguments.labels_key)
+        model.observed = replace(model.observed, label=anndata_input.labels(model.adata, registration))
+    if arguments.out is None:
+        scores = Scores.of(model, arguments.split)
+    else:
+        with whole_folder(arguments.out, arguments.overwrite) as place:
+            scores = Scores.of(model, arguments.split)
+            scores.write(place)
+    print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
+    for sentence in scores.sentences():
+        print(f"{sentence.about}: {sentence.text}")

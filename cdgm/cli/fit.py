@@ -1,0 +1,154 @@
+"""``cdgm fit``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cdgm.cli.inputs import genes, natural, positive, present, read_data
+from cdgm.command_line import log
+from cdgm.errors import UserError
+
+SUMMARY = "fit a model to your data, score it, draw it, explain it"
+DESCRIPTION = """\
+Fit a comparative model. What both groups of cells share goes to the background block, what only the target
+has to the salient block. Several members (seeds) are fitted together: how far they agree is the one check of
+identifiability that needs no truth.
+"""
+EPILOG = """\
+what DATA can be
+  cells.h5ad    an AnnData file: --source-key names the column of obs that tells the two groups apart,
+                --background its value(s) for the background; all other cells are the target.
+                Raw counts, unless --likelihood gaussian.
+  arrays.npz    one array (rows, features) a group; --background names the array of the background. Real
+                values, unless --likelihood says otherwise.
+
+what is written to --out
+  report.html   open this first: what to believe, maps, tables
+  latents.csv   latents of each cell           elbo.csv, leakage.csv, stability.csv, genes.csv   scores
+  cells.h5ad    your object with the latents   figures/  maps and training as PNG, PDF, CSV
+  model/        the model, to load again: cdgm.ComparativeVAE.load("out/model", adata)
+
+examples
+  cdgm fit cells.h5ad --source-key condition --background ctrl --n-genes 2000 --out fit
+  cdgm fit cells.h5ad --source-key guide --background NT safe --layer counts --labels-key guide --out fit
+  cdgm fit arrays.npz --background healthy --variant cvae --n-background 5 --n-salient 3 --out fit
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("data", type=Path, metavar="DATA", help="cells.h5ad or arrays.npz")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of the results; must be new"
+    )
+    what = parser.add_argument_group("what is what")
+    what.add_argument("--source-key", metavar="COLUMN", help="column of obs that tells the groups apart")
+    what.add_argument(
+        "--background", required=True, nargs="+", metavar="VALUE", help="its value(s) for the background"
+    )
+    what.add_argument("--layer", metavar="NAME", help="layer with the observations (default: X)")
+    what.add_argument(
+        "--labels-key", metavar="COLUMN", help="labels that scores and maps show; never trained on"
+    )
+    model = parser.add_argument_group("the model")
+    model.add_argument(
+        "--variant", default="mo-co-cvae", metavar="NAME", help="how to fit (default: %(default)s)"
+    )
+    model.add_argument(
+        "--n-background", type=positive, default=10, metavar="N", help="dimensions (default: 10)"
+    )
+    model.add_argument("--n-salient", type=positive, default=10, metavar="N", help="dimensions (default: 10)")
+    model.add_argument(
+        "--members", type=positive, default=4, metavar="N", help="seeds fitted together (default: 4)"
+    )
+    model.add_argument(
+        "--likelihood", metavar="NAME", help="negative_binomial (counts), poisson, gaussian, bernoulli"
+    )
+    model.add_argument("--n-genes", type=genes, metavar="N", help="use the N most variable genes, or 'all'")
+    train = parser.add_argument_group("training")
+    train.add_argument("--max-steps", type=positive, metavar="N", help="optimiser steps (default: 3000)")
+    train.add_argument(
+        "--max-epochs", type=float, metavar="X", help="the same, in passes over the larger group"
+    )
+    train.add_argument("--batch-size", type=positive, metavar="N", help="rows of each group in a step")
+    train.add_argument("--learning-rate", type=float, metavar="X", help="peak of the learning rate")
+    train.add_argument(
+        "--held-out", type=float, default=0.1, metavar="X", help="share not trained on (default: 0.1)"
+    )
+    train.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="seed of the first member (default: 0)"
+    )
+    other = parser.add_argument_group("results")
+    other.add_argument(
+        "--map", choices=("umap", "pca"), default="umap", help="how maps are laid out (default: umap)"
+    )
+    other.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fit, score, write: all results or none."""
+    from cdgm.api.storage import whole_folder
+    from cdgm.provenance import Provenance
+
+    if arguments.max_steps is not None and arguments.max_epochs is not None:
+        raise UserError("--max-steps and --max-epochs: expected one of them")
+    provenance = Provenance()
+    # Before anything slow: a folder that can't be written is no reason to wait for.
+    with whole_folder(arguments.out, arguments.overwrite) as folder:
+        from cdgm.api.results import Scores, write_results
+
+        model = make_model(arguments)
+        log(repr(model))
+        model.train(
+            arguments.max_steps,
+            arguments.max_epochs,
+            **present(batch_size=arguments.batch_size, learning_rate=arguments.learning_rate),
+        )
+        log("scoring")
+        scores = Scores.of(model)
+        write_results(model, folder, arguments.variant, arguments.map, scores)
+        given = {name: value for name, value in vars(arguments).items() if name not in ("run", "command")}
+        provenance.write(folder / "provenance.json", {k: _plain(v) for k, v in given.items()})
+    for sentence in scores.sentences():
+        print(f"{sentence.about}: {sentence.text}")
+    print(f"results: {arguments.out}/report.html")
+
+
+def make_model(arguments: argparse.Namespace):
+    """The model that the options describe."""
+    from cdgm.api.model import ComparativeVAE
+
+    data = read_data(arguments.data)
+    options = {
+        "variant": arguments.variant,
+        "n_background": arguments.n_background,
+        "n_salient": arguments.n_salient,
+        "n_members": arguments.members,
+        "held_out": arguments.held_out,
+        "seed": arguments.seed,
+    } | present(likelihood=arguments.likelihood)
+    if isinstance(data, dict):
+        for name in ("source_key", "layer", "labels_key", "n_genes"):
+            if getattr(arguments, name) is not None:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: is about AnnData files, and {arguments.data} is none"
+                )
+        (background, *more) = arguments.background
+        if more or background not in data:
+            raise UserError(
+                f"--background: got {arguments.background}, expected one of the arrays {sorted(data)}"
+            )
+        first = {background: data[background]}
+        return ComparativeVAE.from_arrays(first | data, **options)
+    if arguments.source_key is None:
+        columns = sorted(map(str, data.obs.columns))
+        raise UserError(f"--source-key: missing, expected a column of obs: one of {columns}")
+    ComparativeVAE.setup_anndata(
+        data, arguments.source_key, arguments.background, arguments.layer, arguments.labels_key
+    )
+    return ComparativeVAE(data, n_genes=arguments.n_genes, **options)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,80 @@
+"""Files that a user names on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdgm.errors import UserError, bad_input
+from cdgm.files import read_npz
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
+    """An AnnData object (``.h5ad``), or arrays by the names of their sources (``.npz``).
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.suffix != ".h5ad":
+        raise bad_input(path, "", path.suffix, "a file .h5ad (AnnData) or .npz (an array a source)")
+    import warnings
+
+    import anndata
+
+    try:
+        with warnings.catch_warnings():
+            # Notes about old formats and names that repeat; what matters is checked later, with a message.
+            warnings.simplefilter("ignore")
+            return anndata.read_h5ad(path)
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise UserError(f"{path}: not a readable .h5ad file: {' '.join(str(error).split())[:160]}") from error
+
+
+def model_folder(path: Path) -> Path:
+    """The folder of a saved model: the one named, or ``model`` in the results of ``cdgm fit``."""
+    for folder in (path, path / "model"):
+        if (folder / "model.json").is_file():
+            return folder
+    raise UserError(f"{path}: holds no model: expected a folder that `cdgm fit` or model.save() wrote")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return _whole(text, 0)
+
+
+def genes(text: str) -> int | str:
+    """A number of genes or ``all``, for argparse."""
+    return text if text == "all" else _whole(text, 2)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+    return value
+
+
+def present(**options: Any) -> dict[str, Any]:
+    """Options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,79 @@
+"""``cdgm plot``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cdgm.cli.inputs import model_folder, read_data
+from cdgm.errors import UserError, bad_input
+
+SUMMARY = "draw the results of a fit again, coloured by any column"
+DESCRIPTION = """\
+Draw the maps of each block and the course of training from the results of `cdgm fit`. With DATA, cells are
+coloured by any column of its obs.
+"""
+EPILOG = """\
+examples
+  cdgm plot fit --map pca --out figures
+  cdgm plot fit --data cells.h5ad --colour cell_type --out figures
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the figures; must be new"
+    )
+    parser.add_argument("--data", type=Path, metavar="DATA", help="the AnnData file, for --colour")
+    parser.add_argument("--colour", metavar="COLUMN", help="column of obs to colour cells by")
+    parser.add_argument(
+        "--map", choices=("umap", "pca"), default="umap", help="how maps are laid out (default: umap)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read tables, draw."""
+    if (arguments.data is None) != (arguments.colour is None):
+        raise UserError("--data and --colour: are given together or not at all")
+    saved = model_folder(arguments.results)
+    import numpy as np
+    import pandas as pd
+
+    from cdgm.api.results import LATENTS
+    from cdgm.api.storage import ABOUT, HISTORY, whole_folder
+    from cdgm.files import read_json, read_npz
+    from cdgm.plotting import style
+    from cdgm.plotting.own_data import map_table, maps_figure, training_figure
+    from cdgm.specs import FitSpec
+    from cdgm.tables import long_history
+    from cdgm.validation import validated
+
+    file = arguments.results / LATENTS
+    text = {"cell": str, "source": str, "label": str}
+    try:
+        latents = pd.read_csv(file, dtype=text, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file: expected the folder that `cdgm fit` wrote") from None
+    except ValueError as error:
+        raise UserError(f"{file}: not a readable table: {' '.join(str(error).split())}") from error
+    spec = validated(FitSpec, read_json(saved / ABOUT).get("spec"), saved / ABOUT, ("spec",))
+    if arguments.colour is not None:
+        data = read_data(arguments.data)
+        if isinstance(data, dict) or arguments.colour not in data.obs:
+            known = [] if isinstance(data, dict) else sorted(map(str, data.obs.columns))
+            raise bad_input(arguments.data, "--colour", arguments.colour, f"a column of obs: one of {known}")
+        if list(map(str, data.obs_names)) != list(latents["cell"]):
+            raise bad_input(
+                arguments.data, "cells", data.n_obs, f"the {len(latents)} cells of {file}, in their order"
+            )
+        column = data.obs[arguments.colour]
+        latents["label"] = np.where(column.isna(), "", column.astype(object).astype(str))
+    with whole_folder(arguments.out, arguments.overwrite) as folder:
+        maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
+        style.save(maps_figure(maps, spec.model.design.sources), maps, folder / "maps")
+        history = long_history(read_npz(saved / HISTORY, ("step",)), spec.members)
+        style.save(*training_figure(history, "fit"), folder / "training")
+    print(f"figures: {arguments.out}/maps.png, {arguments.out}/training.png (and .pdf, .csv)")

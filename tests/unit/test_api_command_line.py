@@ -1,0 +1,320 @@
+"""The command ``cdgm``: what it writes, and one-line errors that leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import cdgm
+from cdgm.api import reading
+from cdgm.claims import CLAIM_COLUMNS
+from cdgm.cli.datasets import as_anndata
+from cdgm.cli.main import COMMANDS, main, parser
+from tests.unit import own_data
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--max-steps", "30", "--members", "2", "--n-background", "3", "--n-salient", "3", "--map", "pca"]
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "cells.h5ad"
+    adata = own_data.cells(type=pd.Categorical(["x", "y"] * (own_data.CELLS // 2)))
+    adata.obs.loc["c3", "type"] = np.nan
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(cells):
+    out = cells.with_name("fit")
+    main(["fit", *map(str, (cells, "--out", out, "--labels-key", "state")), *SOURCES, *QUICK])
+    return out
+
+
+SOURCES = ["--source-key", "condition", "--background", "ctrl"]
+
+
+def stopped(capsys, *arguments: object) -> str:
+    """The one line of a command that is refused."""
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, arguments)])
+    assert stop.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+class Page(HTMLParser):
+    """Links of a page, and whether all that opens is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links, self.open = set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.links |= {value for name, value in attributes if name in ("href", "src")}
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_fit_writes_what_its_help_names(results, cells):
+    page = Page((results / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert {"figures/maps.png", "figures/training.png", "cells.h5ad", "stability.csv"} <= page.links
+    for link in page.links:
+        assert (results / link).is_file(), link
+    assert not list(cells.parent.glob(".*"))
+    model = cdgm.ComparativeVAE.load(results / "model", anndata.read_h5ad(cells))
+    written = anndata.read_h5ad(results / "cells.h5ad")
+    latents = pd.read_csv(results / "latents.csv")
+    for block in ("background", "salient"):
+        expected = model.get_latent_representation(block)
+        np.testing.assert_array_equal(written.obsm[f"X_cdgm_{block}"], expected)
+        columns = latents[[f"{block}_{i}" for i in range(3)]]
+        np.testing.assert_allclose(columns, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(written.X.toarray(), own_data.counts())
+    assert list(latents["cell"]) == list(written.obs_names)
+    assert list(latents["source"] == "background") == list(written.obs["condition"] == "ctrl")
+    assert latents["held_out"].sum() == 16
+    pd.testing.assert_frame_equal(pd.read_csv(results / "elbo.csv"), model.get_elbo(), rtol=1e-5)
+    assert json.loads((results / "provenance.json").read_text())["spec"]["members"] == 2
+
+
+def test_fit_of_arrays(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", ill=rng.standard_normal((40, 6)), healthy=rng.standard_normal((50, 6)))
+    out = tmp_path / "fit"
+    main(["fit", str(tmp_path / "two.npz"), "--background", "healthy", "--out", str(out), *QUICK])
+    shown = capsys.readouterr().out
+    assert "stability of the salient block" in shown
+    assert f"results: {out}/report.html" in shown
+    latents = pd.read_csv(out / "latents.csv")
+    assert list(latents["source"].unique()) == ["healthy", "ill"]
+    # What the salient block belongs to is not the background.
+    spec = json.loads((out / "model" / "model.json").read_text())["spec"]
+    assert spec["model"]["design"]["blocks"] == {"background": ["healthy", "ill"], "salient": ["ill"]}
+    assert spec["model"]["likelihood"]["kind"] == "gaussian"
+    assert not (out / "cells.h5ad").exists()
+    main(["evaluate", str(out), str(tmp_path / "two.npz"), "--split", "all"])
+    assert "held_out" not in capsys.readouterr().out
+
+
+def test_evaluate_scores_other_labels(results, cells, tmp_path, capsys):
+    main(["evaluate", *map(str, (results, cells, "--labels-key", "type", "--out", tmp_path / "scores"))])
+    assert "labels in the salient block" in capsys.readouterr().out
+    before, after = (pd.read_csv(f / "leakage.csv") for f in (results, tmp_path / "scores"))
+    for metric, same in (("hsic", True), ("knn_accuracy", False)):
+        values = [t.loc[t["metric"] == metric, "value"].to_numpy() for t in (before, after)]
+        if same:
+            np.testing.assert_array_equal(*values)
+        else:
+            # The new labels are of all cells, the old ones are told apart in the target alone.
+            assert len(values[1]) > len(values[0])
+
+
+def test_plot_colours_by_any_column(results, cells, tmp_path, capsys):
+    main(["plot", *map(str, (results, "--out", tmp_path / "a", "--map", "pca"))])
+    again, first = pd.read_csv(tmp_path / "a" / "maps.csv"), pd.read_csv(results / "figures" / "maps.csv")
+    # Read back from the table, which holds six digits.
+    pd.testing.assert_frame_equal(again, first, rtol=1e-3, atol=1e-3)
+    places = ("--data", cells, "--colour", "type", "--map", "pca", "--out", tmp_path / "b")
+    main(["plot", *map(str, (results, *places))])
+    maps = pd.read_csv(tmp_path / "b" / "maps.csv", keep_default_na=False)
+    assert maps["label"].value_counts().to_dict() == {"x": 160, "y": 158, "": 2}
+    assert (tmp_path / "b" / "maps.png").stat().st_size > 10_000
+
+
+def test_claims_are_shown(tmp_path, capsys):
+    row = dict.fromkeys(CLAIM_COLUMNS, "") | {
+        "claim": "linear-is-recovered", "statement": "With linear mixing each block is recovered.",
+        "condition": "recovery", "estimate": 0.97, "low": 0.96, "high": 0.98, "relation": ">=", "value": 0.9,
+        "claim_verdict": "reproduced",
+    }  # fmt: skip
+    pd.DataFrame([row]).to_csv(tmp_path / "claims.csv", index=False)
+    main(["claims", "--results", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert re.match(r"reproduced +linear-is-recovered\n +With linear mixing", shown)
+    main(["claims", "--results", str(tmp_path), "--claim", "linear-is-recovered"])
+    assert re.search(r"recovery +0.97 +0.96 +0.98 +>= +0.9", capsys.readouterr().out)
+    assert "one of ['linear-is-recovered']" in stopped(
+        capsys, "claims", "--results", tmp_path, "--claim", "x"
+    )
+    assert "run the workflow first" in stopped(capsys, "claims", "--results", tmp_path / "no")
+
+
+def test_datasets_are_listed_and_prepared(capsys, tmp_path):
+    main(["datasets"])
+    assert "immune_spikein" in capsys.readouterr().out
+    for wrong in (["get"], ["get", "none"], ["get", "immune_spikein"], ["list", "immune_spikein"]):
+        assert "datasets" in stopped(capsys, "datasets", *wrong)
+    bad = stopped(capsys, "datasets", "get", "immune_spikein", "--out", tmp_path / "x.csv")
+    assert "x.csv" in bad
+    assert ".h5ad" in bad
+
+
+def test_a_prepared_data_set_keeps_its_cells():
+    from cdgm.data.preprocess import Prepared
+
+    arrays = {f"x/{split}/{s}": np.full((1, n, 2), i) for i, (split, s, n) in enumerate(PARTS)}
+    table = [
+        (f"{split}{s}{r}", split, s, r, f"l{i}") for i, (split, s, n) in enumerate(PARTS) for r in range(n)
+    ]
+    frame = pd.DataFrame(table, columns=["cell", "split", "source", "row", "label"])
+    adata = as_anndata(Prepared(arrays, frame, pd.DataFrame({"gene": ["g", "h"]}), pd.DataFrame()))
+    assert list(adata.var_names) == ["g", "h"]
+    for i in range(len(PARTS)):
+        assert (adata[adata.obs["label"] == f"l{i}"].X.toarray() == i).all()
+    assert adata.n_obs == 7
+
+
+PARTS = [("train", "a", 2), ("train", "b", 3), ("test", "a", 1), ("test", "b", 1)]
+
+
+@pytest.mark.skipif("CDGM_DATA_MIRROR" not in os.environ, reason="needs CDGM_DATA_MIRROR")
+def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
+    main(["datasets", "get", "immune_spikein", "--out", str(tmp_path / "immune.h5ad")])
+    assert "cdgm fit" in capsys.readouterr().out
+    adata = anndata.read_h5ad(tmp_path / "immune.h5ad")
+    cdgm.ComparativeVAE.setup_anndata(adata, "source", "background", labels_key="label")
+    assert cdgm.ComparativeVAE(adata).observed.x["target"].shape[1] == 1000
+    assert [file.name for file in tmp_path.iterdir()] == ["immune.h5ad"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["fit", "no.h5ad", *SOURCES, "--out", "OUT"], "no.h5ad: no such file"),
+        (["fit", "CELLS", "--background", "ctrl", "--out", "OUT"], "--source-key: missing"),
+        (["fit", "CELLS", "--source-key", "batch", "--background", "ctrl", "--out", "OUT"], "'batch'"),
+        (["fit", "CELLS", *SOURCES[:3], "control", "--out", "OUT"], "'control'"),
+        (["fit", "CELLS", *SOURCES, "--layer", "raw", "--out", "OUT"], "'raw'"),
+        (["fit", "CELLS", *SOURCES, "--variant", "cva", "--out", "OUT"], "did you mean 'cvae'"),
+        (["fit", "CELLS", *SOURCES, "--members", "0", "--out", "OUT"], "--members"),
+        (["fit", "CELLS", *SOURCES, "--n-genes", "some", "--out", "OUT"], "--n-genes"),
+        (["fit", "CELLS", *SOURCES, "--max-steps", "2", "--max-epochs", "2", "--out", "OUT"], "--max-epochs"),
+        (["fit", "CELLS", *SOURCES], "--out"),
+        (["fit", "CELLS", *SOURCES, "--out", "OUT", "--steps", "3"], "--steps"),
+        (["fit", "BAD", *SOURCES, "--out", "OUT"], "not a readable .h5ad file"),
+        (["fit", "CSV", *SOURCES, "--out", "OUT"], "expected a file .h5ad"),
+        (["fit", "NPZ", *SOURCES, "--out", "OUT"], "--source-key: is about AnnData files"),
+        (["fit", "NPZ", "--background", "c", "--out", "OUT"], "expected one of the arrays ['a', 'b']"),
+        (["fit", "CELLS", *SOURCES, "--out", "CELLS"], "a folder to write to"),
+        (["evaluate", "NONE", "CELLS"], "holds no model"),
+        (["plot", "NONE", "--out", "OUT"], "holds no model"),
+        (["plot", "NONE", "--out", "OUT", "--colour", "x"], "together or not at all"),
+        (["simulate"], "invalid choice"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_mistakes_are_one_line_and_leave_nothing(arguments, part, cells, tmp_path, capsys):
+    (tmp_path / "bad.h5ad").write_bytes(b"no file of HDF5")
+    (tmp_path / "table.csv").write_text("a,b\n")
+    np.savez(tmp_path / "two.npz", a=np.eye(20), b=np.eye(20))
+    names = {
+        "CELLS": cells, "OUT": tmp_path / "out", "BAD": tmp_path / "bad.h5ad", "CSV": tmp_path / "table.csv",
+        "NPZ": tmp_path / "two.npz", "NONE": tmp_path,
+    }  # fmt: skip
+    assert part in stopped(capsys, *(names.get(a, a) for a in arguments))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.h5ad", "table.csv", "two.npz"]
+
+
+def test_results_are_not_overwritten_unasked(results, cells, capsys):
+    before = {file: file.stat().st_mtime_ns for file in results.rglob("*")}
+    line = stopped(capsys, "fit", cells, *SOURCES, "--out", results, *QUICK)
+    assert "not empty" in line
+    assert {file: file.stat().st_mtime_ns for file in results.rglob("*")} == before
+
+
+def test_other_data_are_refused(results, cells, tmp_path, capsys):
+    adata = anndata.read_h5ad(cells)
+    adata[::-1].copy().write_h5ad(tmp_path / "turned.h5ad")
+    assert "same rows and order" in stopped(capsys, "evaluate", results, tmp_path / "turned.h5ad")
+    line = stopped(
+        capsys,
+        "plot",
+        results,
+        "--data",
+        tmp_path / "turned.h5ad",
+        "--colour",
+        "type",
+        "--out",
+        tmp_path / "x",
+    )
+    assert "in their order" in line
+    assert "one of ['condition', 'state', 'type']" in stopped(
+        capsys, "plot", results, "--data", cells, "--colour", "kind", "--out", tmp_path / "x"
+    )
+
+
+def test_help_teaches_and_is_light():
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            parser().parse_args([name, "--help"])
+    heavy = ["torch", "scanpy", "anndata", "sklearn", "scipy", "matplotlib", "pandas"]
+    code = "import sys; from cdgm.cli.main import parser; parser(); "
+    code += f"print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+    # Every example of the help is a command line that the parser takes.
+    for module in (parser(), *(parser()._subparsers._group_actions[0].choices.values())):
+        examples = re.findall(r"^  cdgm ([a-z].*?)(?:   .*)?$", module.epilog, re.MULTILINE)
+        assert examples, module.prog
+        for example in examples:
+            parser().parse_args(example.split())
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "cdgm", "fit", "no.h5ad", "--background", "x", "--out", "y"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: no.h5ad: no such file\n"
+
+
+def test_sentences_follow_their_rules():
+    elbo = pd.DataFrame({"member": [0, 1], "finite": [True, False], "kl_a": [0.01, 9.0], "kl_b": [2.0, 2.0]})
+    leakage = pd.DataFrame(
+        {
+            "metric": ["hsic", "hsic", "source_separation", "source_separation", "knn_accuracy"],
+            "block": ["a+b", "a+b", "a", "a", "b"], "source": ["t", "t", "s+t", "s+t", "t"],
+            "value": [0.1, 0.2, 0.8, 0.9, 0.7], "null_high": 0.5, "trace": [False, True, False, False, True],
+        }
+    )  # fmt: skip
+    agree = {"a": (0.95, 0.85), "b": (0.5, 0.4), "c": (0.05, 0.01), "d": (np.nan, np.nan)}
+    stability = pd.DataFrame(
+        [
+            {"block": b, "agreement": x, "null_high": 0.2, "r2": y, "r2_null_high": 0.1}
+            for b, (x, y) in agree.items()
+        ]
+    )
+    found = {s.about: s for s in reading.read_tables(elbo, leakage, stability)}
+    verdicts = {about.removeprefix("stability of the "): s.verdict for about, s in found.items()}
+    assert verdicts == {
+        "training": "no", "a block": "yes", "b block": "no", "c block": "no", "d block": "no",
+        "independence of blocks": "no", "sources in the a block": "yes", "labels in the b block": "open",
+    } | {"a block": "yes"}  # fmt: skip
+    assert "1 of 2 members diverged" in found["training"].text
+    assert "0.01 nats" in found["a block"].text
+    assert "in part" in found["stability of the b block"].text
+    assert "in 1 of 2 members" in found["independence of blocks"].text
+    assert "mixed sources give 0.50" in found["sources in the a block"].text
+    alone = reading.read_tables(elbo, leakage, None)
+    assert [s.verdict for s in alone if s.about == "stability"] == ["open"]

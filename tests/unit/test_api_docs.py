@@ -1,0 +1,104 @@
+"""The page on own data: its examples run, and its tables name what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+import cdgm
+from cdgm.api import dimensions, genes, observed, reading, scores, stability
+from cdgm.cli.main import main
+from tests.unit import own_data
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_is_run_by_the_test_below():
+    assert {language for language, _ in BLOCKS} == {"", "python", "sh"}
+    assert [text for language, text in BLOCKS if not language] == ["pip install .\n"]
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    """In the order of the page, in one folder, with fewer steps."""
+    monkeypatch.chdir(tmp_path)
+    kinds = np.resize(["B", "T"], own_data.CELLS)
+    own_data.cells(cell_type=kinds, batch=kinds[::-1]).write_h5ad("cells.h5ad")
+    real = cdgm.ComparativeVAE.train
+    monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
+    names: dict = {}
+    for language, text in BLOCKS:
+        if language == "python":
+            exec(compile(text, "docs/own_data.md", "exec"), names)
+        elif language == "sh":
+            if "arrays.npz" in text:
+                np.savez("arrays.npz", **names["arrays"])
+            for line in text.splitlines():
+                program, *arguments = shlex.split(line)
+                assert program == "cdgm"
+                main([*arguments, "--map", "pca"] if arguments[0] in ("fit", "plot") else arguments)
+    shown = capsys.readouterr().out
+    assert "labels in the background block" in shown
+    assert (tmp_path / "fit_arrays" / "report.html").is_file()
+    assert (tmp_path / "figures" / "maps.png").is_file()
+    assert (tmp_path / "dimensions.png").is_file()
+    assert set(anndata.read_h5ad("annotated.h5ad").obsm) >= {"X_background", "X_cdgm_salient"}
+    assert names["salient"].shape == (1000, 2)
+    assert set(names["model"].model_spec.design.blocks) == {"shared", "own"}
+
+
+def test_every_column_and_variant_is_explained():
+    model = own_data.trained(steps=2)
+    # What says which row it is needs no words.
+    plain = {
+        "member",
+        "seed",
+        "finite",
+        "source",
+        "rows",
+        "block",
+        "metric",
+        "value",
+        "member_a",
+        "member_b",
+        "gene",
+    }
+    tables = (
+        model.get_elbo(),
+        model.rank_genes(),
+        scores.LEAKAGE_COLUMNS,
+        stability.COLUMNS,
+        dimensions.COLUMNS,
+    )
+    columns = {column for table in tables for column in table} - plain
+    named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
+    assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"at least {reading.AGREE}",
+        f"fewer than {observed.FEWEST_ROWS} rows",
+        f"each source has {observed.ENOUGH_HELD_OUT} of them",
+        f"more than {genes.MOST_UNASKED:,} genes",
+        "From 5,000 training rows",
+        "3,000 steps",
+    ],
+)
+def test_numbers_of_the_page_are_those_of_the_code(text):
+    from cdgm.api import settings
+
+    assert settings.MANY == 5_000
+    assert settings.defaults()["cells"]["training"]["steps"] == 3_000
+    assert text in " ".join(PAGE.split())
+
+
+def test_it_is_listed():
+    assert "(docs/own_data.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
