@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +115,7 @@ class Trainable:
         )
         training["log_every"] = max(1, min(training["log_every"], training["steps"] // 20))
         spec = settings.fit_spec(self.model_spec, self.variant, training, self.seeds)
-        with _bar(training["steps"], progress_bar) as advance, warnings.catch_warnings():
-            # Fixed weights of a single member are handed to torch without a copy; nothing writes to them.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        with _bar(training["steps"], progress_bar) as advance:
             trained = train(spec, self._stack("train"), [0] * len(self.seeds), advance)
         self._fitted = Fitted(spec, trained.model, trained.finite, trained.history)
         for seed, finite in zip(self.seeds, trained.finite, strict=True):

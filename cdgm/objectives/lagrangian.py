@@ -89,7 +89,7 @@ class Lagrangian:
         gradients = self._apart.gradients(losses.sum(), keep_graph=added is not None)
         gram = gradients.gram() if self.combiner.needs_gram else None
         found = self.combiner.weights(losses.detach(), gram, self._combiner_state)
-        weights = torch.from_numpy(np.ascontiguousarray(found)).to(losses)
+        weights = torch.from_numpy(np.array(found, order="C")).to(losses)
         gradient = self._apart.combine(gradients, weights)
         if added is not None:
             gradient += self._apart.gradient_of(added.sum())
