@@ -46,6 +46,12 @@ def line_label(line: Line) -> str:
     return ", ".join([style.variant_label(line[0]), *values])
 
 
+def short_label(line: Line) -> str:
+    """Name of a variant with its one swept number: "fixed-grid ×4"."""
+    values = list(swept(line[1])[1].values())
+    return f"{style.variant_label(line[0])} ×{number(values[0])}" if len(values) == 1 else line_label(line)
+
+
 def lanes(
     axes: Axes,
     rows: pd.DataFrame,
