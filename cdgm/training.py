@@ -121,7 +121,7 @@ def train(
     return TrainedStack(model.cpu(), optimiser.alive.cpu().numpy(), history.arrays())
 
 
-def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device) -> dict[str, Setup]:
+def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device | str = "cpu") -> dict[str, Setup]:
     """What each part of the variant is told at the start, by the name of its stream."""
     variants = [member.variant for member in spec.members]
     parts = {"combiner": [v.combiner for v in variants]}
