@@ -78,7 +78,10 @@ def test_claims_are_judged_and_shown(run: Path):
     claims = pd.read_csv(run / "results/claims.csv", keep_default_na=False)
     verdicts = claims.drop_duplicates("claim").set_index("claim")["claim_verdict"].to_dict()
     # Two seeds are too few for a verdict.
-    assert verdicts == {"tiny_recovery": "inconclusive", "tiny_elsewhere": "not run"}
+    # The project's own claims are on studies that this run leaves out.
+    assert verdicts.pop("tiny_recovery") == "inconclusive"
+    assert set(verdicts.values()) == {"not run"}
+    assert "tiny_elsewhere" in verdicts
     page = (run / "results/index.html").read_text(encoding="utf-8")
     linked = set(re.findall(r'(?:href|src)="([^"#]+)', page))
     assert [name for name in sorted(linked) if not (run / "results" / name).is_file()] == []
