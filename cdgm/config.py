@@ -19,7 +19,6 @@ from cdgm.metrics.spec import EvaluationSpec
 from cdgm.overlays import file_with
 from cdgm.plotting.figures import figure_names
 from cdgm.plugins import Strict
-from cdgm.references import BASELINES
 from cdgm.specs import TrainingSpec, VariantSpec
 from cdgm.validation import validated
 
@@ -150,23 +149,15 @@ def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collecti
     """Every name that refers to another part of the config: its path, the name, and what there is."""
     for name, dataset in config.datasets.items():
         yield ("datasets", name, "download"), dataset.download, config.downloads
+    figures = figure_names()
     for name, study in config.studies.items():
         yield ("studies", name, "protocol"), study.protocol, config.protocols
         for i, variant in enumerate(study.variants):
             yield ("studies", name, "variants", i), variant, config.variants
         for i, figure in enumerate(study.figures):
-            yield ("studies", name, "figures", i), figure, figure_names()
+            yield ("studies", name, "figures", i), figure, figures
     for name, claim in config.claims.items():
         if claim is None:
             continue
         yield ("claims", name, "study"), claim.study, config.studies
-        study = config.studies[claim.study]
-        yield ("claims", name, "figure"), claim.figure, study.figures
-        for selector in claim.selectors():
-            # Overlays leave out variants and swept values; what exists nowhere is a mistake.
-            if selector.variant is not None:
-                known = {*config.variants, *BASELINES}
-                yield ("claims", name, "conditions", "variant"), selector.variant, known
-            if selector.setting is not None:
-                base = selector.setting.split("@")[0]
-                yield ("claims", name, "conditions", "setting"), base, study.settings
+        yield ("claims", name, "figure"), claim.figure, config.studies[claim.study].figures

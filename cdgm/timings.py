@@ -32,6 +32,7 @@ def benchmarks(config: Config, plan: Plan, folder: Path) -> Iterator[tuple[str, 
         "ceiling": plan.ceilings,
         "map_cells": cells,
         "summarise": config.studies,
+        "costs": config.studies,
         "draw": [f"{name}-{figure}" for name, study in config.studies.items() for figure in study.figures],
     }
     endings = ["", *(f"_{target}" for target in sorted({study.target for study in config.studies.values()}))]
@@ -67,7 +68,7 @@ def timings(records: Iterable[tuple[str, Path]]) -> list[dict[str, str | int]]:
     found: dict[str, list[dict[str, float]]] = {}
     for rule, file in records:
         if file.is_file():
-            found.setdefault(rule, []).append(_read(file))
+            found.setdefault(rule, []).append(read_benchmark(file))
     return [
         {
             "rule": rule,
@@ -80,8 +81,8 @@ def timings(records: Iterable[tuple[str, Path]]) -> list[dict[str, str | int]]:
     ]
 
 
-def _read(file: Path) -> dict[str, float]:
-    """Numbers of a benchmark file; NaN for what Snakemake could not measure."""
+def read_benchmark(file: Path) -> dict[str, float]:
+    """``s``, ``cpu_time`` and ``max_rss`` (MB) of a benchmark file; NaN for what could not be measured."""
     with file.open(encoding="utf-8", newline="") as handle:
         row = next(csv.DictReader(handle, delimiter="\t"), {})
     numbers = {}

@@ -9,21 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from cdgm.plotting import style
-from cdgm.plotting.lanes import leakage_scale, lost
+from cdgm.plotting.lanes import lane, leakage_scale, lost, rule_lanes
 from cdgm.plotting.sweeps import scored_on
 from cdgm.plotting.tables import (
     Arm,
     SourceData,
     Tables,
     arms_of,
-    median_of,
-    need,
+    fits_of,
     of_arm,
     order_of,
     pick,
-    rows_of,
 )
-from cdgm.references import BASELINES
 
 TITLES = {
     "recovery_cc": ("recovery", "mean canonical\ncorrelation"),
@@ -47,10 +44,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     UserError
         If recovery or linear leakage was not scored.
     """
-    scores = rows_of(tables, "scores", study)
-    scores = scores[~scores["variant"].isin(BASELINES)]
-    need(scores, study, metric="recovery_cc")
-    need(scores, study, metric="leakage_r2")
+    scores = fits_of(tables, study, "recovery_cc", "leakage_r2")
     metrics = [m for m in TITLES if pick(scores, metric=m)["finite"].any()]
     arms = arms_of(scores)
     blocks = order_of(tables, study)[1]
@@ -68,17 +62,13 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         title, unit = TITLES[metric]
         style.panel_title(axes, letter, title)
         axes.set_xlabel(unit)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        for i in range(len(arms) - 1):
-            axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+        rule_lanes(axes, len(arms))
         if metric in LEARNED:
             _logarithmic(axes)
     panels["recovery_cc"].set_xlim(0.0, 1.03)
     leakage_scale([panels[m] for m in LEAKAGE if m in panels], "x")
     first = panels["recovery_cc"]
     first.set_yticks(range(len(arms)), [_label(arm, arms, scores) for arm in arms])
-    first.set_ylim(len(arms) - 0.5, -0.5)
     handles: list[object] = [style.point_handle(colours[b], f"{b} block") for b in blocks]
     if set(metrics) & set(LEARNED):
         handles.append(style.point_handle(LEARNED_COLOUR, "parameter of the likelihood"))
@@ -97,20 +87,9 @@ def _lanes(
     step = 0.8 / max(len(members), 2)
     for i, arm in enumerate(arms):
         for j, (source, block, truth, colour) in enumerate(members):
-            lane = pick(of_arm(rows, arm), source=source, block=block, truth=truth).sort_values("seed")
-            if lane.empty:
-                continue
+            own = pick(of_arm(rows, arm), source=source, block=block, truth=truth)
             place = i + (j - (len(members) - 1) / 2) * step
-            high = median_of(lane["null_high"])
-            style.null_band(axes, high, (place - step / 2, place + step / 2), horizontal=True)
-            good = lane[lane["finite"]]
-            median = style.strip(
-                axes, place, good["value"], colour, horizontal=True, width=step * 0.8, size=14
-            )
-            data.add(letter, "seed", good)
-            data.add(letter, "left out", lane[~lane["finite"]])
-            for kind, value in (("median", median), ("null_high", high)):
-                data.add(letter, kind, lane.iloc[:1], seed=None, value=value)
+            lane(axes, own, place, step, colour, data, letter, size=14)
 
 
 def _logarithmic(axes: Axes) -> None:

@@ -224,7 +224,7 @@ def _costs(
     colour = style.colours(blocks, style.BLOCK_COLOURS)[spaces.private]
     right = panels[-1]
     place = main_source(kl, spaces.private), spaces.private, "", colour
-    lanes(right, kl, lines, [place], data, "d", setting)
+    lanes(right, kl, lines, [place], data, "d")
     name_lanes(right, lines)
     share_range([right], "x", 0.0)
     panels[0].set_yticks(range(len(lines)), [_label(line, rows) for line in lines])
@@ -241,7 +241,7 @@ def _evidence(
     setting: str,
     data: SourceData,
 ) -> None:
-    lanes(axes, rows, lines, members, data, "c", setting)
+    lanes(axes, rows, lines, members, data, "c")
     name_lanes(axes, lines)
     axes.axvline(0.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
     if (plain, "") in lines:

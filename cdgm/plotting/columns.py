@@ -12,7 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from cdgm.plotting import style
-from cdgm.plotting.lanes import number
+from cdgm.plotting.lanes import (
+    Member,
+    number,
+)
 from cdgm.plotting.sweeps import Line, of_line, swept
 from cdgm.plotting.tables import SourceData, median_of, pick
 
@@ -21,8 +24,6 @@ EMPTIED = "#E58CA6"
 EMPTIED_TEXT = "#8A1538"
 #: Space between the columns of two variants, in columns.
 GAP = 0.5
-
-Member = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)

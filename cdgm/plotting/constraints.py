@@ -13,11 +13,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from cdgm.plotting import style
-from cdgm.plotting.lanes import lanes, leakage_scale, line_label, lost, name_lanes, share_range
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
-from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant, private_blocks, scored_on
-from cdgm.plotting.tables import SourceData, Tables, main_source, need, order_of, pick, rows_of
-from cdgm.references import BASELINES
+from cdgm.plotting.lanes import (
+    Member,
+    lanes,
+    leakage_scale,
+    line_label,
+    lost,
+    name_lanes,
+    share_range,
+)
+from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
+from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant
+from cdgm.plotting.tables import (
+    SourceData,
+    Tables,
+    fits_of,
+    order_of,
+    pick,
+)
 
 #: A constraint whose name ends so holds its value up; all others hold it down.
 FLOOR = "floor"
@@ -25,7 +38,8 @@ SPLITS = {"_train": ("training rows", "#222222", "o"), "": ("held-out rows", "#A
 MET = "#E3F1E8"
 WIDTH = 10.0
 
-Member = tuple[str, str, str, str]
+#: What a setting shows, in the order of panels.
+METRICS = ("leakage_r2", "recovery_cc", "kl", "elbo_difference")
 
 
 @style.style()
@@ -37,16 +51,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     UserError
         If leakage or recovery was not scored, or no constraint was.
     """
-    scores = rows_of(tables, "scores", study)
-    scores = scores[~scores["variant"].isin(BASELINES)]
-    need(scores, study, metric="recovery_cc")
-    need(scores, study, metric="leakage_r2")
-    need(scores, study, metric="constraint_value")
+    scores = fits_of(tables, study, "recovery_cc", "leakage_r2", "constraint_value")
     plain = plain_variant(tables, study)
     if plain:
         scores = pd.concat([scores, elbo_differences(scores, plain)], ignore_index=True)
-    members = _members(tables, study, scores)
-    metrics = {m: found for m, found in members.items() if found}
+    metrics = members_of(tables, study, scores, METRICS)
     settings = list(dict.fromkeys(scores["setting"]))
     lines = lines_of(scores)
     names = list(dict.fromkeys(pick(scores, metric="constraint_value")["block"]))
@@ -66,24 +75,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     _levels(parts[-1], scores, held, names, letters, len(settings), data)
     figure.legend(handles=_handles(tables, study, plain), loc="outside upper center", ncols=4)
     return figure, data.table()
-
-
-def _members(tables: Tables, study: str, scores: pd.DataFrame) -> dict[str, list[Member]]:
-    """(source, block, truth, colour) of every panel's lanes, by metric."""
-    sources, blocks = order_of(tables, study)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    found = {
-        metric: [(s, b, t, of_block[b]) for s, b, t in scored_on(scores, metric, blocks)]
-        for metric in ("leakage_r2", "recovery_cc")
-    }
-    kl = pick(scores, metric="kl")
-    private = [b for b in private_blocks(tables, study) if (kl["block"] == b).any()]
-    found["kl"] = [(main_source(kl, b), b, "", of_block[b]) for b in private]
-    differences = pick(scores, metric="elbo_difference")
-    with_elbo = [s for s in sources if (differences["source"] == s).any()]
-    found["elbo_difference"] = [(s, "", "", of_source[s]) for s in with_elbo]
-    return found
 
 
 def _constrained(scores: pd.DataFrame, setting: str, line: Line) -> bool:
@@ -116,7 +107,7 @@ def _setting(
         "elbo_difference": "nats per point, same seed",
     }
     for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
-        lanes(axes, pick(rows, metric=metric), lines, metrics[metric], data, letter, setting)
+        lanes(axes, pick(rows, metric=metric), lines, metrics[metric], data, letter)
         name_lanes(axes, lines)
         if first:
             style.panel_title(axes, letter, titles[metric])

@@ -12,13 +12,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cdgm.plotting import style
 from cdgm.plotting.sweeps import Line, of_line, swept
-from cdgm.plotting.tables import SourceData, median_of, pick
+from cdgm.plotting.tables import SourceData, median_of, pick, seeds_of
 
 # Paul Tol's vibrant and dark colours; the marker tells them apart a second time.
 COLOURS = ("#000000", "#0077BB", "#EE7733", "#009988", "#CC3311", "#AA3377", "#33A6DD", "#8C6D00", "#777777")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 #: Scores of leakage are linear up to this and logarithmic beyond: .003 and .07 are as far as .07 and .9.
 LEAKAGE_LINEAR = 0.02
+
+
+#: Source, block, truth and colour of a strip or lane of seeds.
+Member = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class Look:
     marker: str
 
 
-def looks_of(variants: Sequence[str]) -> dict[str, Look]:
+def looks_of(variants: Sequence[str], colours: Sequence[str] = COLOURS) -> dict[str, Look]:
     """A look for each variant, by its place in the study."""
-    return {v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
+    return {v: Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
 
 
 def number(value: float) -> str:
@@ -52,6 +56,51 @@ def short_label(line: Line) -> str:
     return f"{style.variant_label(line[0])} ×{number(values[0])}" if len(values) == 1 else line_label(line)
 
 
+def lane(
+    axes: Axes,
+    rows: pd.DataFrame,
+    position: float,
+    step: float,
+    colour: str,
+    data: SourceData,
+    panel: str,
+    *,
+    marker: str = "o",
+    size: float = 13.0,
+) -> None:
+    """One horizontal lane: all seeds, their median, the null band, and the source data of these.
+
+    Parameters
+    ----------
+    rows
+        Rows of one score, one a fit. Fits that turned non-finite are not drawn, but are in the source data.
+    position, step
+        Centre and height of the lane.
+    """
+    if rows.empty:
+        return
+    rows = rows.sort_values("seed", kind="stable")
+    high = median_of(rows["null_high"])
+    style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
+    good = rows[rows["finite"]]
+    mark = {"width": step * 0.8, "marker": marker, "size": size}
+    median = style.strip(axes, position, good["value"], colour, horizontal=True, **mark)
+    data.add(panel, "seed", good)
+    data.add(panel, "left out", rows[~rows["finite"]])
+    data.add(panel, "median", rows.iloc[:1], seed=None, value=median)
+    if np.isfinite(high):
+        data.add(panel, "null_high", rows.iloc[:1], seed=None, value=high)
+
+
+def rule_lanes(axes: Axes, count: int) -> None:
+    """Order, rules and no grid for ``count`` groups of lanes, the first at the top."""
+    axes.set_ylim(count - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for i in range(count - 1):
+        axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+
+
 def lanes(
     axes: Axes,
     rows: pd.DataFrame,
@@ -59,7 +108,6 @@ def lanes(
     members: Sequence[tuple[str, str, str, str]],
     data: SourceData,
     panel: str,
-    setting: str,
 ) -> None:
     """Horizontal lanes of all seeds: a group a line, and in it one for each (source, block, truth, colour).
 
@@ -69,29 +117,14 @@ def lanes(
     for i, line in enumerate(lines):
         mine = of_line(rows, line)
         for j, (source, block, truth, colour) in enumerate(members):
-            lane = pick(mine, source=source, block=block, truth=truth, twist=0.0).sort_values("seed")
-            if lane.empty:
-                continue
+            own = pick(mine, source=source, block=block, truth=truth, twist=0.0)
             position = i + (j - (len(members) - 1) / 2) * step
-            high = median_of(lane["null_high"])
-            style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
-            good = lane[lane["finite"]]
-            median = style.strip(
-                axes, position, good["value"], colour, horizontal=True, width=step * 0.8, size=13
-            )
-            data.add(panel, "seed", good, setting=setting)
-            data.add(panel, "left out", lane[~lane["finite"]], setting=setting)
-            for kind, value in (("median", median), ("null_high", high)):
-                data.add(panel, kind, lane.iloc[:1], seed=None, value=value)
+            lane(axes, own, position, step, colour, data, panel)
 
 
 def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = None) -> None:
     """Ticks, rules and order of lanes; with ``rows`` of one setting, how many of its fits are missing."""
-    axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    for i in range(len(lines) - 1):
-        axes.axhline(i + 0.5, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+    rule_lanes(axes, len(lines))
     axes.set_yticks(range(len(lines)), [line_label(line) for line in lines])
     if rows is None:
         return
@@ -115,9 +148,9 @@ def name_lanes(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame | None = No
 
 def lost(rows: pd.DataFrame) -> str:
     """How many fits of an arm diverged, "" if none did."""
-    finite = rows.groupby("seed")["finite"].any()
-    bad = int((~finite).sum())
-    return f"{bad} of {len(finite)} diverged" if bad else ""
+    good, every = seeds_of(rows)
+    bad = len(every) - len(good)
+    return f"{bad} of {len(every)} diverged" if bad else ""
 
 
 def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> None:

@@ -19,10 +19,10 @@ from matplotlib.ticker import FixedLocator
 from cdgm.errors import bad_input
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
-    MARKERS,
     Look,
     lanes,
     leakage_scale,
+    looks_of,
     lost,
     number,
     share_range,
@@ -31,8 +31,15 @@ from cdgm.plotting.lanes import (
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
 from cdgm.plotting.rates import draw_rates
 from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant, scored_on, swept
-from cdgm.plotting.tables import SourceData, Tables, median_of, need, order_of, pick, rows_of
-from cdgm.references import BASELINES
+from cdgm.plotting.tables import (
+    SourceData,
+    Tables,
+    fits_of,
+    median_of,
+    order_of,
+    pick,
+    rows_of,
+)
 
 BETTER = "#E3F1E8"
 #: Colours of variants here: none is like those of blocks, which stand beside them.
@@ -49,10 +56,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         If ELBOs, recovery or linear leakage were not scored, the study has not two sources, or it has no
         variant without a sweep to compare with.
     """
-    scores = rows_of(tables, "scores", study)
-    scores = scores[~scores["variant"].isin(BASELINES)]
-    for metric in ("elbo", "recovery_cc", "leakage_r2"):
-        need(scores, study, metric=metric)
+    scores = fits_of(tables, study, "elbo", "recovery_cc", "leakage_r2")
     plain = plain_variant(tables, study)
     if not plain:
         found = list(dict.fromkeys(scores["variant"]))
@@ -60,7 +64,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     plain = _equal_weights(tables, scores, plain)
     sources, blocks = order_of(tables, study)
     variants = list(dict.fromkeys(scores["variant"]))
-    looks = {v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
+    looks = looks_of(variants, COLOURS)
     if any("@" in setting for setting in scores["setting"]):
         return draw_rates(scores, study, sources, blocks, looks, plain)
     if len(sources) != 2:
@@ -209,7 +213,7 @@ def _lanes(
     colours = style.colours(blocks, style.BLOCK_COLOURS)
     rows = pick(scores, metric=metric)
     members = [(s, b, t, colours[b]) for s, b, t in scored_on(scores, metric, blocks)]
-    lanes(axes, rows, lines, members, data, letter, scores["setting"].iloc[0])
+    lanes(axes, rows, lines, members, data, letter)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, pad=12)
     axes.grid(visible=False, axis="y")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cdgm.plotting.lanes import number, share_range
-from cdgm.plotting.tables import pick
+from cdgm.plotting import style
+from cdgm.plotting.lanes import Member, number, share_range
+from cdgm.plotting.sweeps import private_blocks, scored_on
+from cdgm.plotting.tables import Tables, main_source, order_of, pick
 
 #: Differences of evidence are linear up to this many nats and logarithmic beyond.
 EVIDENCE_LINEAR = 1.0
@@ -41,6 +43,33 @@ def elbo_differences(scores: pd.DataFrame, plain: str) -> pd.DataFrame:
     rows = rows[rows["variant"] != plain].join(ground, on=keys)
     rows = rows.assign(value=rows["value"] - rows["ground"], metric="elbo_difference")
     return rows.assign(finite=rows["finite"] & np.isfinite(rows["value"])).drop(columns="ground")
+
+
+def members_of(
+    tables: Tables, study: str, scores: pd.DataFrame, metrics: Iterable[str]
+) -> dict[str, list[Member]]:
+    """What each panel of a study of penalties or constraints shows, by metric, without empty panels.
+
+    Blocks are scored where most blocks are active; ``kl`` is of private blocks, ``elbo_difference`` of
+    sources.
+    """
+    sources, blocks = order_of(tables, study)
+    of_block = style.colours(blocks, style.BLOCK_COLOURS)
+    of_source = style.colours(sources, style.SOURCE_COLOURS)
+    found: dict[str, list[Member]] = {}
+    for metric in metrics:
+        rows = pick(scores, metric=metric)
+        if metric == "elbo_difference":
+            members = [(s, "", "", of_source[s]) for s in sources if (rows["source"] == s).any()]
+        elif metric in ("kl", "active_dims"):
+            own = private_blocks(tables, study) if metric == "kl" else blocks
+            there = [b for b in own if (rows["block"] == b).any()]
+            members = [(main_source(rows, b), b, "", of_block[b]) for b in there]
+        else:
+            members = [(s, b, t, of_block[b]) for s, b, t in scored_on(scores, metric, blocks)]
+        if members:
+            found[metric] = members
+    return found
 
 
 def signed_scale(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.plotting import style
+from cdgm.plotting.lanes import lane, rule_lanes
 from cdgm.plotting.tables import (
     Arm,
     SourceData,
@@ -16,7 +15,6 @@ from cdgm.plotting.tables import (
     arms_of,
     finished,
     main_source,
-    median_of,
     need,
     of_arm,
     order_of,
@@ -65,12 +63,8 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     panels[0].set_xlim(0.0, 1.02)
     _share_leakage_scale(panels[1:])
     panels[0].set_yticks(range(len(arms)), [_label(arm, arms, scores) for arm in arms])
-    panels[0].set_ylim(len(arms) - 0.5, -0.5)
     for axes in panels:
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        for above, below in pairwise(range(len(arms))):
-            axes.axhline((above + below) / 2, color="#DDDDDD", linewidth=0.7, zorder=0.5)
+        rule_lanes(axes, len(arms))
     handles = [style.point_handle(colours[b], f"{b} block") for b in blocks]
     figure.legend(handles=[*handles, style.null_handle()], loc="outside upper center", ncols=len(handles) + 1)
     return figure, data.table()
@@ -92,21 +86,10 @@ def _panel(
     step = 0.8 / len(lanes)
     for i, arm in enumerate(arms):
         for j, (block, truth) in enumerate(lanes):
-            lane = pick(of_arm(rows, arm), block=block, truth=truth)
-            lane = pick(lane, source=main_source(of_arm(rows, arm), block)).sort_values("seed")
-            if lane.empty:
-                continue
+            own = pick(of_arm(rows, arm), block=block, truth=truth)
+            own = pick(own, source=main_source(of_arm(rows, arm), block))
             position = i + (j - (len(lanes) - 1) / 2) * step
-            high = median_of(lane["null_high"])
-            style.null_band(axes, high, (position - step / 2, position + step / 2), horizontal=True)
-            good = lane[lane["finite"]]
-            median = style.strip(
-                axes, position, good["value"], colours[block], horizontal=True, width=step * 0.85
-            )
-            data.add(letter, "seed", good)
-            data.add(letter, "left out", lane[~lane["finite"]])
-            for kind, value in (("median", median), ("null_high", high)):
-                data.add(letter, kind, lane.iloc[:1], seed=None, value=value)
+            lane(axes, own, position, step, colours[block], data, letter, size=16)
 
 
 def _lanes(rows: pd.DataFrame, blocks: list[str]) -> list[tuple[str, str]]:

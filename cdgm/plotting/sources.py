@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from cdgm.plotting import style
-from cdgm.plotting.lanes import MARKERS, Look, leakage_scale, lost, share_range
+from cdgm.plotting.lanes import Look, lane, leakage_scale, looks_of, lost, rule_lanes, share_range
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
 from cdgm.plotting.sweeps import plain_variant
-from cdgm.plotting.tables import SourceData, Tables, median_of, need, order_of, pick, rows_of
-from cdgm.references import BASELINES
+from cdgm.plotting.tables import (
+    SourceData,
+    Tables,
+    fits_of,
+    order_of,
+    pick,
+)
 
 COLOURS = ("#000000", "#AA4499", "#117733", "#332288", "#999933", "#882255")
 TITLES = {
@@ -43,14 +47,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     UserError
         If recovery or linear leakage was not scored.
     """
-    scores = rows_of(tables, "scores", study)
-    scores = scores[~scores["variant"].isin(BASELINES) & (scores["twist"] == 0.0)]
-    need(scores, study, metric="recovery_cc")
-    need(scores, study, metric="leakage_r2")
+    scores = pick(fits_of(tables, study, "recovery_cc", "leakage_r2"), twist=0.0)
     plain = plain_variant(tables, study)
     order = order_of(tables, study)
     variants = list(dict.fromkeys(scores["variant"]))
-    looks = {v: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, v in enumerate(variants)}
+    looks = looks_of(variants, COLOURS)
     settings = list(dict.fromkeys(scores["setting"]))
     entries = {s: _entries(pick(scores, setting=s), order, plain) for s in settings}
     kinds = [k for k in TITLES if any(entries[s][k] for s in settings)]
@@ -153,28 +154,14 @@ def _panel(
     step = 0.8 / max(len(there), 1)
     for i, entry in enumerate(entries):
         for j, variant in enumerate(there):
-            lane = pick(entry.rows, variant=variant).sort_values(["point", "seed"])
-            if lane.empty:
-                continue
+            own, look = pick(entry.rows, variant=variant), looks[variant]
             place = i + (j - (len(there) - 1) / 2) * step
-            high = median_of(lane["null_high"])
-            style.null_band(axes, high, (place - step / 2, place + step / 2), horizontal=True)
-            good = lane[lane["finite"]]
-            look = looks[variant]
-            mark = {"width": step * 0.8, "marker": look.marker, "size": 13}
-            median = style.strip(axes, place, good["value"], look.colour, horizontal=True, **mark)
-            data.add(letter, "seed", good)
-            data.add(letter, "left out", lane[~lane["finite"]])
-            data.add(letter, "median", lane.iloc[:1], seed=None, value=median)
-            if np.isfinite(high):
-                data.add(letter, "null_high", lane.iloc[:1], seed=None, value=high)
-    axes.set_ylim(max(len(entries), 1) - 0.5, -0.5)
+            lane(axes, own, place, step, look.colour, data, letter, marker=look.marker)
+    rule_lanes(axes, max(len(entries), 1))
     axes.set_yticks(range(len(entries)), [entry.name for entry in entries])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
     for i in range(1, len(entries)):
-        heavy = entries[i].name.startswith("worst")
-        axes.axhline(i - 0.5, color="#888888" if heavy else "#DDDDDD", linewidth=0.7, zorder=0.5)
+        if entries[i].name.startswith("worst"):
+            axes.axhline(i - 0.5, color="#888888", linewidth=0.7, zorder=0.6)
 
 
 def _head(part: SubFigure, scores: pd.DataFrame, variants: Sequence[str]) -> None:

@@ -114,6 +114,21 @@ def need(rows: pd.DataFrame, study: str, **equal: object) -> pd.DataFrame:
     return kept
 
 
+def fits_of(tables: Tables, study: str, *metrics: str) -> pd.DataFrame:
+    """Scores of a study's own fits, without baselines and ceilings.
+
+    Raises
+    ------
+    UserError
+        If one of ``metrics`` was not scored.
+    """
+    scores = rows_of(tables, "scores", study)
+    scores = scores[~scores["variant"].isin(BASELINES)]
+    for metric in metrics:
+        need(scores, study, metric=metric)
+    return scores
+
+
 def arms_of(rows: pd.DataFrame) -> list[Arm]:
     """(setting, variant) pairs in the order of first appearance, without the baselines."""
     own = rows[~rows["variant"].isin(BASELINES)]

@@ -11,12 +11,17 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.plotting import style
-from cdgm.plotting.columns import EMPTIED, Columns, Member, dress, reference, shade, strips
-from cdgm.plotting.lanes import leakage_scale, share_range
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
-from cdgm.plotting.sweeps import lines_of, plain_variant, private_blocks, scored_on
-from cdgm.plotting.tables import SourceData, Tables, main_source, need, order_of, pick, rows_of
-from cdgm.references import BASELINES
+from cdgm.plotting.columns import EMPTIED, Columns, dress, reference, shade, strips
+from cdgm.plotting.lanes import Member, leakage_scale, share_range
+from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
+from cdgm.plotting.sweeps import lines_of, plain_variant
+from cdgm.plotting.tables import (
+    SourceData,
+    Tables,
+    fits_of,
+    order_of,
+    pick,
+)
 
 TITLES = {
     "leakage_r2": ("another block's truth in a block", "linear R²"),
@@ -37,14 +42,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     UserError
         If recovery or linear leakage was not scored.
     """
-    scores = rows_of(tables, "scores", study)
-    scores = scores[~scores["variant"].isin(BASELINES)]
-    need(scores, study, metric="recovery_cc")
-    need(scores, study, metric="leakage_r2")
+    scores = fits_of(tables, study, "recovery_cc", "leakage_r2")
     plain = plain_variant(tables, study)
     if plain:
         scores = pd.concat([scores, elbo_differences(scores, plain)], ignore_index=True)
-    members = {m: found for m, found in _members(tables, study, scores).items() if found}
+    members = members_of(tables, study, scores, TITLES)
     settings = list(dict.fromkeys(scores["setting"]))
     columns = Columns(tuple(lines_of(scores)))
 
@@ -60,25 +62,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     _scales(grids, list(members))
     figure.legend(handles=_handles(tables, study, plain), loc="outside upper center", ncols=3)
     return figure, data.table()
-
-
-def _members(tables: Tables, study: str, scores: pd.DataFrame) -> dict[str, list[Member]]:
-    """(source, block, truth, colour) of the strips of every panel, by metric."""
-    sources, blocks = order_of(tables, study)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    found: dict[str, list[Member]] = {
-        metric: [(s, b, t, of_block[b]) for s, b, t in scored_on(scores, metric, blocks)]
-        for metric in ("leakage_r2", "recovery_cc")
-    }
-    differences = pick(scores, metric="elbo_difference")
-    with_elbo = [s for s in sources if (differences["source"] == s).any()]
-    found["elbo_difference"] = [(s, "", "", of_source[s]) for s in with_elbo]
-    for metric, own in (("kl", private_blocks(tables, study)), ("active_dims", blocks)):
-        rows = pick(scores, metric=metric)
-        there = [b for b in own if (rows["block"] == b).any()]
-        found[metric] = [(main_source(rows, b), b, "", of_block[b]) for b in there]
-    return found
 
 
 def _setting(
