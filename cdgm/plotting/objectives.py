@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator
 
 from cdgm.errors import bad_input
 from cdgm.plotting import style
@@ -92,7 +91,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     signed_scale(grid[0], "y", linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
     for axes in grid[0]:
         _better(axes)
-        _thin(axes, 0.3 / (side - 0.8))
     share_range(grid[1], "x", 0.0, 1.0)
     leakage_scale(grid[2], "x")
     handles = _handles(lines, looks, blocks, plain)
@@ -184,18 +182,6 @@ def _better(axes: Axes) -> None:
     """Tint the corner in which no source pays."""
     corner = (axes.get_xlim()[1], axes.get_ylim()[1])
     axes.add_artist(Rectangle((0, 0), *corner, facecolor=BETTER, edgecolor="none", zorder=0.2))
-
-
-def _thin(axes: Axes, apart: float) -> None:
-    """Leave out numbers along x that would touch, from zero outwards; ``apart`` is a share of the axis."""
-    low, high = axes.xaxis.get_transform().transform(np.array(axes.get_xlim()))
-    ticks = np.asarray(axes.get_xticks(), dtype=float)
-    places = (axes.xaxis.get_transform().transform(ticks) - low) / (high - low)
-    kept: list[int] = []
-    for i in np.argsort(np.abs(ticks)):
-        if all(abs(places[i] - places[j]) >= apart for j in kept):
-            kept.append(int(i))
-    axes.xaxis.set_major_locator(FixedLocator(ticks[sorted(kept)]))
 
 
 def _lanes(
