@@ -140,7 +140,7 @@ def _shrink(places: np.ndarray, linear: float, share: float) -> np.ndarray:
     return np.sign(places) * np.where(np.abs(places) > share, far, linear * np.abs(places) / share)
 
 
-def _ticks(low: float, high: float, linear: float, share: float, gap: float = 0.11) -> list[float]:
+def _ticks(low: float, high: float, linear: float, share: float, gap: float = 0.17) -> list[float]:
     """Zero, ``linear`` and round numbers beyond, as many as lie ``gap`` of the axis apart."""
     tops = max(abs(low), abs(high), linear)
     decades = linear * 10.0 ** np.arange(int(np.floor(np.log10(tops / linear) + 1e-9)) + 1)
