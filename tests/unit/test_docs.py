@@ -75,6 +75,17 @@ def test_the_guide_has_its_examples():
     assert [row.dataset for row in plan_of(mine).studies["mine"]] == ["mine"]
 
 
+def test_own_cells_join_the_study_of_perturbations():
+    (joined,) = (
+        yaml.safe_load(b) for b in blocks("config.md", "yaml") if b.startswith("# in place of studies: mine")
+    )
+    (mine,) = (o for o in overlays("config.md") if "downloads" in o)
+    rows = plan_of({**mine, **joined}).studies["perturbation"]
+    ours = [row for row in rows if row.dataset == "mine"]
+    assert {row.dataset for row in rows} == {"immune_spikein", "mine"}
+    assert 2 * len(ours) == len(rows)
+
+
 def _seeds(plan, row):
     return plan.fits[plan.evaluations[row.evaluation].fit].spec.seeds
 
