@@ -85,7 +85,6 @@ def test_both_atlases_run_from_a_file_to_figures(tmp_path):
     assert noted["fetched"]["path"].endswith("norman.h5ad")
 
 
-@pytest.mark.slow
 def test_the_benchmark_of_memory_runs():
     words = ["--cells", 500, 1000, "--genes", 200, "--selected", 50, "--steps", 20]
     done = command("python", ROOT / "benchmarks" / "memory.py", *words, cwd=ROOT)
