@@ -1,4 +1,4 @@
-"""Directive ``plugins``: the classes of a registry, so that a new plug-in is in the reference by itself."""
+"""Directive ``plugins``: the modules of a registry, so that a new plug-in is in the reference by itself."""
 
 import importlib
 
@@ -13,11 +13,8 @@ class Plugins(SphinxDirective):
     def run(self):
         module, name = self.arguments[0].split(":")
         registry = getattr(importlib.import_module(module), name)
-        lines = []
-        for kind in registry:
-            plugin = registry.load(kind)
-            lines += [f".. autoclass:: {plugin.__module__}.{plugin.__name__}", ""]
-        return self.parse_text_to_nodes("\n".join(lines))
+        modules = dict.fromkeys(registry.load(kind).__module__ for kind in registry)
+        return self.parse_text_to_nodes("\n".join(f".. automodule:: {name}\n" for name in modules))
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""Make the pictures of the guide from the results of real runs: `make docs-images` runs both and calls this."""
+"""Make the pictures of the guide from the results of real runs; `make docs-images` does both."""
 
 import shutil
 import subprocess
