@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -13,16 +11,17 @@ import pytest
 import cdgm
 from cdgm.api import dimensions, genes, observed, reading, scores, stability
 from cdgm.cli.main import main
+from tests.guide import DOCS, ROOT, fences
 from tests.unit import own_data
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
+BLOCKS = fences(DOCS / "own_data.md")
+INSTALL = ("sh", "pip install .\n")
 
 
 def test_every_block_is_run_by_the_test_below():
-    assert {language for language, _ in BLOCKS} == {"", "python", "sh"}
-    assert [text for language, text in BLOCKS if not language] == ["pip install .\n"]
+    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert BLOCKS.count(INSTALL) == 1
 
 
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
@@ -34,6 +33,8 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
     names: dict = {}
     for language, text in BLOCKS:
+        if (language, text) == INSTALL:
+            continue
         if language == "python":
             exec(compile(text, "docs/own_data.md", "exec"), names)
         elif language == "sh":

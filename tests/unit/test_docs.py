@@ -32,29 +32,25 @@ from cdgm.synthetic.mixings import MIXINGS
 from cdgm.synthetic.simulate import Simulation, simulate
 from cdgm.timings import COLUMNS
 from cdgm.training import train
+from tests.guide import DOCS, ROOT, blocks
 from tests.unit.builders import CONTRASTIVE, fit_spec, observations
 
-ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Code blocks of a page of docs/."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def overlays(page: str) -> list[dict]:
     """Blocks that are marked as overlays."""
-    return [yaml.safe_load(b) for b in blocks(page, "yaml") if b.startswith("# overlay\n")]
+    return [yaml.safe_load(b) for b in blocks(DOCS / page, "yaml") if b.startswith("# overlay\n")]
 
 
 def plan_of(overlay: dict):
     return expand(parse_config(merge(BASE, overlay)))
 
 
-@pytest.mark.parametrize("overlay", overlays("config.md"), ids=lambda o: "-".join(o))
+OVERLAYS = [*overlays("config.md"), *overlays("reproducing.md")]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda o: "-".join(o))
 def test_overlays_of_the_guide_are_valid(overlay):
     assert plan_of(overlay).fits
 
@@ -92,7 +88,7 @@ def _seeds(plan, row):
 
 def install(example: int, registry, tmp_path, monkeypatch):
     """A worked example as a module and a line of the registry: its texts."""
-    module, line = blocks("extending.md", "python")[2 * example : 2 * example + 2]
+    module, line = blocks(DOCS / "extending.md", "python")[2 * example : 2 * example + 2]
     ((kind, place),) = re.findall(r'^"(\w+)": "([\w.:]+)",$', line, re.MULTILINE)
     name = place.partition(":")[0]
     file = tmp_path / "example.py"
@@ -233,7 +229,7 @@ def new_figure(tmp_path, monkeypatch):
     """The worked example of a figure, loaded."""
     monkeypatch.setattr("cdgm.config.figure_names", lambda: [*figure_names(), "steps"])
     file = tmp_path / "steps.py"
-    file.write_text(blocks("extending.md", "python")[4], encoding="utf-8")
+    file.write_text(blocks(DOCS / "extending.md", "python")[4], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("steps", file)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
@@ -357,17 +353,3 @@ def test_every_metric_and_column_is_explained():
         metrics |= set(re.findall(r'"((?:recovery|leakage|alignment|source|hsic|entanglement)_\w+)"', code))
     missing = sorted(n for n in metrics | {*SCORE_COLUMNS, *GROUP_COLUMNS} if f"`{n}`" not in text)
     assert not missing
-
-
-@pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
-def test_links_lead_somewhere(page: Path):
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("http"):
-            continue
-        path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        assert file.exists(), target
-        if anchor:
-            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles}, target
