@@ -20,6 +20,9 @@ from cdgm.objectives.setup import Setup
 from cdgm.specs import FitSpec, TrainingSpec
 from cdgm.streams import stream
 
+#: Decides whether training ends early: see :func:`train`.
+Watch = Callable[[int, ComparativeVAE, np.ndarray], bool]
+
 
 @dataclass(frozen=True)
 class TrainedStack:
@@ -67,6 +70,7 @@ def train(
     x: Mapping[str, np.ndarray],
     replicates: Sequence[int],
     progress: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
 ) -> TrainedStack:
     """Train the stack that ``spec`` describes.
 
@@ -80,6 +84,9 @@ def train(
         Replicate that each member is fitted to (E,).
     progress
         Told after each record of the history how many more steps are finished.
+    watch
+        Asked after each record of the history with the number of steps that are finished, the stack and
+        which members are finite (E,): True ends training. It must change nothing that it is shown.
     """
     training, design = spec.training, spec.model.design
     dtype, device = getattr(torch, training.precision), device_of(training.device)
@@ -118,6 +125,8 @@ def train(
             if progress is not None:
                 progress(step + 1 - told)
                 told = step + 1
+            if watch is not None and watch(step + 1, model, optimiser.alive.cpu().numpy()):
+                break
     return TrainedStack(model.cpu(), optimiser.alive.cpu().numpy(), history.arrays())
 
 

@@ -54,7 +54,7 @@ def to_anndata(model: ComparativeVAE, member: int = 0) -> AnnData:
         "member": member,
         "seed": model.seeds[member],
         "dims": dict(model.model_spec.dims),
-        "steps": fitted.spec.training.steps,
+        "steps": int(fitted.steps[member]),
         "features": observed.features.astype(object),
         "held_out_elbo": dict(zip(own["source"], own["elbo"], strict=True)),
         "spec": fitted.spec.model_dump_json(),

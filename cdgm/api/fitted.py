@@ -14,6 +14,7 @@ from cdgm.specs import FitSpec
 from cdgm.streams import stream
 
 if TYPE_CHECKING:
+    from cdgm.api.early_stopping import Stopping
     from cdgm.models.comparative_vae import ComparativeVAE as Stack
 
 
@@ -31,12 +32,22 @@ class Fitted:
         Whether each member stayed finite (E,).
     history
         See :class:`cdgm.training.TrainedStack`.
+    stopping
+        What early stopping did; None without it.
     """
 
     spec: FitSpec
     stack: Stack
     finite: np.ndarray
     history: dict[str, np.ndarray]
+    stopping: Stopping | None = None
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Number of steps after which each member had the parameters that it holds (E,)."""
+        if self.stopping is None:
+            return np.full(len(self.finite), self.spec.training.steps)
+        return self.stopping.kept
 
     def check_member(self, member: object) -> int:
         """Position of a member; refuses one that is not there or has diverged."""

@@ -238,7 +238,7 @@ class ComparativeVAE(Trainable):
         Parameters
         ----------
         split
-            ``"held_out"``, ``"train"`` or ``"all"``.
+            ``"held_out"``, ``"train"``, ``"all"``, or ``"validation"`` after early stopping.
         draws
             Posterior samples a row.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from cdgm.support import Support, violations
 FEWEST_ROWS = 10
 #: Held-out rows of a source from which scores are formed on held-out rows alone.
 ENOUGH_HELD_OUT = 100
-HELD_OUT, TRAIN, ALL = "held_out", "train", "all"
+#: Validation rows of a source below which their ELBO is no guide, and above which more tell nothing new.
+FEWEST_VALIDATION, MOST_VALIDATION = 10, 500
+HELD_OUT, TRAIN, VALIDATION, ALL = "held_out", "train", "validation", "all"
 
 
 @dataclass(frozen=True)
@@ -70,18 +72,50 @@ class Observed:
 
 @dataclass(frozen=True)
 class Split:
-    """Positions within each source, of rows to train on and of rows that are held out."""
+    """Positions within each source: rows to train on, held-out rows, and those of early stopping."""
 
     train: dict[str, np.ndarray]
     held_out: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray] = field(default_factory=dict)
 
     def positions(self, which: str) -> dict[str, np.ndarray]:
-        """Positions within each source: ``train``, ``held_out`` or ``all``."""
+        """Positions within each source: ``train``, ``held_out``, ``validation`` (if there is) or ``all``."""
+        known = {HELD_OUT: self.held_out, TRAIN: self.train}
+        if self.validation:
+            known[VALIDATION] = self.validation
         if which == ALL:
-            return {s: np.sort(np.concatenate([self.train[s], self.held_out[s]])) for s in self.train}
-        if which not in (TRAIN, HELD_OUT):
-            raise bad_input("split", "", which, f"one of {[HELD_OUT, TRAIN, ALL]}")
-        return self.train if which == TRAIN else self.held_out
+            return {s: np.sort(np.concatenate([rows[s] for rows in known.values()])) for s in self.train}
+        if which not in known:
+            raise bad_input("split", "", which, f"one of {[*known, ALL]}")
+        return known[which]
+
+    def set_aside(self, share: float, seed: int) -> Split:
+        """The same with a share of each source's training rows for validation, 500 at most; none if it is 0.
+
+        Earlier validation rows are training rows first.
+
+        Raises
+        ------
+        UserError
+            If a source has too few rows.
+        """
+        whole = self.train
+        if self.validation:
+            whole = {s: np.sort(np.concatenate([rows, self.validation[s]])) for s, rows in whole.items()}
+        if not share:
+            return Split(whole, self.held_out)
+        train, validation = {}, {}
+        for source, rows in whole.items():
+            count = min(round(share * len(rows)), MOST_VALIDATION)
+            if count < FEWEST_VALIDATION or len(rows) - count < FEWEST_ROWS:
+                raise bad_input(
+                    "train", "early_stopping_share", share,
+                    f"a share that leaves at least {FEWEST_VALIDATION} rows to validate and {FEWEST_ROWS} to "
+                    f"train on: source {source!r} has {len(rows)} training rows",
+                )  # fmt: skip
+            shuffled = stream("own data", "validation", source, seed, root=0).permutation(rows)
+            validation[source], train[source] = np.sort(shuffled[:count]), np.sort(shuffled[count:])
+        return Split(train, self.held_out, validation)
 
     def scored(self) -> str:
         """The split that scores are formed on where none is named: held-out rows, if they are enough."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.api import anndata_input, arrays, settings
+from cdgm.api.early_stopping import Stopping
 from cdgm.api.fitted import Fitted
 from cdgm.api.observed import Observed, Split
 from cdgm.api.scaling import Scaling
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cdgm.api.model import ComparativeVAE
 
 MODEL, HISTORY, DATA, ABOUT = "model.npz", "history.npz", "data.npz", "model.json"
+PARTS = ("train", "held_out", "validation")
 FORMAT = 1
 
 
@@ -100,7 +102,8 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
     save_stack(place / MODEL, fitted.stack, fitted.finite)
     write_npz(place / HISTORY, fitted.history)
     held = {"features": observed.features.astype(str)}
-    for which, parts in (("train", model.split.train), ("held_out", model.split.held_out)):
+    for which in PARTS:
+        parts = getattr(model.split, which)
         held |= {f"{which}/{source}": rows for source, rows in parts.items()}
     if model.scaling.centre is not None:
         held |= {"centre": model.scaling.centre, "scale": model.scaling.scale}
@@ -115,6 +118,7 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
         "sources": list(observed.x),
         "rows": {source: len(x) for source, x in observed.x.items()},
         "digest": observed.digest(),
+        "early_stopping": None if fitted.stopping is None else fitted.stopping.plain(),
     }
     write_json(place / ABOUT, about)
 
@@ -131,7 +135,9 @@ def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> Comparativ
             raise bad_input(folder / ABOUT, "keys", sorted(about), f"also {key!r}")
     spec = validated(FitSpec, about["spec"], folder / ABOUT, ("spec",))
     sources = spec.model.design.sources
-    names = [f"{which}/{source}" for which in ("train", "held_out") for source in sources]
+    stopping = about.get("early_stopping")
+    parts = PARTS if stopping is not None else PARTS[:2]
+    names = [f"{which}/{source}" for which in parts for source in sources]
     held = read_npz(folder / DATA, ("features", *names))
     stack, finite = load_stack(folder / MODEL, spec)
     observed = _observe_again(data, about, held["features"], spec)
@@ -144,11 +150,13 @@ def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> Comparativ
     self = cls.__new__(cls)
     self.observed, self.variant, self.model_spec = observed, spec.variant, spec.model
     self.seeds = spec.seeds
-    self.split = Split(*({s: held[f"{w}/{s}"] for s in sources} for w in ("train", "held_out")))
+    self.split = Split(*({s: held[f"{which}/{s}"] for s in sources} for which in parts))
     kind = settings.CELLS if spec.model.likelihood.support == "counts" else settings.ARRAYS
-    self._base = settings.base_for(kind, sum(map(len, self.split.train.values())))
+    self._base = settings.base_for(kind, sum(map(len, self.split.set_aside(0, 0).train.values())))
     self.scaling = Scaling(held.get("centre"), held.get("scale"))
-    self._fitted = Fitted(spec, stack, finite, read_npz(folder / HISTORY))
+    self._fitted = Fitted(
+        spec, stack, finite, read_npz(folder / HISTORY), None if stopping is None else Stopping.of(stopping)
+    )
     self.registration = _registration(about)
     self.adata = None if self.registration is None else data
     return self

@@ -74,6 +74,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--batch-size", type=positive, metavar="N", help="rows of each group in a step")
     train.add_argument("--learning-rate", type=float, metavar="X", help="peak of the learning rate")
     train.add_argument(
+        "--early-stopping",
+        action="store_true",
+        help="set some training rows aside and end each member's training when their ELBO no longer rises",
+    )
+    train.add_argument(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="with --early-stopping: looks without a rise, one each 25 steps or so (default: a fifth of all)",
+    )
+    train.add_argument(
         "--held-out", type=float, default=0.1, metavar="X", help="share not trained on (default: 0.1)"
     )
     train.add_argument(
@@ -93,6 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.max_steps is not None and arguments.max_epochs is not None:
         raise UserError("--max-steps and --max-epochs: expected one of them")
+    if arguments.patience is not None and not arguments.early_stopping:
+        raise UserError("--patience: is about --early-stopping, which is missing")
     provenance = Provenance()
     # Before anything slow: a folder that can't be written is no reason to wait for.
     with whole_folder(arguments.out, arguments.overwrite) as folder:
@@ -103,7 +116,12 @@ def run(arguments: argparse.Namespace) -> None:
         model.train(
             arguments.max_steps,
             arguments.max_epochs,
-            **present(batch_size=arguments.batch_size, learning_rate=arguments.learning_rate),
+            early_stopping=arguments.early_stopping,
+            **present(
+                batch_size=arguments.batch_size,
+                learning_rate=arguments.learning_rate,
+                early_stopping_patience=arguments.patience,
+            ),
         )
         log("scoring")
         scores = Scores.of(model)

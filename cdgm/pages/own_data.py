@@ -46,6 +46,12 @@ OVERFIT = (
     "Nats a row. A training ELBO far above the held-out one says that the model is too large or was trained "
     "for too long."
 )
+STOPPED = (
+    "The training of a member ended when the ELBO of its validation rows, which are neither trained on nor "
+    "held out for scores, had not risen for a while; it holds the parameters at which that ELBO was highest."
+)
+COURSE = "The course of training: each member thin, their median bold."
+KEPT = " A member's curves end where its training did; the dot is at the parameters that it holds."
 
 
 def own_data_page(
@@ -85,7 +91,8 @@ def own_data_page(
         element("h2", "Fit"),
         frame(_elbo(scores.elbo, elbo_train)),
         element("p", OVERFIT, class_="small"),
-        _figure("figures/training", "The course of training: each member thin, their median bold."),
+        *_stopping(model),
+        _figure("figures/training", COURSE + KEPT * (model.fitted.stopping is not None)),
     ]
     if scores.genes is not None:
         body += [
@@ -112,6 +119,15 @@ def own_data_page(
         ),
     ]
     return page(TITLE, *body)
+
+
+def _stopping(model: ComparativeVAE) -> list[Html]:
+    """What early stopping did, where there was any."""
+    stopping = model.fitted.stopping
+    if stopping is None:
+        return []
+    said = [element("li", sentence) for sentence in stopping.sentences(model.seeds)]
+    return [element("p", STOPPED), element("ul", *said)]
 
 
 def sentences(found: Sequence[Sentence]) -> Html:

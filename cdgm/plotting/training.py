@@ -28,6 +28,7 @@ from cdgm.plotting.tables import (
 
 ROWS = {
     "elbo": "ELBO\n(nats per point)",
+    "elbo_validation": "validation ELBO\n(nats per point)",
     "kl": "KL of a block\n(nats per point)",
     "weight": "weight of a source",
     "gradient_norm": "gradient norm",
@@ -115,6 +116,10 @@ def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: 
         axes.plot(table.index, table.to_numpy(), color=colour, linewidth=0.6, alpha=0.35, zorder=2)
         median = table.median(axis=1)
         axes.plot(median.index, median, color=colour, linewidth=1.5, linestyle=dash, zorder=3)
+        if quantity == "elbo_validation":
+            # Early stopping keeps a member's best parameters.
+            kept = table.dropna(axis=1, how="all")
+            axes.plot(kept.idxmax(), kept.max(), "o", color=colour, markersize=3.5, zorder=4, clip_on=False)
         data.add(quantity, "seed", lane)
         frame = pd.DataFrame({"step": median.index, "value": median.to_numpy()})
         data.add(
@@ -180,4 +185,9 @@ def _handles(history: pd.DataFrame, looks: _Looks) -> list[Line2D]:
             pairs.itertuples(index=False, name=None), key=lambda p: (list(looks.blocks).index(p[1]), p[0])
         )
     ]
-    return [*handles, Line2D([], [], color="black", linewidth=2, label="all parameters")]
+    handles.append(Line2D([], [], color="black", linewidth=2, label="all parameters"))
+    if (history["quantity"] == "elbo_validation").any():
+        handles[-1].set_label("all parameters, mean of sources")
+        dot = Line2D([], [], color="black", marker="o", markersize=3.5, linestyle="", label="kept parameters")
+        handles.append(dot)
+    return handles
