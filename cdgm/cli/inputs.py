@@ -33,13 +33,17 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
 
     import anndata
 
+    from cdgm.data.readers._hdf5 import bounded, open_h5ad, unreadable
+
+    with open_h5ad(path) as handle:
+        bounded(handle, handle, path)
     try:
         with warnings.catch_warnings():
             # Notes about old formats and names that repeat; what matters is checked later, with a message.
             warnings.simplefilter("ignore")
             return anndata.read_h5ad(path)
     except Exception as error:  # whatever a damaged file makes the reader raise
-        raise UserError(f"{path}: not a readable .h5ad file: {' '.join(str(error).split())[:160]}") from error
+        raise unreadable(path, error) from error
 
 
 def model_folder(path: Path) -> Path:

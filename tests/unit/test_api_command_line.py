@@ -211,7 +211,7 @@ def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
         (["fit", "CELLS", *SOURCES, "--max-steps", "2", "--max-epochs", "2", "--out", "OUT"], "--max-epochs"),
         (["fit", "CELLS", *SOURCES], "--out"),
         (["fit", "CELLS", *SOURCES, "--out", "OUT", "--steps", "3"], "--steps"),
-        (["fit", "BAD", *SOURCES, "--out", "OUT"], "not a readable .h5ad file"),
+        (["fit", "BAD", *SOURCES, "--out", "OUT"], "not a readable AnnData (.h5ad) file"),
         (["fit", "CSV", *SOURCES, "--out", "OUT"], "expected a file .h5ad"),
         (["fit", "NPZ", *SOURCES, "--out", "OUT"], "--source-key: is about AnnData files"),
         (["fit", "NPZ", "--background", "c", "--out", "OUT"], "expected one of the arrays ['a', 'b']"),

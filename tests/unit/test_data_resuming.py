@@ -244,7 +244,7 @@ def test_logs_get_a_line_now_and_then_and_terminals_a_bar(server, tmp_path, capl
     with caplog.at_level(logging.INFO):
         get(server, tmp_path)
     lines = [line for line in caplog.messages if re.fullmatch(r"download toy: \d of 3 MB \(\d+ %\)", line)]
-    assert len(lines) == len(CONTENT) // https.BLOCK_BYTES
+    assert len(lines) >= len(CONTENT) // https.BLOCK_BYTES
     caplog.clear()
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     with caplog.at_level(logging.INFO):
