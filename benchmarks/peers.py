@@ -115,11 +115,13 @@ def stability(
     """Agreement of each method's fits, as a table of pairs and a figure; gives a summary in Markdown."""
     from benchmarks.peer_figure import write_figure
 
-    table = agreement_table(fits, ours.model.design, dataset, draws, ours.root_seed)
-    write_csv(table, results / "peers" / f"{dataset}_stability.csv")
+    table, axes = agreement_table(fits, ours.model.design, dataset, draws, ours.root_seed)
+    prefix = results / "peers" / f"{dataset}_stability"
+    write_csv(table, f"{prefix}.csv")
+    write_csv(axes, f"{prefix}_axes.csv")
     if len(table):
-        write_figure(table, results / "peers" / f"{dataset}_stability.png")
-    return agreement_summary(table, fits)
+        write_figure(table, axes, Path(f"{prefix}.png"))
+    return agreement_summary(table, axes, fits)
 
 
 def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:

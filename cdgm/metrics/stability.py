@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ MOST_ROWS = 5_000
 
 def pair_rows(
     means: np.ndarray, rng: np.random.Generator, draws: int, members: Sequence[int] | None = None
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Agreement of each pair of fits on one block, after the best linear alignment.
 
     Parameters
@@ -36,7 +37,8 @@ def pair_rows(
     -------
     list of dict
         ``member_a``, ``member_b``, ``active_a``, ``active_b``, ``agreement``, ``null_high``, ``r2``,
-        ``r2_null_high`` and ``rows``, explained in :func:`cdgm.api.stability.stability_table`.
+        ``r2_null_high`` and ``rows``, explained in :func:`cdgm.api.stability.stability_table`, and ``axes``,
+        the correlations whose mean is the agreement.
     """
     members = range(len(means)) if members is None else members
     whole = means[:, np.linspace(0, means.shape[1] - 1, min(MOST_ROWS, means.shape[1])).astype(int)]
@@ -55,6 +57,7 @@ def pair_rows(
             {
                 "member_a": a, "member_b": b,
                 "active_a": x.shape[1], "active_b": y.shape[1],
+                "axes": shared_axes(x, y),
                 "agreement": agreement(x, y),
                 "null_high": np.nan if null is None else null[0],
                 "r2": explained_both_ways(whole[a], whole[b]) if x.shape[1] or y.shape[1] else np.nan,
@@ -78,10 +81,18 @@ def explained_both_ways(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def agreement(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean held-out canonical correlation over the larger number of axes; NaN where both have none."""
-    if max(x.shape[1], y.shape[1]) == 0:
-        return float("nan")
+    """Mean of :func:`shared_axes`; NaN where both have none."""
+    values = shared_axes(x, y)
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def shared_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Held-out canonical correlations of axes (n, k), as many as the larger k; those of missing axes are 0.
+
+    In the order of the half on which directions were fitted, strongest first.
+    """
+    most = max(x.shape[1], y.shape[1])
     if min(x.shape[1], y.shape[1]) == 0 or len(halves(len(x))[0]) <= x.shape[1] + y.shape[1]:
-        return 0.0
+        return np.zeros(most)
     wide, narrow = (x, y) if x.shape[1] >= y.shape[1] else (y, x)
-    return float(held_out_correlations(narrow, wide).mean())
+    return held_out_correlations(narrow, wide)
