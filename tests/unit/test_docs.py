@@ -348,6 +348,16 @@ def test_every_metric_and_column_is_explained():
     assert not missing
 
 
+def test_every_fault_names_a_test_that_there_is():
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \|$", text.split("## What a change")[0], re.MULTILINE)[1:]
+    faults = [row for row in rows if not re.fullmatch(r"\| \*\*[\w ]+\*\* \| \| \|", row)]
+    assert len(faults) > 30
+    for row in faults:
+        file, name = re.search(r"\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", row).groups()
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), row
+
+
 @pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path):
     text = page.read_text(encoding="utf-8")
