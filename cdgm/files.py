@@ -39,6 +39,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _delete_left_behind(path)
         yield temporary
+        # On the disk before it gets its name: after a power failure the file is whole or not there.
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:

@@ -353,3 +353,13 @@ def test_every_metric_and_column_is_explained():
         metrics |= set(re.findall(r'"((?:recovery|leakage|alignment|source|hsic|entanglement)_\w+)"', code))
     missing = sorted(n for n in metrics | {*SCORE_COLUMNS, *GROUP_COLUMNS} if f"`{n}`" not in text)
     assert not missing
+
+
+def test_every_fault_names_a_test_that_there_is():
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \|$", text.split("## What a change")[0], re.MULTILINE)[1:]
+    faults = [row for row in rows if not re.fullmatch(r"\| \*\*[\w ]+\*\* \| \| \|", row)]
+    assert len(faults) > 30
+    for row in faults:
+        file, name = re.search(r"\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", row).groups()
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), row

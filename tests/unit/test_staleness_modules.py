@@ -23,7 +23,7 @@ from cdgm.plotting.figures import figure_names
 from cdgm.synthetic.latents import LATENTS
 from cdgm.synthetic.mixings import MIXINGS
 from cdgm.synthetic.noises import NOISES
-from tests.unit.staleness import BUILT_ON, OUTCOMES, outcome_of
+from tests.unit.staleness import BUILT_ON, OUTCOMES, outcome_of, table
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
@@ -110,6 +110,11 @@ def test_an_edited_plug_in_is_stale_where_it_is_named_and_nowhere_else(covered):
         if BUILT_ON.get(plugin) != "all simulations":
             others = {other for _, other in found} - {plugin}
             assert others == set(BUILT_ON.get(plugin, ())), plugin
+
+
+def test_the_documentation_states_the_same_contract():
+    page = (ROOT / "docs/robustness.md").read_text(encoding="utf-8")
+    assert table() in page, f"docs/robustness.md should hold\n{table()}"
 
 
 def test_what_is_declared_is_there():
