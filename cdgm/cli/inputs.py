@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.errors import UserError, bad_input
-from cdgm.files import read_npz
+from cdgm.files import read_json, read_npz
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,6 +52,16 @@ def model_folder(path: Path) -> Path:
         if (folder / "model.json").is_file():
             return folder
     raise UserError(f"{path}: holds no model: expected a folder that `cdgm fit` or model.save() wrote")
+
+
+def variant(text: str) -> str | dict[str, Any]:
+    """A variant by its name, or read from a file .json as `cdgm choose level` writes it."""
+    if not text.endswith(".json"):
+        return text
+    value = read_json(Path(text))
+    if not isinstance(value, dict):
+        raise bad_input(text, "", value, "a variant, as `cdgm choose level` writes it")
+    return value
 
 
 def positive(text: str) -> int:

@@ -30,7 +30,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/metrics/stability.py",
         "cdgm/pages/own_data.py",
         "cdgm/pages/readme_table.py",
-        "cdgm/plotting/dimensions_sweep.py",
+        "cdgm/plotting/choices.py",
         "cdgm/plotting/own_data.py",
         # Tables of plug-ins.
         "cdgm/data/downloads/__init__.py",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cdgm
-from cdgm.api import dimensions, genes, observed, reading, scores, stability
+from cdgm.api import dimensions, genes, levels, observed, reading, scores, stability
 from cdgm.cli.main import main
 from tests.guide import DOCS, ROOT, fences
 from tests.unit import own_data
@@ -76,6 +76,7 @@ def test_every_column_and_variant_is_explained():
         scores.LEAKAGE_COLUMNS,
         stability.COLUMNS,
         dimensions.COLUMNS,
+        levels.COLUMNS,
     )
     columns = {column for table in tables for column in table} - plain
     named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
