@@ -122,7 +122,7 @@ docs-images: env ## the guide's pictures, from real runs of some minutes (docs/i
 	@mkdir -p build/images
 	$(SNAKEMAKE) results/figures/identifiability/twist.png --directory build/images $(SNAKEMAKE_ARGS)
 	cd build/images && cdgm datasets get immune_spikein --out immune.h5ad && cdgm fit immune.h5ad --source-key source \
-		--background background --labels-key label --out fit --overwrite
+		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
 	$(BIN)/python docs/figures/images.py build/images docs/images
 
 .PHONY: perturbseq
@@ -186,9 +186,12 @@ bench: env ## throughput of stacked fits against single ones, and what objective
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-choosing
+bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
+	$(BIN)/python -m benchmarks.choosing
+
 # Fits of single methods: 400 epochs of scvi-tools' defaults cost as much as 30 of our fits.
 FEWER_SEEDS := scvi-default=3 scvi-matched-wasserstein=3 scvi-matched-nb=3
-
 .PHONY: bench-peers
 bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores, stability and speed
 	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)
