@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,22 @@ def broken_promises(rows: Sequence[dict[str, float]]) -> list[str]:
     return broken
 
 
+HEAD = (
+    "| cells | preprocess: peak memory, MB | s | data of the fit, MB | fit: peak memory, MB | ms a step "
+    "| s an epoch |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def line(row: Mapping[str, float]) -> str:
+    """A row of the table, as ``docs/data.md`` has it."""
+    return (
+        f"| {row['cells']:,.0f} | {row['prepare_peak'] / 1e6:,.0f} | {row['prepare_seconds']:.0f} "
+        f"| {row['bundle'] / 1e6:,.0f} | {row['fit_peak'] / 1e6:,.0f} | {1e3 * row['step']:.0f} "
+        f"| {row['epoch']:.1f} |"
+    )
+
+
 def write(rows: Sequence[dict[str, float]], out: Path) -> None:
     """The table as ``<out>.csv``, bytes and seconds in full."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +243,7 @@ def write(rows: Sequence[dict[str, float]], out: Path) -> None:
 def draw(rows: Sequence[dict[str, float]], out: Path) -> None:
     """The curves as ``<out>.png``: seconds of an epoch, and peaks of memory, against the number of cells."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     cells = [row["cells"] for row in rows]
     figure = Figure(figsize=(8, 3.4), layout="constrained")
@@ -234,14 +251,21 @@ def draw(rows: Sequence[dict[str, float]], out: Path) -> None:
     left.plot(cells, [row["epoch"] for row in rows], "o-", label="measured")
     linear = [rows[-1]["epoch"] * n / cells[-1] for n in cells]
     left.plot(cells, linear, color="0.6", ls="--", label="in proportion to cells")
-    left.set(ylabel="processor seconds an epoch")
+    left.set(ylabel="seconds an epoch")
     for name, label in (("prepare_peak", "preprocess"), ("fit_peak", "fit"), ("bundle", "data of the fit")):
         right.plot(cells, [row[name] / 1e9 for row in rows], "o-", label=label)
     right.axhline(PROMISE[1] / 1e9, color="0.6", ls="--", label="promised at 310,000 cells")
     right.set(ylabel="peak of memory, GB")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="cells")
-        axes.legend(frameon=False, fontsize="small")
+        axes.set_xticks(cells, [f"{n:,.0f}" for n in cells])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        # Room for the legend, above all curves.
+        axes.set_ylim(top=6 * axes.get_ylim()[1])
+        axes.legend(frameon=False, fontsize="small", loc="upper left")
     figure.savefig(out.with_suffix(".png"), dpi=120, metadata={"Software": None})
 
 
@@ -265,22 +289,14 @@ def main() -> None:
         return make(options.make, options.cells[0], options.genes)
     if options.train:
         return train(options.train, json.loads(options.spec))
-    columns = ["cells", "file, MB", "preprocess: peak, MB", "s", "data of the fit, MB", "fit: peak, MB"]
-    columns += ["ms a step", "s an epoch"]
-    print(f"| {' | '.join(columns)} |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("\n".join(HEAD), flush=True)
     rows = []
     for cells in options.cells:
         with tempfile.TemporaryDirectory(prefix="cdgm-memory-") as folder:
             row = one_size(Path(folder), cells, options)
         rows.append(row)
         write(rows, options.out)
-        print(
-            f"| {cells:,} | {row['file'] / 1e6:,.0f} | {row['prepare_peak'] / 1e6:,.0f} "
-            f"| {row['prepare_seconds']:.0f} | {row['bundle'] / 1e6:,.0f} | {row['fit_peak'] / 1e6:,.0f} "
-            f"| {1e3 * row['step']:.1f} | {row['epoch']:.1f} |",
-            flush=True,
-        )
+        print(line(row), flush=True)
     draw(rows, options.out)
     print(f"{options.out}.csv, {options.out}.png", file=sys.stderr)
     if broken := broken_promises(rows):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import broken_promises, draw, steepness, write
+from benchmarks.memory import HEAD, broken_promises, draw, line, steepness, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +39,18 @@ def test_promises_are_checked():
     assert broken_promises([row(1_000_000, fit_peak=7e9)]) == []
     (said,) = broken_promises([row(n, epoch=1e-9 * n**1.5) for n in (1e4, 1e5)])
     assert said == "epoch: grows with the number of cells to the power of 1.50"
+
+
+def test_the_documentation_shows_what_was_measured():
+    with (ROOT / "docs/memory.csv").open(encoding="utf-8") as handle:
+        rows = [{name: float(value) for name, value in found.items()} for found in csv.DictReader(handle)]
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert "\n".join([*HEAD, *map(line, rows)]) in page
+    assert "](memory.png)" in page
+    assert (ROOT / "docs/memory.png").read_bytes().startswith(b"\x89PNG")
+    # What is promised was measured, and is kept.
+    assert rows[-1]["cells"] == 310_000
+    assert broken_promises(rows) == []
 
 
 def test_the_table_and_the_curves_are_kept(tmp_path):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import resource
 import socketserver
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
+from cdgm.files import canonical_json
 from tests.unit.data_helpers import refused, sha256
 
+ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 400
 CLOSE = b"Connection: close\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n" + CLOSE
@@ -55,11 +61,15 @@ def server(monkeypatch):
         running.shutdown()
 
 
+def options(server) -> dict:
+    """Of a download from the server."""
+    known = {"filename": "data.bin", "size": len(CONTENT), "sha256": sha256(CONTENT), "licence": "MIT"}
+    return known | {"kind": "https", "urls": [f"http://127.0.0.1:{server.server_address[1]}/data.bin"]}
+
+
 def get(server, folder, *parts: bytes, answer=None):
     server.answer = answer or (lambda: parts)
-    url = f"http://127.0.0.1:{server.server_address[1]}/data.bin"
-    options = {"filename": "data.bin", "size": len(CONTENT), "sha256": sha256(CONTENT), "licence": "MIT"}
-    return fetch(DOWNLOADS.parse({"kind": "https", "urls": [url], **options}), "download toy", folder / "raw")
+    return fetch(DOWNLOADS.parse(options(server)), "download toy", folder / "raw")
 
 
 def length(n: int) -> bytes:
@@ -157,6 +167,36 @@ def test_a_strange_answer_is_one_line_and_leaves_nothing(server, tmp_path, case)
     parts, said = STRANGE[case]
     refused(lambda: get(server, tmp_path, *parts), "download toy: cannot be downloaded", said)
     assert not (tmp_path / "raw").exists()
+
+
+def test_a_download_that_is_killed_goes_on_where_it_stopped(server, tmp_path):
+    half, killed = len(CONTENT) // 2, threading.Event()
+
+    def answer():
+        if server.asked == 1:
+            yield OK + b'ETag: "1"\r\n' + length(len(CONTENT))
+            yield CONTENT[:half]
+            killed.wait(60)
+        else:
+            yield b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\n" % (
+                half, len(CONTENT) - 1, len(CONTENT)
+            ) + CLOSE + length(len(CONTENT) - half)  # fmt: skip
+            yield CONTENT[half:]
+
+    server.answer = answer
+    command = [sys.executable, "-m", "workflow_scripts.fetch", "--name", "toy", "--out", tmp_path / "raw"]
+    command += ["--spec", canonical_json(options(server))]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        while not (tmp_path / "raw.part").is_file() or (tmp_path / "raw.part").stat().st_size < half:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    killed.set()
+    assert not (tmp_path / "raw").exists()
+    noted = fetch(DOWNLOADS.parse(options(server)), "download toy", tmp_path / "raw")
+    assert noted["resumed_at"] == [half]
+    assert (tmp_path / "raw").read_bytes() == CONTENT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
 def test_a_packed_answer_is_unpacked_up_to_the_expected_size(server, tmp_path):
