@@ -173,6 +173,10 @@ bench: env ## throughput of stacked fits against single ones, and what objective
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-choosing
+bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
+	$(BIN)/python -m benchmarks.choosing
+
 .PHONY: bench-peers
 bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores and speed
 	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)

@@ -116,6 +116,32 @@ def test_fit_of_arrays(tmp_path, capsys):
     assert "held_out" not in capsys.readouterr().out
 
 
+def test_choose_writes_what_its_help_names(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", ill=rng.standard_normal((40, 6)), healthy=rng.standard_normal((50, 6)))
+    data = [str(tmp_path / "two.npz"), "--background", "healthy", "--members", "2", "--max-steps", "20"]
+    sizes, level = tmp_path / "sizes", tmp_path / "level"
+    main(["choose", "dims", *data, "--n-background", "2", "1", "--n-salient", "1", "--out", str(sizes)])
+    shown = capsys.readouterr().out
+    assert re.match(r"[12] background and 1 salient dimensions: members", shown)
+    assert re.search(r"cdgm fit \.\.\. --n-background [12] --n-salient 1\n", shown)
+    table = pd.read_csv(sizes / "dimensions.csv")
+    assert list(table["n_background"]) == [2, 1]
+    assert {file.name for file in sizes.iterdir()} == {f"dimensions.{end}" for end in ("csv", "png", "pdf")}
+    small = ["--n-background", "2", "--n-salient", "1", "--levels", "10"]
+    main(["choose", "level", *data, *small, "--variant", "hsic-cvae", "--out", str(level)])
+    assert "weight of hsic" in capsys.readouterr().out
+    table = pd.read_csv(level / "level.csv")
+    assert list(table["level"]) == [0, 10]
+    # What it recommends can be fitted as it is.
+    out = str(tmp_path / "fit")
+    fit = ["fit", data[0], "--background", "healthy", "--variant", str(level / "variant.json"), "--out", out]
+    main([*fit, *QUICK])
+    spec = json.loads((tmp_path / "fit" / "model" / "model.json").read_text())["spec"]
+    weights = [p["weight"] for p in spec["variant"].get("penalties", [])]
+    assert weights == [w for w in table.loc[table["recommended"], "level"] if w]
+
+
 def test_evaluate_scores_other_labels(results, cells, tmp_path, capsys):
     main(["evaluate", *map(str, (results, cells, "--labels-key", "type", "--out", tmp_path / "scores"))])
     assert "labels in the salient block" in capsys.readouterr().out
@@ -216,6 +242,15 @@ def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
         (["fit", "NPZ", *SOURCES, "--out", "OUT"], "--source-key: is about AnnData files"),
         (["fit", "NPZ", "--background", "c", "--out", "OUT"], "expected one of the arrays ['a', 'b']"),
         (["fit", "CELLS", *SOURCES, "--out", "CELLS"], "a folder to write to"),
+        (["fit", "CELLS", *SOURCES, "--variant", "no.json", "--out", "OUT"], "no.json: cannot be read"),
+        (["choose"], "WHAT"),
+        (["choose", "dims", "NPZ", "--background", "a", "--members", "1", "--out", "OUT"], "--members"),
+        (
+            ["choose", "dims", "NPZ", "--background", "a", "--n-salient", "2", "2", "--out", "OUT"],
+            "different",
+        ),
+        (["choose", "level", "NPZ", "--background", "a", "--variant", "cvae", "--out", "OUT"], "penalties"),
+        (["choose", "level", "NPZ", "--background", "a", "--levels", "-1", "--out", "OUT"], "at least 0"),
         (["evaluate", "NONE", "CELLS"], "holds no model"),
         (["plot", "NONE", "--out", "OUT"], "holds no model"),
         (["plot", "NONE", "--out", "OUT", "--colour", "x"], "together or not at all"),
