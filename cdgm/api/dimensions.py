@@ -27,7 +27,7 @@ class Dimensions:
     Attributes
     ----------
     table
-        A row a size: ``n_background``, ``n_salient``, what :func:`cdgm.api.sweep.measured` says of it, and
+        A row a size: ``n_background``, ``n_salient``, what ``cdgm.api.sweep.measured`` says of it, and
         what the rule makes of that: ``within``, ``stable``, ``clean``, ``recommended``.
     n_background, n_salient
         The recommendation.

@@ -27,7 +27,7 @@ class Level:
     ----------
     table
         A row a level, the weakest first: ``level``; ``strength``, its place, 0 for the fit without; what
-        :func:`cdgm.api.sweep.measured` says of it; and what the rule makes of that: ``within``, ``stable``,
+        ``cdgm.api.sweep.measured`` says of it; and what the rule makes of that: ``within``, ``stable``,
         ``clean``, ``recommended``.
     level
         The recommendation.

@@ -74,7 +74,9 @@ def test_the_guide_has_its_examples():
 
 def test_own_cells_join_the_study_of_perturbations():
     (joined,) = (
-        yaml.safe_load(b) for b in blocks("config.md", "yaml") if b.startswith("# in place of studies: mine")
+        yaml.safe_load(b)
+        for b in blocks(DOCS / "config.md", "yaml")
+        if b.startswith("# in place of studies: mine")
     )
     (mine,) = (o for o in overlays("config.md") if "downloads" in o)
     rows = plan_of({**mine, **joined}).studies["perturbation"]
