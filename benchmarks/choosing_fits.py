@@ -131,6 +131,8 @@ def train_together(models: Sequence[ComparativeVAE], steps: int) -> None:
     first, members = models[0], len(models[0].seeds)
     training = dict(first._base["training"]) | {"steps": steps}
     training["log_every"] = max(1, min(training["log_every"], steps // 20))
+    fewest = min(len(rows) for model in models for rows in model.split.train.values())
+    training["batch_size"] = min(training["batch_size"], fewest)
     stacks = [model._stack("train") for model in models]
     x = {source: np.concatenate([stack[source] for stack in stacks]) for source in stacks[0]}
     seeds = tuple(seed for model in models for seed in model.seeds)
