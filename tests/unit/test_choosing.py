@@ -48,7 +48,6 @@ def test_every_grid_holds_its_truth():
     assert len({setting.name for setting in DIMS}) == len(DIMS)
 
 
-@pytest.mark.xfail(reason="the stack of this benchmark has parted from ComparativeVAE.train", strict=False)
 def test_a_stack_of_data_sets_equals_separate_fits():
     small = {"n_train": dict.fromkeys(("background", "target"), 80), "n_features": 8}
     simulated = data_sets(Setting("small", (2, 1), small), [0, 1])
