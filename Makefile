@@ -70,7 +70,7 @@ $(VENV)/project.stamp: $(VENV)/lock.stamp pyproject.toml
 .PHONY: lock
 lock: ## resolve requirements.lock anew, in an empty environment
 	@rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,slurm]' $(LOCK_PINS)
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,docs,slurm]' $(LOCK_PINS)
 	@{ sed -n '/^#/!q;p' requirements.lock; \
 	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
 	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
@@ -111,6 +111,19 @@ claims: env ## the verdicts on all claims, and what they need (results/claims.ht
 .PHONY: readme
 readme: env ## write the claims of config.yaml into README.md
 	$(BIN)/python -m cdgm.pages.readme_table README.md
+
+.PHONY: docs
+docs: env ## the guide as pages that need no network (build/docs/index.html)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d build/doctrees docs build/docs
+	@echo build/docs/index.html
+
+.PHONY: docs-images
+docs-images: env ## the guide's pictures, from real runs of some minutes (docs/images; one needs Chromium)
+	@mkdir -p build/images
+	$(SNAKEMAKE) results/figures/identifiability/twist.png --directory build/images $(SNAKEMAKE_ARGS)
+	cd build/images && cdgm datasets get immune_spikein --out immune.h5ad && cdgm fit immune.h5ad --source-key source \
+		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
+	$(BIN)/python docs/figures/images.py build/images docs/images
 
 .PHONY: perturbseq
 perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
@@ -173,11 +186,17 @@ bench: env ## throughput of stacked fits against single ones, and what objective
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-choosing
+bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
+	$(BIN)/python -m benchmarks.choosing
+
+# Fits of single methods: 400 epochs of scvi-tools' defaults cost as much as 30 of our fits.
+FEWER_SEEDS := scvi-default=3 scvi-matched-wasserstein=3 scvi-matched-nb=3
 .PHONY: bench-peers
-bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores and speed
+bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores, stability and speed
 	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)
 	$(PEERS)/bin/python -m benchmarks.peers speed
-	$(PEERS)/bin/python -m benchmarks.peers scores
+	$(PEERS)/bin/python -m benchmarks.peers scores --seeds 8 --seeds-of $(FEWER_SEEDS)
 
 # ---------------------------------------------------------------- tidying
 

@@ -37,9 +37,7 @@ localrules:
 
 onsuccess:
     # No rule of its own: times are no result, and nothing may become stale by them.
-    write_timings(
-        Path("results/timings.csv"), CONFIG, PLAN, Path("results/benchmarks")
-    )
+    note_timings()
 
 
 onerror:

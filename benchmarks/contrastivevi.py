@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,6 +51,8 @@ class ContrastiveVI:
     zero_inflated: bool = True
     dropout: float = 0.1
     batch_size: int | None = None
+    #: Each seed is a fit of its own: see :class:`Method`.
+    stacked = False
 
     def settings(self) -> dict[str, Any]:
         """All settings, and the version that they are settings of."""
@@ -58,9 +60,12 @@ class ContrastiveVI:
 
         return {"scvi-tools": version("scvi-tools")} | asdict(self)
 
-    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
+    def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
         """Fit on the training rows, then embed all rows and bound the held-out ones."""
-        model, _ = self.train(ours, bundle, seed)
+        return [self._fit(ours, bundle, seed, draws) for seed in seeds]
+
+    def _fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
+        model, seconds = self.train(ours, bundle, seed)
         means: Means = {}
         for split, sources in bundle.x.items():
             for source in SOURCES:
@@ -71,7 +76,7 @@ class ContrastiveVI:
         bounds = {s: held_out_bound(model, bundle.x["test"][s][0], s, seed, draws) for s in SOURCES}
         kl = {(s, b): v for s, (_, terms) in bounds.items() for b, v in terms.items()}
         finite = all(np.isfinite(mean).all() for mean in means.values())
-        return Fitted(means, {s: elbo for s, (elbo, _) in bounds.items()}, kl, finite)
+        return Fitted(means, {s: elbo for s, (elbo, _) in bounds.items()}, kl, finite, sum(seconds))
 
     def train(self, ours: FitSpec, bundle: Bundle, seed: int) -> tuple[Any, list[float]]:
         """A trained model, and the processor seconds of each epoch."""

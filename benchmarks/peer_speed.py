@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.peer_ours import WASSERSTEIN, Ours, steps_an_epoch
+from benchmarks.peer_ours import Ours, steps_an_epoch
 from cdgm.data.bundle import Bundle
 from cdgm.plan import dump
 from cdgm.specs import FitSpec
@@ -38,7 +38,7 @@ def our_epochs(ours: FitSpec, bundle: Bundle, epochs: int, method: Ours) -> list
     from cdgm.training import train
 
     steps = steps_an_epoch(bundle, ours.training.batch_size)
-    values = dump(method.spec(ours, 0))
+    values = dump(method.spec(ours, [0]))
     values["training"] = values["training"] | {"steps": steps * (epochs + 1), "log_every": steps}
     times: list[float] = []
     train(FitSpec.model_validate(values), bundle.x["train"], [0], lambda _: times.append(time.process_time()))
@@ -52,7 +52,7 @@ def compare(ours: FitSpec, bundle: Bundle, epochs: int, rounds: int) -> tuple[st
     """
     from benchmarks.contrastivevi import ContrastiveVI
 
-    mine = {"cvae": Ours(equal_widths=True), "contrastive-vi": Ours((WASSERSTEIN,), equal_widths=True)}
+    mine = {"cvae": Ours(equal_widths=True), "contrastive-vi": Ours("contrastive-vi", equal_widths=True)}
     theirs = {
         "scvi-tools": ContrastiveVI(epochs=epochs + 1, warm_up=None),
         "scvi-tools, Wasserstein": ContrastiveVI(epochs=epochs + 1, warm_up=None, wasserstein=1.0),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
+from cdgm.command_line import log
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.files import atomic, read_npz, write_npz
 from cdgm.metrics.cell_scores import score_baselines, score_space
 from cdgm.metrics.nulls import row
+from cdgm.plan import dump, identify
 from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.tables import SCORE_COLUMNS, summarise, with_study
@@ -38,41 +40,49 @@ class Fitted:
         Held-out KL term of each (source, active block): nats a cell.
     finite
         Whether training stayed finite.
+    seconds
+        Processor seconds that training took; a stack's are shared evenly among its members.
     """
 
     means: Means
     elbo: dict[str, float]
     kl: dict[tuple[str, str], float]
     finite: bool
+    seconds: float
 
     def write(self, path: Path) -> None:
         """Save as arrays named by kind and key."""
         arrays = {f"mean/{'/'.join(key)}": value for key, value in self.means.items()}
         arrays |= {f"elbo/{key}": np.array(value) for key, value in self.elbo.items()}
         arrays |= {f"kl/{'/'.join(key)}": np.array(value) for key, value in self.kl.items()}
-        write_npz(path, arrays | {"finite": np.array(self.finite)})
+        arrays |= {"finite": np.array(self.finite), "seconds": np.array(self.seconds)}
+        write_npz(path, arrays)
 
     @classmethod
     def read(cls, path: Path) -> Fitted:
         """What :meth:`write` saved."""
-        arrays = read_npz(path, ("finite",))
+        arrays = read_npz(path, ("finite", "seconds"))
         keyed = {tuple(name.split("/")): value for name, value in arrays.items()}
         return cls(
             {key[1:]: value for key, value in keyed.items() if key[0] == "mean"},
             {key[1]: value.item() for key, value in keyed.items() if key[0] == "elbo"},
             {key[1:]: value.item() for key, value in keyed.items() if key[0] == "kl"},
             bool(arrays["finite"]),
+            arrays["seconds"].item(),
         )
 
 
 class Method(Protocol):
     """A way of fitting that is compared."""
 
+    #: Whether all seeds are fitted at once; otherwise one after another, so that a run can stop between.
+    stacked: bool
+
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result beside data, our fit and seed; plain values."""
 
-    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
-        """Fit on ``bundle``'s training rows at the shapes of ``ours``; ``draws`` posterior samples bound."""
+    def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
+        """Fit each seed on ``bundle``'s training rows at the shapes of ``ours``; ``draws`` samples bound."""
 
 
 def fitted_rows(
@@ -84,6 +94,7 @@ def fitted_rows(
     """
     rows = [row(source, "", "", "elbo", value) for source, value in fitted.elbo.items()]
     rows += [row(source, block, "", "kl", value) for (source, block), value in fitted.kl.items()]
+    rows.append(row("", "", "", "seconds", fitted.seconds))
     for block in dict.fromkeys(block for _, _, block in fitted.means):
         if not fitted.finite:
             break
@@ -120,19 +131,47 @@ def long_table(dataset: str, rows: Mapping[tuple[str, str], list[dict[str, objec
 def write_tables(table: pd.DataFrame, prefix: Path, root: int) -> pd.DataFrame:
     """Write ``<prefix>.csv`` and ``<prefix>_summary.csv``, each whole or not at all; gives the summary."""
     summary = summarise(table, stream("summarise", STUDY, root=root))
-    for path, values in ((f"{prefix}.csv", table), (f"{prefix}_summary.csv", summary)):
-        with atomic(path) as temporary:
-            values.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+    write_csv(table, f"{prefix}.csv")
+    write_csv(summary, f"{prefix}_summary.csv")
     return summary
 
 
-def cached_fit(path: Path, fit: Callable[[], Fitted]) -> Fitted:
-    """A fit that is on disk already, or a new one that is put there."""
-    if path.exists():
-        return Fitted.read(path)
-    fitted = fit()
-    fitted.write(path)
-    return fitted
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table, whole or not at all."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+
+
+class Kept(NamedTuple):
+    """A fit of one seed, and the id under which it is kept."""
+
+    fit: str
+    seed: int
+    fitted: Fitted
+
+
+def kept_fits(
+    folder: Path,
+    slug: str,
+    method: Method,
+    ours: FitSpec,
+    bundle: Bundle,
+    seeds: Sequence[int],
+    draws: int,
+) -> list[Kept]:
+    """Fits of a method, one a seed in order: from disk, or made and put there."""
+    found = []
+    for job in [list(seeds)] if method.stacked else [[seed] for seed in seeds]:
+        settings = (method.settings(), dump(ours), job, draws)
+        ids = [identify(f"{slug}-s{seed}", *settings) for seed in job]
+        paths = [folder / f"{fit}.npz" for fit in ids]
+        missing = not all(path.exists() for path in paths)
+        log(f"{slug}, seeds {job}: {'fitting' if missing else 'found'}")
+        if missing:
+            for path, fitted in zip(paths, method.fit(ours, bundle, job, draws), strict=True):
+                fitted.write(path)
+        found += [Kept(*one, Fitted.read(path)) for *one, path in zip(ids, job, paths, strict=True)]
+    return found
 
 
 def wide(summary: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], variants: Iterable[str]) -> str:
@@ -161,6 +200,6 @@ def wide(summary: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], var
 
 
 def _cell(of: pd.Series, metric: str) -> str:
-    digits = 1 if metric in ("elbo", "kl") else 2
+    digits = {"elbo": 1, "kl": 1, "seconds": 0}.get(metric, 2)
     text = f"{of['median']:.{digits}f}"
     return text if of["n_finite"] < 2 else f"{text} [{of['min']:.{digits}f}, {of['max']:.{digits}f}]"

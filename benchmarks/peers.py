@@ -1,9 +1,11 @@
-"""Our contrastive model beside scvi-tools' ContrastiveVI: scores on the same cells, and seconds an epoch.
+"""Our contrastive model beside scvi-tools' ContrastiveVI: scores and stability on the same cells, and speed.
 
-    python -m benchmarks.peers scores     # tables in results/peers, as the workflow writes its own
+    python -m benchmarks.peers scores     # tables in results/peers, as the workflow writes its own, and
+                                          # agreement of the fits of each method over seeds
     python -m benchmarks.peers speed      # processor seconds an epoch, in turn, and their ratio
 
 ``make bench-peers`` does both in an environment of its own. docs/comparison.md holds what was measured.
+Fits are kept: a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,37 +19,42 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.peer_ours import our_fit, our_methods, steps_an_epoch
+from benchmarks.peer_stability import agreement_summary, agreement_table
 from benchmarks.peer_tables import (
+    Kept,
     Method,
     baseline_rows,
-    cached_fit,
     fitted_rows,
+    kept_fits,
     long_table,
     wide,
+    write_csv,
     write_tables,
 )  # fmt: skip
 from cdgm.command_line import log, run
 from cdgm.data.bundle import Bundle, read_bundle
 from cdgm.data.cell_table import read_cell_table
 from cdgm.errors import UserError, bad_input
-from cdgm.plan import dump, identify
 from cdgm.specs import FitSpec
 
 DATASETS = ("papalexi2021", "immune_spikein")
 COLUMNS = {
     "salient kNN": ("knn_accuracy", "target", "salient"),
     "salient NMI": ("nmi", "target", "salient"),
+    "salient ARI": ("ari", "target", "salient"),
     "background kNN": ("knn_accuracy", "target", "background"),
     "background NMI": ("nmi", "target", "background"),
+    "background ARI": ("ari", "target", "background"),
     "mixing": ("source_mixing", "target", "background"),
     "mixing, strongest class": ("source_mixing_strongest", "target", "background"),
     "salient KL": ("kl", "target", "salient"),
     "ELBO background": ("elbo", "background", ""),
     "ELBO target": ("elbo", "target", ""),
+    "seconds a fit": ("seconds", "", ""),
 }
 
 
@@ -62,35 +69,59 @@ def peer_methods(ours: FitSpec, bundle: Bundle) -> dict[str, Method]:
     return dict(scvi_methods(-(-ours.training.steps // steps_an_epoch(bundle, ours.training.batch_size))))
 
 
-def score(
+def fit_all(
     dataset: str,
     results: Path,
     ours: FitSpec,
     bundle: Bundle,
     methods: Mapping[str, Method],
-    seeds: int,
-    first: int,
-    draws: int,
+    seeds: Mapping[str, Sequence[int]],
     bound_draws: int = 8,
+) -> dict[str, list[Kept]]:
+    """Fits of each method, one a seed in order; makes what is not there yet."""
+    folder = results / "peers" / "fits"
+    return {
+        name: kept_fits(folder, f"{dataset}-{name}", method, ours, bundle, seeds[name], bound_draws)
+        for name, method in methods.items()
+    }
+
+
+def score(
+    dataset: str,
+    results: Path,
+    ours: FitSpec,
+    bundle: Bundle,
+    fits: Mapping[str, Sequence[Kept]],
+    draws: int,
 ) -> str:
-    """Fit what is not there yet, score everything, write the tables; gives a summary in Markdown."""
+    """Score every fit and the baselines, write the tables; gives a summary in Markdown."""
     cells = read_cell_table(results / "data" / dataset / "cells.csv")
     root, rows = ours.root_seed, {}
-    for name, method in methods.items():
-        for seed in range(first, first + seeds):
-            fit = identify(f"{dataset}-{name}-s{seed}", method.settings(), dump(ours), seed, bound_draws)
-            path = results / "peers" / "fits" / f"{fit}.npz"
-            log(f"{fit}: {'found' if path.exists() else 'fitting'}")
-            fitted = cached_fit(
-                path, lambda method=method, seed=seed: method.fit(ours, bundle, seed, bound_draws)
-            )
-            rows[name, fit] = fitted_rows(fitted, cells, dataset, seed, draws, root)
-    variants = list(methods)
+    for name, several in fits.items():
+        log(f"{dataset}, {name}: scoring {len(several)} fits")
+        for kept in several:
+            rows[name, kept.fit] = fitted_rows(kept.fitted, cells, dataset, kept.seed, draws, root)
+    variants = list(fits)
     for found in baseline_rows(bundle, cells, ours, draws, root):
         rows.setdefault((found.pop("variant"), ""), []).append(found)
     variants += [variant for variant, fit in rows if not fit]
     summary = write_tables(long_table(dataset, rows), results / "peers" / dataset, root)
     return wide(summary, COLUMNS, variants)
+
+
+def stability(
+    dataset: str, results: Path, ours: FitSpec, fits: Mapping[str, Sequence[Kept]], draws: int
+) -> str:
+    """Agreement of each method's fits, as a table of pairs and a figure; gives a summary in Markdown."""
+    from benchmarks.peer_figure import write_figure
+
+    table, axes = agreement_table(fits, ours.model.design, dataset, draws, ours.root_seed)
+    prefix = results / "peers" / f"{dataset}_stability"
+    write_csv(table, f"{prefix}.csv")
+    write_csv(axes, f"{prefix}_axes.csv")
+    if len(table):
+        write_figure(table, axes, Path(f"{prefix}.png"))
+    return agreement_summary(table, axes, fits)
 
 
 def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:
@@ -101,16 +132,31 @@ def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[s
     return {name: method for name, method in methods.items() if names is None or name in names}
 
 
+def seeds_of(methods: Iterable[str], count: int, first: int, fewer: Sequence[str]) -> dict[str, list[int]]:
+    """Seeds of each method: ``count`` of them, or as ``fewer`` ("NAME=N") says of single methods."""
+    counts = dict.fromkeys(methods, count)
+    for text in fewer:
+        name, _, number = text.partition("=")
+        if name not in counts or not number.isdecimal() or int(number) < 1:
+            expected = f"NAME=N with one of {sorted(counts)} and a number of at least 1"
+            raise bad_input("--seeds-of", "value", text, expected)
+        counts[name] = int(number)
+    return {name: list(range(first, first + n)) for name, n in counts.items()}
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    scores = commands.add_parser("scores", help="scores on real cells")
+    scores = commands.add_parser("scores", help="scores and stability over seeds, on real cells")
     scores.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME")
     scores.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
-    scores.add_argument("--seeds", type=int, default=3)
+    scores.add_argument("--seeds", type=int, default=8, help="fits of each method")
+    scores.add_argument(
+        "--seeds-of", nargs="+", default=[], metavar="NAME=N", help="other numbers for single methods"
+    )
     scores.add_argument("--first-seed", type=int, default=200)
     scores.add_argument("--null-draws", type=int, default=50)
     speed = commands.add_parser("speed", help="processor seconds an epoch")
@@ -128,16 +174,17 @@ def main() -> None:
 
 
 def measure_scores(arguments: argparse.Namespace) -> None:
-    """Tables of every data set, and their summary in Markdown."""
+    """Tables of every data set, and their summaries in Markdown."""
     for dataset in arguments.datasets:
-        ours = our_fit(dataset)
-        bundle = read_bundle(arguments.results / "data" / dataset / "cells.npz", support="counts")
+        ours, results, draws = our_fit(dataset), arguments.results, arguments.null_draws
+        bundle = read_bundle(results / "data" / dataset / "cells.npz", support="counts")
         methods = chosen(our_methods(ours) | peer_methods(ours, bundle), arguments.methods)
-        table = score(
-            dataset, arguments.results, ours, bundle, methods, arguments.seeds, arguments.first_seed,
-            arguments.null_draws,
-        )  # fmt: skip
-        print(f"\n{dataset}: median [min, max] of {arguments.seeds} seeds\n\n{table}", flush=True)
+        seeds = seeds_of(methods, arguments.seeds, arguments.first_seed, arguments.seeds_of)
+        fits = fit_all(dataset, results, ours, bundle, methods, seeds)
+        print(f"\n{dataset}: agreement of fits on held-out cells\n", flush=True)
+        print(stability(dataset, results, ours, fits, draws), flush=True)
+        print(f"\n{dataset}: median [min, max] over seeds\n", flush=True)
+        print(score(dataset, results, ours, bundle, fits, draws), flush=True)
 
 
 def measure_speed(arguments: argparse.Namespace) -> None:

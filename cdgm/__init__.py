@@ -13,6 +13,7 @@ from typing import Any
 _PUBLIC: dict[str, str] = {
     "ComparativeVAE": "cdgm.api.model:ComparativeVAE",
     "choose_dimensions": "cdgm.api.dimensions:choose_dimensions",
+    "choose_level": "cdgm.api.levels:choose_level",
     "UserError": "cdgm.errors:UserError",
 }
 

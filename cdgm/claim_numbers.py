@@ -107,7 +107,9 @@ def interval(
     if len(values) == 0:
         return math.nan, math.nan, math.nan
     if condition.statistic == "share":
-        return _share(int(_right_side(values, condition.relation, condition.value).sum()), len(values), alpha)
+        return exact_interval(
+            int(_right_side(values, condition.relation, condition.value).sum()), len(values), alpha
+        )
     form = {"median": np.median, "min": np.min, "max": np.max}[condition.statistic]
     resampled = form(values[rng.integers(len(values), size=(DRAWS, len(values)))], axis=1)
     low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2])
@@ -176,7 +178,8 @@ def _right_side(values: np.ndarray, relation: str, value: float) -> np.ndarray:
     return values >= value if relation == "at_least" else values <= value
 
 
-def _share(k: int, n: int, alpha: float) -> tuple[float, float, float]:
+def exact_interval(k: int, n: int, alpha: float = ALPHA) -> tuple[float, float, float]:
+    """Share k / n with its exact binomial interval (Clopper & Pearson 1934)."""
     from scipy.stats import beta
 
     low = 0.0 if k == 0 else float(beta.ppf(alpha / 2, k, n - k + 1))

@@ -33,7 +33,7 @@ def parse_json(text: str, option: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{option}: not valid JSON: {error}") from error
 
 

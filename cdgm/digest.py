@@ -42,14 +42,21 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
         16 hexadecimal digits.
     """
     root = entry.resolve().parent.parent
+    files = code_files(entry, modules)
+    parts = (f"{f.relative_to(root).as_posix()}:{_tree_digest(f, _stamp(f))}" for f in files)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
+    """Files that :func:`code_digest` covers, sorted."""
+    root = entry.resolve().parent.parent
     files = {entry.resolve()}
     queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in sorted(modules)))]
     while queue:
         file = queue.pop()
         files.add(file)
-        queue.extend(f for f in _imports(root, file) if f not in files)
-    parts = (f"{f.relative_to(root).as_posix()}:{_tree_digest(f)}" for f in sorted(files))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        queue.extend(f for f in _imports(root, file, _stamp(file)) if f not in files)
+    return sorted(files)
 
 
 def plugin_modules(value: Any) -> set[str]:
@@ -81,9 +88,15 @@ def _file_of(root: Path, module: str) -> Path | None:
     return file
 
 
+def _stamp(file: Path) -> tuple[int, int]:
+    """Tells whether a file is still the one that was read, so that an edit within one process is seen."""
+    known = file.stat()
+    return known.st_mtime_ns, known.st_size
+
+
 @cache
-def _imports(root: Path, file: Path) -> tuple[Path, ...]:
-    found = {_file_of(root, module) for module in _imported_modules(_tree(file))}
+def _imports(root: Path, file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
+    found = {_file_of(root, module) for module in _imported_modules(_tree(file, stamp))}
     return tuple(sorted(f for f in found if f is not None))
 
 
@@ -102,20 +115,24 @@ def _imported_modules(tree: ast.AST) -> Iterator[str]:
 
 
 @cache
-def _tree(file: Path) -> ast.AST:
+def _tree(file: Path, stamp: tuple[int, int]) -> ast.AST:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
-@cache
 def _is_registry(file: Path) -> bool:
-    return file.name == "__init__.py" and any(
+    return file.name == "__init__.py" and _makes_registry(file, _stamp(file))
+
+
+@cache
+def _makes_registry(file: Path, stamp: tuple[int, int]) -> bool:
+    return any(
         isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry"
-        for node in ast.walk(_tree(file))
+        for node in ast.walk(_tree(file, stamp))
     )
 
 
 @cache
-def _tree_digest(file: Path) -> str:
+def _tree_digest(file: Path, stamp: tuple[int, int]) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -162,14 +162,25 @@ def load_stack(path: str | Path, spec: FitSpec) -> tuple[ComparativeVAE, np.ndar
     """
     arrays = read_npz(path, required=("finite",))
     decoder = f"parameter/decoder.layers.{len(spec.model.decoder_hidden)}.bias"
-    if decoder not in arrays:
+    if decoder not in arrays or arrays[decoder].ndim != 3:
         raise UserError(f"{path}: holds no array {decoder!r}, so it is not a fit of this spec")
-    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], len(spec.members))
+    members = len(spec.members)
+    with torch.device("meta"):  # shapes alone: a spec may name any, and the file does not hold them
+        expected = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
+    for name, parameter in expected.named_parameters():
+        _check_array(path, f"parameter/{name}", arrays, "f", tuple(parameter.shape))
+    _check_array(path, "finite", arrays, "b", (members,))
+    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
     model.to(getattr(torch, spec.training.precision))
     for name, parameter in model.named_parameters():
-        stored = arrays.get(f"parameter/{name}")
-        if stored is None or stored.shape != tuple(parameter.shape):
-            found = "nothing" if stored is None else f"shape {stored.shape}"
-            raise UserError(f"{path}: parameter {name}: got {found}, expected shape {tuple(parameter.shape)}")
-        parameter.data = torch.from_numpy(stored).to(parameter.dtype)
+        parameter.data = torch.from_numpy(arrays[f"parameter/{name}"]).to(parameter.dtype)
     return model, arrays["finite"]
+
+
+def _check_array(
+    path: str | Path, name: str, arrays: Mapping[str, np.ndarray], kind: str, shape: tuple[int, ...]
+) -> None:
+    stored = arrays.get(name)
+    if stored is None or stored.shape != shape or stored.dtype.kind != kind:
+        found = "nothing" if stored is None else f"{stored.dtype} of shape {stored.shape}"
+        raise UserError(f"{path}: {name}: got {found}, expected shape {shape}")

@@ -37,7 +37,7 @@ class Provenance:
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
 
-    def write(self, path: str | Path, spec: Any, **facts: Any) -> None:
+    def write(self, path: str | Path, spec: Any, device: str = "cpu", **facts: Any) -> None:
         """Write the record beside a result.
 
         Parameters
@@ -46,6 +46,8 @@ class Provenance:
             File to write.
         spec
             Spec of the job, as plain values.
+        device
+            Kind of device that the numbers were computed on: ``auto`` takes what there is.
         facts
             What else is worth noting, as plain values: where a file came from, for instance.
         """
@@ -60,7 +62,7 @@ class Provenance:
                 "python": platform.python_version(),
                 "machine": platform.machine(),
                 "system": platform.system(),
-                "device": "cpu",
+                "device": device,
                 "versions": {name: v for name in LIBRARIES if (v := version(name)) is not None},
             },
         )

@@ -20,6 +20,8 @@ os.environ.update(
     MKL_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
+    # Text of jobs is UTF-8 in every locale.
+    PYTHONUTF8="1",
 )
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
@@ -28,13 +30,20 @@ from cdgm.claims_check import check_claims
 from cdgm.claims_plan import as_job, claims_of, judged_studies
 from cdgm.config import parse_config
 from cdgm.digest import code_digest, plugin_modules, text_digest
-from cdgm.errors import UserError
+from cdgm.errors import UserError, bad_input
 from cdgm.files import canonical_json, require_writable, write_json
-from cdgm.overlays import load_layers
+from cdgm.overlays import file_with, load_layers
 from cdgm.plan import dump, expand
 from cdgm.plotting.figures import needs_costs
-from cdgm.timings import write_timings
+from cdgm.timings_plan import write_timings
 from cdgm.workflow_log import failed_jobs
+
+
+def stop(error):
+    """End with one line, as a mistake of the user deserves."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 CONFIG_FILES = [
@@ -51,8 +60,7 @@ try:
     PLAN = expand(CONFIG, CONFIG_FILES)
     check_claims(CONFIG, CONFIG_FILES)
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    stop(error)
 
 
 wildcard_constraints:
@@ -65,6 +73,17 @@ wildcard_constraints:
     study=r"[a-z0-9_+-]+",
     figure=r"[a-z0-9_]+",
     of=r"|_[a-z]+",
+
+
+def local_files(download):
+    """Files of this machine that a download copies: none but for those of kind ``local``."""
+    files = CONFIG.downloads[download].inputs()
+    for file in files:
+        if not Path(file).exists():
+            path = ("downloads", download, "path")
+            place = f"{file_with(path, CONFIG_FILES)}: {'.'.join(path)}"
+            stop(bad_input(place, "", file, "an existing file"))
+    return files
 
 
 @cache
@@ -213,6 +232,16 @@ def captions(target):
     figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
     files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
     return as_json({f: text_digest(file) for f, file in files.items()})
+
+
+def note_timings():
+    """Write what jobs cost; no result, so nothing fails for want of room for it."""
+    try:
+        write_timings(
+            Path("results/timings.csv"), CONFIG, PLAN, Path("results/benchmarks")
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
 
 
 def tell_failures(logs):

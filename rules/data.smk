@@ -10,7 +10,7 @@ rule fetch:
     """Fetch a raw file: from the mirror folder if it is there, else from its source; verify it."""
     input:
         # Empty but for files of this machine, whose change makes the copy stale.
-        lambda w: CONFIG.downloads[w.download].inputs(),
+        lambda w: local_files(w.download),
     output:
         raw="results/downloads/{download}/raw",
         provenance="results/downloads/{download}/provenance.json",

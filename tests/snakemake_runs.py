@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ TINY = "tests/configs/tiny.yaml"
 # Folders and names of results that hold dates and times by their nature; all others are equal between runs.
 EXEMPT_FOLDERS = ("logs", "benchmarks")
 EXEMPT_NAMES = ("provenance.json", "timings.csv")
+# A command that takes longer hangs, also on a machine that is busy with other things.
+HANGS_SECONDS = 1_200
 
 
 @dataclass(frozen=True)
@@ -57,23 +60,33 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
-def command(*arguments: object, cwd: Path) -> Done:
+def command(*arguments: object, cwd: Path, environment: Mapping[str, str] | None = None) -> Done:
     """Run a command with this interpreter's programs first, on one thread."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(cwd)}
+    own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(cwd)}
     done = subprocess.run(
-        list(map(str, arguments)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+        list(map(str, arguments)),
+        cwd=cwd,
+        env=os.environ | own | dict(environment or {}),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=HANGS_SECONDS,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def snakemake(checkout: Path, directory: Path, *arguments: object, overlay: object = TINY) -> Done:
+def snakemake(
+    checkout: Path,
+    directory: Path,
+    *arguments: object,
+    overlay: object = TINY,
+    environment: Mapping[str, str] | None = None,
+) -> Done:
     """Run snakemake on a checkout, with results in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
-    options = [] if overlay is None else ["--configfile", overlay]
-    return command(
-        sys.executable, "-m", "snakemake", *arguments, "--directory", directory, *options, cwd=checkout
-    )
+    words = [*arguments, "--directory", directory, *([] if overlay is None else ["--configfile", overlay])]
+    return command(sys.executable, "-m", "snakemake", *words, cwd=checkout, environment=environment)
 
 
 def dry_run(checkout: Path, directory: Path, *arguments: object, overlay: object = TINY) -> Done:

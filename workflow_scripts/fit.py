@@ -10,6 +10,7 @@ import torch
 
 from cdgm.command_line import log, parse_json, run
 from cdgm.data.bundle import read_bundle
+from cdgm.devices import device_of
 from cdgm.files import write_json, write_npz
 from cdgm.inference import save_stack
 from cdgm.progress import progress
@@ -49,7 +50,7 @@ def main() -> None:
     out = Path(arguments.out_dir)
     write_npz(out / "history.npz", trained.history)
     write_json(out / "spec.json", values)
-    provenance.write(out / "provenance.json", values)
+    provenance.write(out / "provenance.json", values, device_of(spec.training.device).type)
     save_stack(out / "model.npz", trained.model, trained.finite)
 
 

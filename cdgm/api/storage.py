@@ -13,22 +13,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.api import anndata_input, arrays, settings
-from cdgm.api.early_stopping import Stopping
 from cdgm.api.fitted import Fitted
-from cdgm.api.observed import Observed, Split
-from cdgm.api.scaling import Scaling
+from cdgm.api.observed import Observed
+from cdgm.api.saved import (
+    ABOUT,
+    DATA,
+    FORMAT,
+    HISTORY,
+    MODEL,
+    PARTS,
+    About,
+    history_of,
+    read_about,
+    scaling_of,
+    split_of,
+    stopping_of,
+)
 from cdgm.errors import UserError, bad_input
-from cdgm.files import read_json, read_npz, require_writable, write_json, write_npz
+from cdgm.files import read_npz, require_writable, write_json, write_npz
 from cdgm.inference import load_stack, save_stack
 from cdgm.specs import FitSpec
 from cdgm.validation import validated
 
 if TYPE_CHECKING:
     from cdgm.api.model import ComparativeVAE
-
-MODEL, HISTORY, DATA, ABOUT = "model.npz", "history.npz", "data.npz", "model.json"
-PARTS = ("train", "held_out", "validation")
-FORMAT = 1
 
 
 @contextlib.contextmanager
@@ -126,60 +134,56 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
 def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> ComparativeVAE:
     """Read what :func:`save` wrote; see ``ComparativeVAE.load``."""
     folder = Path(folder)
-    about = read_json(folder / ABOUT)
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise bad_input(folder / ABOUT, "format", found, f"{FORMAT}, of a model that cdgm saved")
-    for key in ("spec", "registration", "sources", "digest"):
-        if key not in about:
-            raise bad_input(folder / ABOUT, "keys", sorted(about), f"also {key!r}")
-    spec = validated(FitSpec, about["spec"], folder / ABOUT, ("spec",))
+    about = read_about(folder)
+    spec = validated(FitSpec, about.spec, str(folder / ABOUT), ("spec",))
+    if sorted(about.sources) != sorted(spec.model.design.sources):
+        wanted = f"those of its design: {list(spec.model.design.sources)}"
+        raise bad_input(folder / ABOUT, "sources", list(about.sources), wanted)
     sources = spec.model.design.sources
-    stopping = about.get("early_stopping")
+    stopping = stopping_of(about, len(spec.members), folder / ABOUT)
     parts = PARTS if stopping is not None else PARTS[:2]
     names = [f"{which}/{source}" for which in parts for source in sources]
     held = read_npz(folder / DATA, ("features", *names))
     stack, finite = load_stack(folder / MODEL, spec)
     observed = _observe_again(data, about, held["features"], spec)
-    if observed.digest() != about["digest"]:
+    if observed.digest() != about.digest:
         rows = {source: len(x) for source, x in observed.x.items()}
         raise bad_input(
-            folder, "data", rows,
-            f"the data that the model was fitted to, same rows and order: {about.get('rows')}",
-        )  # fmt: skip
+            folder, "data", rows, f"the data that the model was fitted to, same rows and order: {about.rows}"
+        )
+    for name, parameter in stack.named_parameters():
+        if not parameter.detach()[finite].isfinite().all():
+            raise bad_input(folder / MODEL, f"parameter/{name}", "nan or inf", "numbers, of finite members")
+    features = len(observed.features)
+    if stack.n_features != features:
+        raise bad_input(folder / MODEL, "features", stack.n_features, f"{features}, as the data have")
     self = cls.__new__(cls)
     self.observed, self.variant, self.model_spec = observed, spec.variant, spec.model
     self.seeds = spec.seeds
-    self.split = Split(*({s: held[f"{which}/{s}"] for s in sources} for which in parts))
+    self.split = split_of(held, observed, parts, folder / DATA)
     kind = settings.CELLS if spec.model.likelihood.support == "counts" else settings.ARRAYS
     self._base = settings.base_for(kind, sum(map(len, self.split.set_aside(0, 0).train.values())))
-    self.scaling = Scaling(held.get("centre"), held.get("scale"))
-    self._fitted = Fitted(
-        spec, stack, finite, read_npz(folder / HISTORY), None if stopping is None else Stopping.of(stopping)
-    )
+    self.scaling = scaling_of(held, features, folder / DATA)
+    history = history_of(read_npz(folder / HISTORY, ("step",)), len(finite), folder / HISTORY)
+    self._fitted = Fitted(spec, stack, finite, history, stopping)
     self.registration = _registration(about)
     self.adata = None if self.registration is None else data
     return self
 
 
-def _registration(about: Mapping[str, Any]) -> anndata_input.Registration | None:
+def _registration(about: About) -> anndata_input.Registration | None:
     """What the data of a saved model were registered with; None for arrays."""
-    stored = about["registration"]
-    if stored is None:
-        return None
-    return anndata_input.Registration(
-        stored["source_key"], tuple(stored["background"]), stored.get("layer"), stored.get("labels_key")
-    )
+    return None if about.registration is None else anndata_input.Registration(**dict(about.registration))
 
 
-def _observe_again(data: Any, about: Mapping[str, Any], features: np.ndarray, spec: FitSpec) -> Observed:
+def _observe_again(data: Any, about: About, features: np.ndarray, spec: FitSpec) -> Observed:
     """The features of a saved model, of the data that come with it."""
     support = spec.model.likelihood.support
-    if about["registration"] is None:
-        if not isinstance(data, Mapping) or set(data) != set(about["sources"]):
+    if about.registration is None:
+        if not isinstance(data, Mapping) or set(data) != set(about.sources):
             found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
-            raise bad_input("data", "", found, f"arrays of the sources {about['sources']}")
-        data = {source: data[source] for source in about["sources"]}
+            raise bad_input("data", "", found, f"arrays of the sources {list(about.sources)}")
+        data = {source: data[source] for source in about.sources}
         observed = arrays.observe_arrays(data, support)
         if len(observed.features) != len(features):
             raise bad_input(

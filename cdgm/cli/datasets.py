@@ -52,8 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def get(name: str, out: Path) -> None:
     """Fetch a data set, prepare it as the workflow does, and write it as an AnnData file."""
-    import tempfile
-
     from cdgm.api.defaults import defaults
     from cdgm.data.config import DatasetSpec
     from cdgm.data.downloads import DOWNLOADS
@@ -65,10 +63,13 @@ def get(name: str, out: Path) -> None:
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])
     values = defaults()["downloads"][spec.download]
     download = DOWNLOADS.parse(values)
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / values["filename"]
+    # Beside the result and not in a temporary folder, so that an interrupted download goes on.
+    raw = out.with_name(f".{out.name}.{values['filename']}")
+    try:
         fetch(download, spec.download, raw)
         prepared = preprocess(spec, name, raw, defaults()["root_seed"])
+    finally:
+        raw.unlink(missing_ok=True)
     adata = as_anndata(prepared)
     with atomic(out) as temporary:
         adata.write_h5ad(temporary)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.cli.inputs import genes, natural, positive, present, read_data
+from cdgm.cli.data_options import (
+    add_data_arguments,
+    add_likelihood_arguments,
+    add_split_arguments,
+    opened,
+)
+from cdgm.cli.inputs import positive, present, variant
 from cdgm.command_line import log
 from cdgm.errors import UserError
 
@@ -38,16 +44,7 @@ examples
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("data", type=Path, metavar="DATA", help="cells.h5ad or arrays.npz")
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder of the results; must be new"
-    )
-    what = parser.add_argument_group("what is what")
-    what.add_argument("--source-key", metavar="COLUMN", help="column of obs that tells the groups apart")
-    what.add_argument(
-        "--background", required=True, nargs="+", metavar="VALUE", help="its value(s) for the background"
-    )
-    what.add_argument("--layer", metavar="NAME", help="layer with the observations (default: X)")
+    what = add_data_arguments(parser)
     what.add_argument(
         "--labels-key", metavar="COLUMN", help="labels that scores and maps show; never trained on"
     )
@@ -62,10 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--members", type=positive, default=4, metavar="N", help="seeds fitted together (default: 4)"
     )
-    model.add_argument(
-        "--likelihood", metavar="NAME", help="negative_binomial (counts), poisson, gaussian, bernoulli"
-    )
-    model.add_argument("--n-genes", type=genes, metavar="N", help="use the N most variable genes, or 'all'")
+    add_likelihood_arguments(model)
     train = parser.add_argument_group("training")
     train.add_argument("--max-steps", type=positive, metavar="N", help="optimiser steps (default: 3000)")
     train.add_argument(
@@ -84,12 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --early-stopping: looks without a rise, one each 25 steps or so (default: a fifth of all)",
     )
-    train.add_argument(
-        "--held-out", type=float, default=0.1, metavar="X", help="share not trained on (default: 0.1)"
-    )
-    train.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="seed of the first member (default: 0)"
-    )
+    add_split_arguments(train)
     other = parser.add_argument_group("results")
     other.add_argument(
         "--map", choices=("umap", "pca"), default="umap", help="how maps are laid out (default: umap)"
@@ -137,35 +126,16 @@ def make_model(arguments: argparse.Namespace):
     """The model that the options describe."""
     from cdgm.api.model import ComparativeVAE
 
-    data = read_data(arguments.data)
-    options = {
-        "variant": arguments.variant,
-        "n_background": arguments.n_background,
-        "n_salient": arguments.n_salient,
-        "n_members": arguments.members,
-        "held_out": arguments.held_out,
-        "seed": arguments.seed,
-    } | present(likelihood=arguments.likelihood)
-    if isinstance(data, dict):
-        for name in ("source_key", "layer", "labels_key", "n_genes"):
-            if getattr(arguments, name) is not None:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: is about AnnData files, and {arguments.data} is none"
-                )
-        (background, *more) = arguments.background
-        if more or background not in data:
-            raise UserError(
-                f"--background: got {arguments.background}, expected one of the arrays {sorted(data)}"
-            )
-        first = {background: data[background]}
-        return ComparativeVAE.from_arrays(first | data, **options)
-    if arguments.source_key is None:
-        columns = sorted(map(str, data.obs.columns))
-        raise UserError(f"--source-key: missing, expected a column of obs: one of {columns}")
-    ComparativeVAE.setup_anndata(
-        data, arguments.source_key, arguments.background, arguments.layer, arguments.labels_key
+    data, options = opened(arguments)
+    make = ComparativeVAE.from_arrays if isinstance(data, dict) else ComparativeVAE
+    return make(
+        data,
+        variant=variant(arguments.variant),
+        n_background=arguments.n_background,
+        n_salient=arguments.n_salient,
+        n_members=arguments.members,
+        **options,
     )
-    return ComparativeVAE(data, n_genes=arguments.n_genes, **options)
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.errors import UserError, bad_input
-from cdgm.files import read_npz
+from cdgm.files import read_json, read_npz
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,13 +33,17 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
 
     import anndata
 
+    from cdgm.data.readers._hdf5 import bounded, open_h5ad, unreadable
+
+    with open_h5ad(path) as handle:
+        bounded(handle, handle, path)
     try:
         with warnings.catch_warnings():
             # Notes about old formats and names that repeat; what matters is checked later, with a message.
             warnings.simplefilter("ignore")
             return anndata.read_h5ad(path)
     except Exception as error:  # whatever a damaged file makes the reader raise
-        raise UserError(f"{path}: not a readable .h5ad file: {' '.join(str(error).split())[:160]}") from error
+        raise unreadable(path, error) from error
 
 
 def model_folder(path: Path) -> Path:
@@ -48,6 +52,16 @@ def model_folder(path: Path) -> Path:
         if (folder / "model.json").is_file():
             return folder
     raise UserError(f"{path}: holds no model: expected a folder that `cdgm fit` or model.save() wrote")
+
+
+def variant(text: str) -> str | dict[str, Any]:
+    """A variant by its name, or read from a file .json as `cdgm choose level` writes it."""
+    if not text.endswith(".json"):
+        return text
+    value = read_json(Path(text))
+    if not isinstance(value, dict):
+        raise bad_input(text, "", value, "a variant, as `cdgm choose level` writes it")
+    return value
 
 
 def positive(text: str) -> int:

@@ -14,7 +14,7 @@ import cdgm
 from cdgm.command_line import run
 from cdgm.errors import UserError
 
-COMMANDS = ("fit", "evaluate", "plot", "claims", "datasets")
+COMMANDS = ("fit", "choose", "evaluate", "plot", "claims", "datasets")
 
 DESCRIPTION = (
     "Comparative models of two groups of cells (or of arrays): what they share, and what only one has."

@@ -43,8 +43,9 @@ def run(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from cdgm.api.results import LATENTS
-    from cdgm.api.storage import ABOUT, HISTORY, whole_folder
-    from cdgm.files import read_json, read_npz
+    from cdgm.api.saved import ABOUT, HISTORY, history_of, read_about
+    from cdgm.api.storage import whole_folder
+    from cdgm.files import read_npz
     from cdgm.plotting import style
     from cdgm.plotting.own_data import map_table, maps_figure, training_figure
     from cdgm.specs import FitSpec
@@ -59,7 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{file}: no such file: expected the folder that `cdgm fit` wrote") from None
     except ValueError as error:
         raise UserError(f"{file}: not a readable table: {' '.join(str(error).split())}") from error
-    spec = validated(FitSpec, read_json(saved / ABOUT).get("spec"), saved / ABOUT, ("spec",))
+    spec = validated(FitSpec, read_about(saved).spec, str(saved / ABOUT), ("spec",))
+    records = history_of(read_npz(saved / HISTORY, ("step",)), len(spec.members), saved / HISTORY)
+    needed = [*text, *(f"{b}_{i}" for b, d in spec.model.dims.items() for i in range(d))]
+    if missing := [name for name in needed if name not in latents]:
+        raise bad_input(file, "columns", list(latents), f"also {missing[0]!r}, as its model has")
     if arguments.colour is not None:
         data = read_data(arguments.data)
         if isinstance(data, dict) or arguments.colour not in data.obs:
@@ -74,6 +79,6 @@ def run(arguments: argparse.Namespace) -> None:
     with whole_folder(arguments.out, arguments.overwrite) as folder:
         maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
         style.save(maps_figure(maps, spec.model.design.sources), maps, folder / "maps")
-        history = long_history(read_npz(saved / HISTORY, ("step",)), spec.members)
+        history = long_history(records, spec.members)
         style.save(*training_figure(history, "fit"), folder / "training")
     print(f"figures: {arguments.out}/maps.png, {arguments.out}/training.png (and .pdf, .csv)")

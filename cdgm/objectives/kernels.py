@@ -91,7 +91,7 @@ def mmd2(
     estimator
         ``biased`` (eq. 5; never negative but for rounding) or ``unbiased`` (eq. 3).
     gammas
-        The kernel is the sum of exp(-gamma |.|^2); by default one, at the prior's bandwidth.
+        The kernel is the sum of ``exp(-gamma |.|^2)``; by default one, at the prior's bandwidth.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def centred_rows(x: Tensor) -> Tensor:
 
 
 def negative_squared_distances(x: Tensor, scale: float = 1.0, y: Tensor | None = None) -> Tensor:
-    """-scale |x_i - y_j|^2 (E, n, m), at most 0; without ``y`` within x, the diagonal exactly 0."""
+    """``-scale |x_i - y_j|^2`` (E, n, m), at most 0; without ``y`` within x, the diagonal exactly 0."""
     halves = x.square().sum(-1, keepdim=True).mul_(-scale)
     others = halves if y is None else y.square().sum(-1, keepdim=True).mul_(-scale)
     distances = torch.baddbmm(halves, x, (x if y is None else y).mT, alpha=2.0 * scale)

@@ -19,6 +19,9 @@ TABLES = {
     "_maps.csv": "maps of cells",
 }
 
+# What the records of fits say beside versions of libraries.
+RECORDED = ("commit", "python", "system", "machine", "device")
+
 
 @dataclass(frozen=True)
 class StudySection:
@@ -195,7 +198,7 @@ def _provenance(
         element("code", "fits/<id>/provenance.json"),
         ".",
     )
-    facts = {"commit": "commit", "Python": "python", "system": "system", "machine": "machine"}
+    facts = {name.capitalize() if name == "python" else name: name for name in RECORDED}
     rows = [[name, _values(record.get(key) for record in records)] for name, key in facts.items()]
     libraries = sorted({name for record in records for name in record.get("versions", {})})
     rows += [[n, _values(record.get("versions", {}).get(n) for record in records)] for n in libraries]

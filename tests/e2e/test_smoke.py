@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.image
@@ -13,7 +15,7 @@ import pytest
 from cdgm.claims_check import COLUMNS, scores_of
 from cdgm.config import parse_config
 from cdgm.overlays import load_layers
-from tests.snakemake_runs import TINY, copy_checkout, dry_run, results, snakemake
+from tests.snakemake_runs import TINY, Done, copy_checkout, dry_run, results, snakemake
 
 FIGURES = ("recovery", "twist", "two_models", "training")
 
@@ -103,10 +105,34 @@ def test_a_second_run_has_nothing_to_do(checkout: Path, run: Path):
     assert "Nothing to be done" in done.out + done.err
 
 
-def test_a_run_in_a_fresh_directory_gives_the_same_bytes(checkout: Path, run: Path):
-    again = checkout.with_name("again")
-    done = snakemake(checkout, again, "--cores", 2)
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done, Done]:
+    """A run in strange surroundings, and one that was started in the same folder meanwhile.
+
+    Blanks, an accent and a quote in all paths, a locale that knows ASCII alone, another time zone.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere") / "a blank, an ü and a 'quote'"
+    checkout, place = copy_checkout(folder / "the checkout"), folder / "the run"
+    strange = {"LC_ALL": "C", "LANG": "C", "TZ": "Pacific/Kiritimati"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(snakemake, checkout, place, "--cores", 2, environment=strange)
+        while not first.done() and not (place / "results").exists():
+            time.sleep(0.1)
+        second = snakemake(checkout, place, "--cores", 1, environment=strange)
+        return place, first.result(), second
+
+
+def test_a_run_in_strange_surroundings_gives_the_same_bytes(run: Path, elsewhere: tuple[Path, Done, Done]):
+    place, done, _ = elsewhere
     assert done.code == 0, done.out + done.err
-    first, second = results(run), results(again)
+    first, second = results(run), results(place)
     assert set(first) == set(second)
     assert [name for name in first if first[name].read_bytes() != second[name].read_bytes()] == []
+
+
+def test_a_second_run_in_the_same_folder_is_refused_meanwhile(elsewhere: tuple[Path, Done, Done]):
+    _, first, second = elsewhere
+    assert first.code == 0
+    assert second.code == 1
+    assert "Directory cannot be locked" in second.out + second.err
+    assert "Traceback" not in second.out + second.err

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import cdgm
-from cdgm.api import defaults, stability
+from cdgm.api import defaults
 from cdgm.api.fitted import Fitted
 from cdgm.metrics.recovery import recovery_cc
 from cdgm.training import train
@@ -217,17 +217,6 @@ def test_stability_is_agreement_up_to_a_linear_map():
     assert -0.1 < table.loc["salient", "r2"] < 0.1
     assert table.loc["salient", "null_high"] < 0.3
     assert table.loc["salient", "r2_null_high"] < 0.1
-
-
-def test_stability_counts_missing_axes():
-    x = np.random.default_rng(0).standard_normal((500, 4))
-    few = np.concatenate([x[:, :2], 1e-3 * x[:, 2:]], axis=1)
-    full, half = stability.active_axes(x), stability.active_axes(few)
-    assert (full.shape[1], half.shape[1]) == (4, 2)
-    assert stability.agreement(full, half) == pytest.approx(0.5) == stability.agreement(half, full)
-    empty = stability.active_axes(1e-3 * x)
-    assert stability.agreement(full, empty) == 0
-    assert np.isnan(stability.agreement(empty, empty))
 
 
 def test_members_that_diverged_are_left_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,10 +18,17 @@ import pytest
 
 import cdgm
 from cdgm.api import reading
+from cdgm.api.defaults import defaults
 from cdgm.claims import CLAIM_COLUMNS
+from cdgm.cli import datasets
 from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
+from cdgm.data.downloads import https
 from tests.unit import own_data
+from tests.unit.data_helpers import refused
+from tests.unit.file_server import address, serving
+from tests.unit.screens import screen
+from tests.unit.test_data_atlas import PERTURBED
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--max-steps", "30", "--members", "2", "--n-background", "3", "--n-salient", "3", "--map", "pca"]
@@ -116,6 +124,32 @@ def test_fit_of_arrays(tmp_path, capsys):
     assert "held_out" not in capsys.readouterr().out
 
 
+def test_choose_writes_what_its_help_names(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", ill=rng.standard_normal((40, 6)), healthy=rng.standard_normal((50, 6)))
+    data = [str(tmp_path / "two.npz"), "--background", "healthy", "--members", "2", "--max-steps", "20"]
+    sizes, level = tmp_path / "sizes", tmp_path / "level"
+    main(["choose", "dims", *data, "--n-background", "2", "1", "--n-salient", "1", "--out", str(sizes)])
+    shown = capsys.readouterr().out
+    assert re.match(r"[12] background and 1 salient dimensions: members", shown)
+    assert re.search(r"cdgm fit \.\.\. --n-background [12] --n-salient 1\n", shown)
+    table = pd.read_csv(sizes / "dimensions.csv")
+    assert list(table["n_background"]) == [2, 1]
+    assert {file.name for file in sizes.iterdir()} == {f"dimensions.{end}" for end in ("csv", "png", "pdf")}
+    small = ["--n-background", "2", "--n-salient", "1", "--levels", "10"]
+    main(["choose", "level", *data, *small, "--variant", "hsic-cvae", "--out", str(level)])
+    assert "weight of hsic" in capsys.readouterr().out
+    table = pd.read_csv(level / "level.csv")
+    assert list(table["level"]) == [0, 10]
+    # What it recommends can be fitted as it is.
+    out = str(tmp_path / "fit")
+    fit = ["fit", data[0], "--background", "healthy", "--variant", str(level / "variant.json"), "--out", out]
+    main([*fit, *QUICK])
+    spec = json.loads((tmp_path / "fit" / "model" / "model.json").read_text())["spec"]
+    weights = [p["weight"] for p in spec["variant"].get("penalties", [])]
+    assert weights == [w for w in table.loc[table["recommended"], "level"] if w]
+
+
 def test_evaluate_scores_other_labels(results, cells, tmp_path, capsys):
     main(["evaluate", *map(str, (results, cells, "--labels-key", "type", "--out", tmp_path / "scores"))])
     assert "labels in the salient block" in capsys.readouterr().out
@@ -169,6 +203,27 @@ def test_datasets_are_listed_and_prepared(capsys, tmp_path):
     assert ".h5ad" in bad
 
 
+def test_an_interrupted_data_set_goes_on_where_it_stopped(monkeypatch, tmp_path):
+    name = "replogle2022_k562_essential"
+    content = screen(tmp_path / "made.h5ad", PERTURBED[name]).read_bytes()
+    settings = json.loads(json.dumps(defaults()))
+    settings["datasets"][name]["genes"]["n"] = 40
+    monkeypatch.setattr("cdgm.api.defaults.defaults", lambda: settings)
+    monkeypatch.setattr(https, "ATTEMPTS", 1)
+    monkeypatch.setattr(https, "SLOWEST_BYTES", 1)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.delenv("CDGM_DATA_MIRROR", raising=False)
+    out, mark = tmp_path / "out" / "atlas.h5ad", {"tag": '"v1"'}
+    with serving(content, {"cut": 9_000, **mark}, {"status": 404}, mark) as server:
+        own = {"urls": [address(server)], "size": len(content), "md5": hashlib.md5(content).hexdigest()}
+        settings["downloads"][name] |= own
+        refused(lambda: datasets.get(name, out), "HTTP 404", "9000 bytes are kept")
+        assert not out.exists()
+        datasets.get(name, out)
+        assert server.asked[-1]["range"] == "bytes=9000-"
+    assert [path.name for path in out.parent.iterdir()] == ["atlas.h5ad"]
+
+
 def test_a_prepared_data_set_keeps_its_cells():
     from cdgm.data.preprocess import Prepared
 
@@ -211,11 +266,20 @@ def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
         (["fit", "CELLS", *SOURCES, "--max-steps", "2", "--max-epochs", "2", "--out", "OUT"], "--max-epochs"),
         (["fit", "CELLS", *SOURCES], "--out"),
         (["fit", "CELLS", *SOURCES, "--out", "OUT", "--steps", "3"], "--steps"),
-        (["fit", "BAD", *SOURCES, "--out", "OUT"], "not a readable .h5ad file"),
+        (["fit", "BAD", *SOURCES, "--out", "OUT"], "not a readable AnnData (.h5ad) file"),
         (["fit", "CSV", *SOURCES, "--out", "OUT"], "expected a file .h5ad"),
         (["fit", "NPZ", *SOURCES, "--out", "OUT"], "--source-key: is about AnnData files"),
         (["fit", "NPZ", "--background", "c", "--out", "OUT"], "expected one of the arrays ['a', 'b']"),
         (["fit", "CELLS", *SOURCES, "--out", "CELLS"], "a folder to write to"),
+        (["fit", "CELLS", *SOURCES, "--variant", "no.json", "--out", "OUT"], "no.json: cannot be read"),
+        (["choose"], "WHAT"),
+        (["choose", "dims", "NPZ", "--background", "a", "--members", "1", "--out", "OUT"], "--members"),
+        (
+            ["choose", "dims", "NPZ", "--background", "a", "--n-salient", "2", "2", "--out", "OUT"],
+            "different",
+        ),
+        (["choose", "level", "NPZ", "--background", "a", "--variant", "cvae", "--out", "OUT"], "penalties"),
+        (["choose", "level", "NPZ", "--background", "a", "--levels", "-1", "--out", "OUT"], "at least 0"),
         (["evaluate", "NONE", "CELLS"], "holds no model"),
         (["plot", "NONE", "--out", "OUT"], "holds no model"),
         (["plot", "NONE", "--out", "OUT", "--colour", "x"], "together or not at all"),

@@ -17,6 +17,7 @@ GOOD = (-10.0, 0.95, 0.95, 0.0)
 def chosen(*rows: tuple) -> tuple[int, int]:
     names = ["n_background", "n_salient", "elbo", "agreement_background", "agreement_salient", "traces"]
     table = pd.DataFrame(rows, columns=names).assign(elbo_range=0.5, active_background=2, active_salient=2)
+    table = table.assign(dependence=1.0, separation=0.5)
     found = recommend(table)
     assert found.table["recommended"].sum() == 1
     assert found.reason.startswith(f"{found.n_background} background and {found.n_salient} salient")

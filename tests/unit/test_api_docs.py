@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from pathlib import Path
 
 import anndata
 import numpy as np
 import pytest
 
 import cdgm
-from cdgm.api import dimensions, genes, observed, reading, scores, stability
+from cdgm.api import dimensions, genes, levels, observed, reading, scores, stability
 from cdgm.cli.main import main
+from tests.guide import DOCS, ROOT, fences
 from tests.unit import own_data
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
+BLOCKS = fences(DOCS / "own_data.md")
+INSTALL = ("sh", "pip install .\n")
 
 
 def test_every_block_is_run_by_the_test_below():
-    assert {language for language, _ in BLOCKS} == {"", "python", "sh"}
-    assert [text for language, text in BLOCKS if not language] == ["pip install .\n"]
+    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert BLOCKS.count(INSTALL) == 1
 
 
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
@@ -34,6 +33,8 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
     names: dict = {}
     for language, text in BLOCKS:
+        if (language, text) == INSTALL:
+            continue
         if language == "python":
             exec(compile(text, "docs/own_data.md", "exec"), names)
         elif language == "sh":
@@ -75,6 +76,7 @@ def test_every_column_and_variant_is_explained():
         scores.LEAKAGE_COLUMNS,
         stability.COLUMNS,
         dimensions.COLUMNS,
+        levels.COLUMNS,
     )
     columns = {column for table in tables for column in table} - plain
     named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}

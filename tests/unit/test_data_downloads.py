@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from cdgm.data import fetch as fetching
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
 from cdgm.files import canonical_json
@@ -184,6 +185,27 @@ def test_a_truncated_mirror_copy_is_passed_over(server, tmp_path, monkeypatch, c
     with caplog.at_level(logging.WARNING):
         assert fetch(web(server, "/file"), "download toy", tmp_path / "data.bin")["origin"] == "https"
     assert "size is not" in caplog.text
+
+
+def test_a_file_of_the_mirror_that_can_not_be_read_is_passed_over(server, tmp_path, monkeypatch, caplog):
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    (folder / "data.bin").write_bytes(CONTENT)
+    (folder / "link").symlink_to(folder / "nowhere")
+    (folder / "circle").symlink_to(folder)
+    os.mkfifo(folder / "pipe")
+    monkeypatch.setenv("CDGM_DATA_MIRROR", str(folder))
+    real = fetching.checksum
+
+    def unreadable(path, algorithm):
+        if Path(path).parent == folder:
+            raise PermissionError(13, "Permission denied")
+        return real(path, algorithm)
+
+    monkeypatch.setattr(fetching, "checksum", unreadable)
+    with caplog.at_level(logging.WARNING):
+        assert fetch(web(server, "/file"), "download toy", tmp_path / "data.bin")["origin"] == "https"
+    assert "data.bin ignored: Permission denied" in caplog.text
 
 
 def test_a_mirror_that_is_no_folder_is_refused(server, tmp_path, monkeypatch):

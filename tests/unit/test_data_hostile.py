@@ -2,111 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import struct
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
+from cdgm import files
+from cdgm.command_line import parse_json
 from cdgm.config import parse_config
 from cdgm.data.bundle import read_bundle
-from cdgm.data.readers import READERS, _rda
-from cdgm.data.readers.sceptre_rda import _matrix
+from cdgm.data.readers import READERS
 from cdgm.files import read_npz
-from cdgm.overlays import merge
+from cdgm.overlays import merge, read_yaml
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]
-PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
-
-# R data
-
-
-@pytest.fixture(scope="module")
-def rda(tmp_path_factory) -> bytes:
-    """A real R file, not packed, with one vector of 1,000 numbers."""
-    import rdata
-
-    path = tmp_path_factory.mktemp("rda") / "toy.rda"
-    rdata.write_rda(path, {"toy": np.arange(1000.0)}, compression="gzip")
-    return gzip.decompress(path.read_bytes())
-
-
-def load(folder, content):
-    path = folder / "screen.rda"
-    path.write_bytes(content)
-    return _rda.load_rda(path)
-
-
-@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
-def test_packed_files_are_read(rda, tmp_path, pack):
-    np.testing.assert_array_equal(load(tmp_path, pack(rda))["toy"], np.arange(1000.0))
-    np.testing.assert_array_equal(load(tmp_path, rda)["toy"], np.arange(1000.0))
-
-
-@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
-def test_a_truncated_file_is_one_line(rda, tmp_path, pack):
-    packed = pack(rda + np.random.default_rng(0).bytes(5000))
-    for length in (30, len(packed) // 2, len(packed) - 1):
-        refused(lambda n=length: load(tmp_path, packed[:n]), "screen.rda", "not a readable R data")
-    refused(lambda: load(tmp_path, rda[:500]), "screen.rda", "not a readable R data")
-
-
-@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
-def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(_rda, "ALWAYS_ALLOWED_BYTES", 1 << 16)
-    bomb = pack(bytes(1 << 25))
-    message = refused(lambda: load(tmp_path, bomb), "screen.rda", "unpacked bytes", f"{len(bomb)} bytes")
-    assert f"more than {(1 << 16) + 200 * len(bomb)}" in message
-
-
-def test_a_bomb_within_a_packed_file_is_not_unpacked(tmp_path):
-    refused(lambda: load(tmp_path, gzip.compress(gzip.compress(bytes(1 << 20)))), "packed twice")
-
-
-@pytest.mark.parametrize("length", [2**31 - 1, 5000, -7])
-def test_a_vector_that_declares_more_than_there_is(rda, tmp_path, length):
-    before = struct.pack(">i", 1000)
-    assert rda.count(before) == 1
-    refused(
-        lambda: load(tmp_path, rda.replace(before, struct.pack(">i", length))),
-        "screen.rda",
-        "not a readable R data",
-    )
-
-
-def matrix(**changes):
-    parts = {
-        "i": np.array([0, 1]), "j": np.array([2, 0]), "x": np.array([1.0, 2.0]),
-        "Dim": np.array([2, 3]), "Dimnames": [np.array(["A", "B"]), None],
-    }  # fmt: skip
-    return SimpleNamespace(**parts | changes, **{"class": np.array(["dgTMatrix"])})
-
-
-@pytest.mark.parametrize(
-    ("changes", "part"),
-    [
-        ({"Dim": np.array([2, 2**31 - 1])}, "rows and cells"),
-        ({"Dim": np.array([2**31 - 1, 3])}, "rows and cells"),
-        ({"i": np.array([0, 2])}, "damaged sparse matrix"),
-        ({"j": np.array([0, -1])}, "damaged sparse matrix"),
-        ({"x": np.array([1.0])}, "damaged sparse matrix"),
-        ({"x": np.array([1.0, 2.0**40])}, "a non-negative integer count"),
-        ({"Dim": None}, "damaged sparse matrix"),
-    ],
-)
-def test_a_matrix_that_does_not_fit_its_table_is_one_line(changes, part):
-    assert _matrix(matrix(), 3, "screen.rda")[0].toarray().tolist() == [[0, 0, 1], [2, 0, 0]]
-    refused(lambda: _matrix(matrix(**changes), 3, "screen.rda: response_matrix"), "screen.rda", part)
-
 
 # Archives of arrays
 
@@ -140,6 +55,75 @@ def test_an_array_that_declares_more_than_there_is(tmp_path, shape):
         with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
             archive.writestr("x/train/a.npy", header.getvalue() + bytes(64))
         refused(lambda: read_npz(tmp_path / "a.npz"), "a.npz", "x/train/a.npy", "declared bytes")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path, packing, monkeypatch):
+    monkeypatch.setattr(files, "ALWAYS_ALLOWED_BYTES", 1 << 16)
+    content = io.BytesIO()
+    np.save(content, np.zeros(1 << 18))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
+        archive.writestr("a.npy", content.getvalue())
+    refused(
+        lambda: read_npz(tmp_path / "a.npz"), "a.npz", "bytes of its arrays", (8 << 18) + 128, "200 times"
+    )
+    # Packed counts, most of them 0, are within the bounds.
+    counts = np.random.default_rng(0).poisson(0.02, (300, 3000)).astype(np.float32)
+    np.savez_compressed(tmp_path / "b.npz", x=counts)
+    assert (tmp_path / "b.npz").stat().st_size < counts.nbytes / 20
+    np.testing.assert_array_equal(read_npz(tmp_path / "b.npz")["x"], counts)
+
+
+def damaged_header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"no array",
+        damaged_header(b"(" * 65_535),
+        damaged_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (-5,), }\n"),
+        damaged_header(b"{'descr': '<U2000000000', 'fortran_order': False, 'shape': (), }\n"),
+        damaged_header(
+            b"{'descr': [('a', '<f8', (1000000, 1000000))], 'fortran_order': False, 'shape': (1,), }\n"
+        ),
+        damaged_header(b"__import__('os').mkdir('ran')\n"),
+    ],
+    ids=["no array", "nested", "negative", "long text", "large part", "code"],
+)
+def test_a_damaged_member_is_one_line(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x/train/a.npy", member)
+    refused(lambda: read_npz(tmp_path / "a.npz"), "a.npz", "not a readable .npz file")
+    assert not Path("ran").exists()
+
+
+def test_an_encrypted_archive_is_one_line(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    refused(lambda: read_npz(tmp_path / "a.npz"), "a.npz", "encrypted")
+
+
+@pytest.mark.parametrize("text", ["[" * 3_000, '{"a": ' * 3_000, "9" * 5_000, "\x00"])
+def test_strange_json_and_yaml_are_one_line(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    refused(lambda: files.read_json(tmp_path / "a.json"), "a.json", "not a JSON file")
+    refused(lambda: parse_json(text, "--spec"), "--spec", "not valid JSON")
+    if not text.startswith("9"):
+        (tmp_path / "a.yaml").write_text(text)
+        refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", "not valid YAML")
+
+
+def test_aliases_in_yaml_are_not_multiplied(tmp_path):
+    """Nine lines that stand for a billion words: they stay nine lists."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    (tmp_path / "a.yaml").write_text("\n".join(lines))
+    message = refused(lambda: parse_config(read_yaml(tmp_path / "a.yaml"), [tmp_path / "a.yaml"]), "a.yaml")
+    assert len(message) < 500
 
 
 def test_members_of_an_archive_are_never_written(tmp_path):

@@ -320,7 +320,7 @@ def screen_reader(monkeypatch, tmp_path, content, **changes):
 
     path = tmp_path / "screen.rda"
     path.write_bytes(b"stands for an R file")
-    monkeypatch.setattr(rdata, "read_rda", lambda _: content)
+    monkeypatch.setattr(rdata, "read_rda", lambda *_, **__: content)
     options = {
         "object": "toy",
         "min_guide_fraction": 0.8,

@@ -21,9 +21,6 @@ def root(tmp_path: Path) -> Path:
 
 
 def digests(root: Path) -> dict[str, str]:
-    # Files are read once a process; here they change in between.
-    for cached in (digest._imports, digest._tree, digest._is_registry, digest._tree_digest):
-        cached.cache_clear()
     found = {s: digest.code_digest(root / "workflow_scripts" / f"{s}.py") for s in ("simulate", "fit")}
     plug_ins = sorted(digest.plugin_modules(fit_spec()))
     return found | {"fit of a spec": digest.code_digest(root / "workflow_scripts/fit.py", plug_ins)}

@@ -32,29 +32,26 @@ from cdgm.synthetic.mixings import MIXINGS
 from cdgm.synthetic.simulate import Simulation, simulate
 from cdgm.timings import COLUMNS
 from cdgm.training import train
+from tests.guide import DOCS, ROOT, blocks
+from tests.snakemake_runs import EXEMPT_FOLDERS, EXEMPT_NAMES
 from tests.unit.builders import CONTRASTIVE, fit_spec, observations
 
-ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
 BASE = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Code blocks of a page of docs/."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def overlays(page: str) -> list[dict]:
     """Blocks that are marked as overlays."""
-    return [yaml.safe_load(b) for b in blocks(page, "yaml") if b.startswith("# overlay\n")]
+    return [yaml.safe_load(b) for b in blocks(DOCS / page, "yaml") if b.startswith("# overlay\n")]
 
 
 def plan_of(overlay: dict):
     return expand(parse_config(merge(BASE, overlay)))
 
 
-@pytest.mark.parametrize("overlay", overlays("config.md"), ids=lambda o: "-".join(o))
+OVERLAYS = [*overlays("config.md"), *overlays("reproducing.md")]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda o: "-".join(o))
 def test_overlays_of_the_guide_are_valid(overlay):
     assert plan_of(overlay).fits
 
@@ -75,13 +72,26 @@ def test_the_guide_has_its_examples():
     assert [row.dataset for row in plan_of(mine).studies["mine"]] == ["mine"]
 
 
+def test_own_cells_join_the_study_of_perturbations():
+    (joined,) = (
+        yaml.safe_load(b)
+        for b in blocks(DOCS / "config.md", "yaml")
+        if b.startswith("# in place of studies: mine")
+    )
+    (mine,) = (o for o in overlays("config.md") if "downloads" in o)
+    rows = plan_of({**mine, **joined}).studies["perturbation"]
+    ours = [row for row in rows if row.dataset == "mine"]
+    assert {row.dataset for row in rows} == {"immune_spikein", "mine"}
+    assert 2 * len(ours) == len(rows)
+
+
 def _seeds(plan, row):
     return plan.fits[plan.evaluations[row.evaluation].fit].spec.seeds
 
 
 def install(example: int, registry, tmp_path, monkeypatch):
     """A worked example as a module and a line of the registry: its texts."""
-    module, line = blocks("extending.md", "python")[2 * example : 2 * example + 2]
+    module, line = blocks(DOCS / "extending.md", "python")[2 * example : 2 * example + 2]
     ((kind, place),) = re.findall(r'^"(\w+)": "([\w.:]+)",$', line, re.MULTILINE)
     name = place.partition(":")[0]
     file = tmp_path / "example.py"
@@ -222,7 +232,7 @@ def new_figure(tmp_path, monkeypatch):
     """The worked example of a figure, loaded."""
     monkeypatch.setattr("cdgm.config.figure_names", lambda: [*figure_names(), "steps"])
     file = tmp_path / "steps.py"
-    file.write_text(blocks("extending.md", "python")[4], encoding="utf-8")
+    file.write_text(blocks(DOCS / "extending.md", "python")[4], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("steps", file)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
@@ -348,15 +358,12 @@ def test_every_metric_and_column_is_explained():
     assert not missing
 
 
-@pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
-def test_links_lead_somewhere(page: Path):
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("http"):
-            continue
-        path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        assert file.exists(), target
-        if anchor:
-            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles}, target
+def test_every_fault_names_a_test_that_there_is():
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    assert not [n for n in (*EXEMPT_NAMES, *(f"{f}/" for f in EXEMPT_FOLDERS)) if f"`{n}`" not in text]
+    rows = re.findall(r"^\| .* \|$", text.split("## What a change")[0], re.MULTILINE)[1:]
+    faults = [row for row in rows if not re.fullmatch(r"\| \*\*[\w ]+\*\* \| \| \|", row)]
+    assert len(faults) > 30
+    for row in faults:
+        file, name = re.search(r"\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", row).groups()
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), row

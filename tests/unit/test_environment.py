@@ -71,7 +71,7 @@ def test_the_lock_is_exact_and_portable():
 
 def test_declared_ranges_admit_the_locked_versions():
     versions = locked()
-    for requirement in requirements("dev", "slurm"):
+    for requirement in requirements("dev", "docs", "slurm"):
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is declared, but not in requirements.lock"
         assert versions[name] in requirement.specifier, f"{requirement} does not admit {versions[name]}"

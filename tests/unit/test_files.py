@@ -81,6 +81,16 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path):
     assert (tmp_path / "table.v1.csv").read_text() == "whole"
 
 
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """So that a power failure leaves a whole file or none."""
+    did = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (did.append(os.fstat(handle).st_size), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (did.append("named"), replace(*paths)))
+    write_text(tmp_path / "a.txt", "whole")
+    assert did == [5, "named"]
+
+
 def test_an_error_while_writing_keeps_the_older_file(tmp_path: Path):
     write_text(tmp_path / "a.txt", "old")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.peer_ours import Ours, our_fit, our_methods, steps_an_epoch
 from benchmarks.peer_speed import sparse_counts
 from benchmarks.peer_tables import Fitted, fitted_rows, wide
-from benchmarks.peers import chosen, score
+from benchmarks.peers import chosen, fit_all, score, seeds_of
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable, read_cell_table
 from cdgm.errors import UserError
@@ -63,24 +64,41 @@ class Fake:
 
     name: str = "fake"
     finite: bool = True
-    seeds: list[int] = field(default_factory=list, compare=False)
+    stacked: bool = False
+    # Every so many cells lie on the other label's side; 0 for none.
+    wrong: int = 0
+    jobs: list[tuple[int, ...]] = field(default_factory=list, compare=False)
 
     def settings(self) -> dict[str, Any]:
         return {"name": self.name, "finite": self.finite}
 
-    def fit(self, ours: FitSpec, bundle: Bundle, seed: int, draws: int) -> Fitted:
-        self.seeds.append(seed)
+    def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
+        self.jobs.append(tuple(seeds))
+        return [self.one(bundle, seed) for seed in seeds]
+
+    def one(self, bundle: Bundle, seed: int) -> Fitted:
         rng = np.random.default_rng(seed)
         means = {}
         for split, sources in bundle.x.items():
             for source, x in sources.items():
                 n = x.shape[1]
+                side = np.arange(n) % 2
+                if self.wrong:
+                    side[:: self.wrong] = 1 - side[:: self.wrong]
                 means[split, source, "background"] = rng.standard_normal((n, 3))
-                means[split, source, "salient"] = 10.0 * np.eye(2)[
-                    np.arange(n) % 2
-                ] + 0.01 * rng.standard_normal((n, 2))
+                noise = 0.01 * rng.standard_normal((n, 2))
+                means[split, source, "salient"] = 10.0 * np.eye(2)[side] + noise
         kl = {("background", "background"): 3.0, ("target", "background"): 4.0, ("target", "salient"): 5.0}
-        return Fitted(means, {"background": -10.0 - seed, "target": -20.0 - seed}, kl, self.finite)
+        elbo = {"background": -10.0 - seed, "target": -20.0 - seed}
+        return Fitted(means, elbo, kl, self.finite, 10.0 + seed)
+
+
+def scored(
+    results: Path, ours: FitSpec, bundle: Bundle, methods: Mapping[str, Any], seeds: Sequence[int], draws: int
+) -> str:
+    """Fit and score all methods at the same seeds."""
+    fits = fit_all(DATASET, results, ours, bundle, methods, dict.fromkeys(methods, seeds))
+    return score(DATASET, results, ours, bundle, fits, draws)
 
 
 def read_summary(results: Path) -> pd.DataFrame:
@@ -102,10 +120,10 @@ def value_of(table: pd.DataFrame, variant: str, metric: str, source: str, block:
 
 def test_a_peer_s_scores_become_tables_like_a_study_s(ours: FitSpec, bundle: Bundle, results: Path):
     fake = Fake()
-    text = score(DATASET, results, ours, bundle, {"fake": fake}, seeds=3, first=7, draws=20)
+    text = scored(results, ours, bundle, {"fake": fake}, [7, 8, 9], draws=20)
     table = pd.read_csv(results / "peers" / f"{DATASET}.csv", keep_default_na=False)
     assert list(table) == SCORE_COLUMNS
-    assert fake.seeds == [7, 8, 9]
+    assert fake.jobs == [(7,), (8,), (9,)]
     assert set(table["variant"]) == {"fake", "pca", "pca_background", "contrastive_pca", "oracle"}
     assert set(table.loc[table["variant"] == "fake", "seed"]) == {7, 8, 9}
     assert set(table.loc[table["variant"] != "fake", "fit"]) == {""}
@@ -124,19 +142,51 @@ def test_a_peer_s_scores_become_tables_like_a_study_s(ours: FitSpec, bundle: Bun
     assert abs(noise - 0.5) < 0.2
     assert abs(value_of(summary, "fake", "knn_accuracy", "target", "background", "null_mean") - 0.5) < 0.1
     assert "| fake | 1.00 [1.00, 1.00] |" in text
-    assert "-18.0 [-19.0, -17.0] | -28.0 [-29.0, -27.0] |" in text
+    assert "-18.0 [-19.0, -17.0] | -28.0 [-29.0, -27.0] | 18 [17, 19] |" in text
 
 
-def test_a_fit_is_made_once_and_found_again(ours: FitSpec, bundle: Bundle, results: Path):
-    first, second, other = Fake(), Fake(), Fake(name="other settings")
-    for fake in (first, second, other):
-        score(DATASET, results, ours, bundle, {"fake": fake}, seeds=1, first=0, draws=2)
-    assert (first.seeds, second.seeds, other.seeds) == ([0], [], [0])
+def test_ari_is_that_of_the_clusters_with_the_labels(ours: FitSpec, bundle: Bundle, results: Path):
+    text = scored(results, ours, bundle, {"fake": Fake(wrong=5)}, [0], draws=2)
+    label = np.concatenate([np.arange(n) % 2 for n in SIZES.values()])
+    side = np.concatenate(
+        [np.where(np.arange(n) % 5, np.arange(n) % 2, 1 - np.arange(n) % 2) for n in SIZES.values()]
+    )
+    expected = adjusted_rand_score(label, side)
+    assert 0.2 < expected < 0.8
+    assert value_of(read_summary(results), "fake", "ari", "target", "salient", "median") == pytest.approx(
+        expected
+    )
+    title, _, line = text.splitlines()[:3]
+    column = title.split("|").index(" salient ARI ")
+    assert line.split("|")[column].strip() == f"{expected:.2f}"
+
+
+def test_a_fit_is_made_once_and_found_again(ours: FitSpec, bundle: Bundle, tmp_path: Path):
+    first, more, other = Fake(), Fake(), Fake(name="other settings")
+    for fake, seeds in ((first, [0, 1]), (more, [0, 1, 2]), (other, [0])):
+        fits = fit_all(DATASET, tmp_path, ours, bundle, {"fake": fake}, {"fake": seeds})["fake"]
+        assert [kept.seed for kept in fits] == seeds
+        assert [kept.fitted.elbo["target"] for kept in fits] == [-20 - seed for seed in seeds]
+    # Each seed is a fit of its own: only what is new is made.
+    assert (first.jobs, more.jobs, other.jobs) == ([(0,), (1,)], [(2,)], [(0,)])
+
+
+def test_a_stack_is_made_and_found_as_a_whole(ours: FitSpec, bundle: Bundle, tmp_path: Path):
+    first, again, more = (Fake(stacked=True) for _ in range(3))
+    for fake, seeds in ((first, [0, 1]), (again, [0, 1]), (more, [0, 1, 2])):
+        fits = fit_all(DATASET, tmp_path, ours, bundle, {"fake": fake}, {"fake": seeds})["fake"]
+        assert [kept.fitted.elbo["target"] for kept in fits] == [-20 - seed for seed in seeds]
+    assert (first.jobs, again.jobs, more.jobs) == ([(0, 1)], [], [(0, 1, 2)])
+    # A run that was killed while it wrote leaves half a stack, which does not count.
+    for path in (tmp_path / "peers" / "fits").glob("*-s1-*.npz"):
+        path.unlink()
+    fit_all(DATASET, tmp_path, ours, bundle, {"fake": again}, {"fake": [0, 1]})
+    assert again.jobs == [(0, 1)]
 
 
 def test_every_method_meets_the_same_permutations(ours: FitSpec, bundle: Bundle, results: Path):
     methods = {"one": Fake("one"), "two": Fake("two")}
-    score(DATASET, results, ours, bundle, methods, seeds=1, first=3, draws=10)
+    scored(results, ours, bundle, methods, [3], draws=10)
     table = pd.read_csv(results / "peers" / f"{DATASET}.csv")
     one, two = (
         table[table["variant"] == name].drop(columns=["variant", "fit"]).reset_index(drop=True)
@@ -146,30 +196,31 @@ def test_every_method_meets_the_same_permutations(ours: FitSpec, bundle: Bundle,
 
 
 def test_a_fit_that_diverged_is_counted_and_left_out(ours: FitSpec, bundle: Bundle, results: Path):
-    score(DATASET, results, ours, bundle, {"fake": Fake(finite=False)}, seeds=1, first=0, draws=2)
+    scored(results, ours, bundle, {"fake": Fake(finite=False)}, [0], draws=2)
     summary = read_summary(results)
     mine = summary[summary["variant"] == "fake"]
-    assert set(mine["metric"]) == {"elbo", "kl"}
+    assert set(mine["metric"]) == {"elbo", "kl", "seconds"}
     assert set(mine["n"]) == {1}
     assert set(mine["n_finite"]) == {0}
 
 
-def test_what_was_fitted_survives_the_disk(ours: FitSpec, bundle: Bundle, tmp_path: Path):
-    fitted = Fake().fit(ours, bundle, 0, 1)
+def test_what_was_fitted_survives_the_disk(bundle: Bundle, tmp_path: Path):
+    fitted = Fake().one(bundle, 0)
     fitted.write(tmp_path / "fit.npz")
     again = Fitted.read(tmp_path / "fit.npz")
-    assert (again.elbo, again.kl, again.finite) == (fitted.elbo, fitted.kl, fitted.finite)
+    for name in ("elbo", "kl", "finite", "seconds"):
+        assert getattr(again, name) == getattr(fitted, name)
     assert again.means.keys() == fitted.means.keys()
     for key, mean in fitted.means.items():
         np.testing.assert_array_equal(again.means[key], mean)
 
 
-def test_spaces_of_the_cells_table_are_joined_in_its_order(bundle: Bundle, results: Path, ours: FitSpec):
+def test_spaces_of_the_cells_table_are_joined_in_its_order(bundle: Bundle, results: Path):
     # A space that is the label in the table's order scores 1 only if rows and labels still pair up.
     cells = read_cell_table(results / "data" / DATASET / "cells.csv")
     turned = CellTable(cells.table.iloc[::-1].reset_index(drop=True))
-    fitted = Fake().fit(ours, bundle, 0, 1)
-    backwards = Fitted({k: v[::-1] for k, v in fitted.means.items()}, {}, {}, True)
+    fitted = Fake().one(bundle, 0)
+    backwards = Fitted({k: v[::-1] for k, v in fitted.means.items()}, {}, {}, True, 0.0)
     rows = fitted_rows(backwards, turned, DATASET, 0, 2, 0)
     found = [r["value"] for r in rows if (r["metric"], r["block"]) == ("nmi", "salient")]
     assert found == [1.0]
@@ -179,6 +230,13 @@ def test_an_unknown_method_is_refused_by_name():
     with pytest.raises(UserError, match=r"--methods.*'nope'.*'fake'"):
         chosen({"fake": Fake()}, ["nope"])
     assert list(chosen({"fake": Fake(), "b": Fake("b")}, ["b"])) == ["b"]
+
+
+def test_single_methods_may_have_other_numbers_of_seeds():
+    assert seeds_of(["a", "b"], 3, 7, ["b=1"]) == {"a": [7, 8, 9], "b": [7]}
+    for wrong in ("c=1", "a", "a=0", "a=x"):
+        with pytest.raises(UserError, match=rf"--seeds-of.*'{wrong}'.*NAME=N.*\['a', 'b'\]"):
+            seeds_of(["a", "b"], 3, 7, [wrong])
 
 
 def test_a_table_leaves_out_what_was_not_measured():
@@ -192,11 +250,14 @@ def test_a_table_leaves_out_what_was_not_measured():
 
 def test_our_methods_are_what_their_names_say(ours: FitSpec):
     methods = our_methods(ours)
-    assert methods["cvae"].spec(ours, 4).seeds == (4,)
-    assert methods["cvae"].spec(ours, 4).variant.penalties == ()
-    (penalty,) = methods["contrastive-vi"].spec(ours, 4).variant.penalties
+    assert methods["cvae"].spec(ours, [4]).seeds == (4,)
+    assert methods["cvae"].spec(ours, [4]).variant.penalties == ()
+    (penalty,) = methods["contrastive-vi"].spec(ours, [4]).variant.penalties
     assert (penalty.kind, penalty.weight) == ("wasserstein_inactive", 1.0)
-    assert methods["cvae-equal-widths"].spec(ours, 4).model.decoder_hidden == ours.model.encoder_hidden
+    both = methods["mo-co-cvae"].spec(ours, [4]).variant
+    assert both.combiner.kind == "mgda"
+    assert both.constraints
+    assert methods["cvae-equal-widths"].spec(ours, [4]).model.decoder_hidden == ours.model.encoder_hidden
     with pytest.raises(UserError, match="no_such_data"):
         our_fit("no_such_data")
 
@@ -206,11 +267,19 @@ def test_our_own_model_goes_the_same_way(ours: FitSpec, bundle: Bundle):
         ours.model_dump(mode="json")
         | {"training": ours.training.model_dump() | {"steps": 3, "batch_size": 8, "log_every": 3}}
     )
-    fitted = Ours(equal_widths=True).fit(short, bundle, 1, 2)
-    assert fitted.finite
-    assert fitted.means["test", "target", "salient"].shape == (SIZES["test"], ours.model.dims["salient"])
-    assert set(fitted.kl) == {("background", "background"), ("target", "background"), ("target", "salient")}
-    assert all(math.isfinite(v) for v in (*fitted.elbo.values(), *fitted.kl.values()))
+    (alone,) = Ours(equal_widths=True).fit(short, bundle, [2], 2)
+    stack = Ours(equal_widths=True).fit(short, bundle, [1, 2], 2)
+    for fitted in stack:
+        assert fitted.finite
+        assert fitted.seconds > 0
+        assert fitted.means["test", "target", "salient"].shape == (SIZES["test"], ours.model.dims["salient"])
+        assert set(fitted.kl) == {
+            ("background", "background"), ("target", "background"), ("target", "salient"),
+        }  # fmt: skip
+    # Members come in the order of the seeds, and a member is the fit that it would be alone.
+    assert stack[1].elbo == pytest.approx(alone.elbo, rel=1e-4)
+    assert stack[1].kl == pytest.approx(alone.kl, rel=1e-3)
+    assert stack[0].elbo != pytest.approx(alone.elbo, rel=1e-4)
 
 
 def test_an_epoch_sees_the_larger_source_once(bundle: Bundle):
@@ -243,7 +312,7 @@ def test_scvi_tools_bounds_and_latents(ours: FitSpec, bundle: Bundle, zero_infla
     model, seconds = peer.train(ours, bundle, 0)
     assert len(seconds) == 2
     assert min(seconds) > 0
-    fitted = peer.fit(ours, bundle, 0, 2)
+    (fitted,) = peer.fit(ours, bundle, [0], 2)
     assert fitted.finite
     assert fitted.means["train", "target", "salient"].shape == (SIZES["train"], ours.model.dims["salient"])
 

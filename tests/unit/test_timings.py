@@ -8,7 +8,8 @@ from pathlib import Path
 from cdgm.config import parse_config
 from cdgm.overlays import load_layers
 from cdgm.plan import expand
-from cdgm.timings import COLUMNS, write_timings
+from cdgm.timings import COLUMNS
+from cdgm.timings_plan import write_timings
 
 ROOT = Path(__file__).parents[2]
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

@@ -10,7 +10,7 @@ from cdgm.config import parse_config
 from cdgm.errors import UserError
 from cdgm.overlays import load_layers
 from cdgm.plan import expand
-from tests.snakemake_runs import ROOT, copy_checkout, dry_run
+from tests.snakemake_runs import ROOT, copy_checkout, dry_run, snakemake
 
 BASE = ROOT / "config.yaml"
 SIMULATION = "protocols: {simulation: {%s}}"
@@ -209,6 +209,25 @@ def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: 
     )
     assert "'elbo'" in line
     assert not (tmp_path / "results").exists()
+
+
+def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: Path, tmp_path: Path):
+    overlay = tmp_path / "overlay.yaml"
+    missing = tmp_path / "cells of mine.h5ad"
+    overlay.write_text(
+        f"downloads: {{papalexi2021: {{kind: local, path: '{missing}', filename: mine.rda}}}}",
+        encoding="utf-8",
+    )
+    for more in (["--dry-run"], ["--cores", "1"]):
+        done = snakemake(checkout, tmp_path, "perturbseq", *more, overlay=overlay)
+        assert done.code == 2
+        assert done.errors == [
+            f"error: {overlay}: downloads.papalexi2021.path: got '{missing}', expected an existing file"
+        ]
+        assert "Traceback" not in done.err + done.out
+    assert not (tmp_path / "results").exists()
+    # Nothing is locked.
+    assert list((tmp_path / ".snakemake/locks").iterdir()) == []
 
 
 def test_a_mistake_in_the_base_file_names_the_base_file(tmp_path: Path):

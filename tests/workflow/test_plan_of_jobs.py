@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 
+from tests.guide import PAGES, commands
 from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled, snakemake
 
 # Rule to its text; the rule of figures has no name of its own, as it stands in a loop.
@@ -78,6 +79,14 @@ def test_the_worked_study_of_the_guide_is_scheduled(tmp_path):
     jobs = scheduled(checkout, tmp_path, *wanted, overlay=checkout / "my.yaml")
     assert {"draw_steps": 1, "judge": 1, "write_claims": 1}.items() <= jobs.items()
     assert jobs["fit"] >= 3
+
+
+def test_files_that_the_guide_asks_for_can_be_made(checkout, tmp_path):
+    asked = [c for page in PAGES for c in commands(page) if c[0] == "snakemake" and "--configfile" not in c]
+    files = sorted({word for words in asked for word in words if word.startswith("results/")})
+    assert "results/claims.html" in files
+    jobs = scheduled(checkout, tmp_path, *files, overlay=None)
+    assert jobs["draw_twist"] == jobs["judge"] == 1
 
 
 def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):

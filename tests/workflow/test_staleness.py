@@ -1,16 +1,19 @@
 """What an edit rebuilds: all that it can change and nothing else.
 
 One finished tiny run; then, for each edit, a dry run on copies of the checkout and the results in another
-place, with times of files that say nothing. The table in docs/extending.md states the same for people.
+place, with times of files that say nothing. docs/robustness.md states the same for people, as a test checks.
+tests/unit/test_staleness_modules.py has every module of the package, without Snakemake.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +22,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.snakemake_runs import TINY, command, copy_checkout, scheduled, snakemake
+from cdgm.data.downloads import DOWNLOADS
+from cdgm.digest import WITHOUT_EFFECT, code_files, plugin_modules
+from cdgm.specs import FitSpec
+from cdgm.synthetic.simulate import Simulation
+from tests.snakemake_runs import ROOT, TINY, command, copy_checkout, scheduled, snakemake
+from tests.unit.staleness import OUTCOMES
 
 FIGURES = dict.fromkeys(["draw_recovery", "draw_training", "draw_twist", "draw_two_models"], 1)
 INDEX = {"index": 1}
@@ -41,11 +49,12 @@ Change = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Edit:
-    """A file, what is done to its text, and the jobs that this makes stale."""
+    """A file, what is done to its text, the jobs that this makes stale, and what more there is to say."""
 
     file: str
     change: Change
     stale: dict[str, int]
+    note: str = ""
 
 
 def constant(text: str) -> str:
@@ -80,35 +89,47 @@ EDITS = {
     "a docstring": Edit("cdgm/training.py", docstring, NOTHING),
     "a caption": Edit("report/recovery.rst", comment, INDEX),
     "a caption of another target": Edit("report/cells.rst", comment, NOTHING),
-    "how errors are told": Edit("cdgm/errors.py", constant, NOTHING),
-    "what is recorded of a run": Edit("cdgm/provenance.py", constant, NOTHING),
-    "the expansion of the configuration": Edit("cdgm/plan.py", constant, NOTHING),
-    "the profile": Edit("profiles/default/config.yaml", comment, NOTHING),
+    "a constant in how errors are told": Edit("cdgm/errors.py", constant, NOTHING),
+    "a constant in what is recorded of a run": Edit("cdgm/provenance.py", constant, NOTHING),
+    "a constant in how the configuration is expanded": Edit("cdgm/plan.py", constant, NOTHING),
+    "a comment in the profile": Edit("profiles/default/config.yaml", comment, NOTHING),
     # Libraries are recorded beside each result; see the test of provenance below.
-    "a version in the lock": Edit(
-        "requirements.lock", replaced(f"numpy=={version('numpy')}", "numpy==2.0.0"), NOTHING
+    "a version of a library in the lock": Edit(
+        "requirements.lock",
+        replaced(f"numpy=={version('numpy')}", "numpy==2.0.0"),
+        NOTHING,
+        "recorded beside each result; see below how to ask",
+    ),
+    "a version in envs/cdgm.yaml": Edit(
+        "envs/cdgm.yaml", replaced("numpy==", "numpy<"), NOTHING, "without `--sdm conda`"
     ),
     # A constant in a module of each kind.
-    "the simulation": Edit("cdgm/synthetic/simulate.py", constant, ALL),
-    "a mixing": Edit("cdgm/synthetic/mixings/linear.py", constant, CEILING | ONE_SETTING),
-    "a mixing that is not used": Edit("cdgm/synthetic/mixings/near_linear.py", constant, NOTHING),
-    "the model's core": Edit("cdgm/models/comparative_vae.py", constant, FITS),
-    "the training": Edit("cdgm/training.py", constant, FITS),
-    "a likelihood": Edit("cdgm/models/likelihoods/gaussian.py", constant, FITS),
-    "a likelihood that is not used": Edit("cdgm/models/likelihoods/negative_binomial.py", constant, NOTHING),
-    "a combiner": Edit("cdgm/objectives/combiners/sum.py", constant, FITS),
-    "a metric": Edit("cdgm/metrics/recovery.py", constant, CEILING | SCORES),
-    "the tables": Edit("cdgm/tables.py", constant, TABLES),
-    "a figure": Edit("cdgm/plotting/twist.py", constant, {"draw_twist": 1}),
-    "the style of figures": Edit("cdgm/plotting/style.py", constant, FIGURES),
-    "reading of cells": Edit("cdgm/data/preprocess.py", constant, NOTHING),
-    "a download": Edit("cdgm/data/downloads/local.py", constant, {"fetch": 1}),
-    "how claims are judged": Edit("cdgm/claim_numbers.py", constant, JUDGE),
-    "the page of claims": Edit("cdgm/pages/intervals.py", constant, JUDGE),
-    "the first page": Edit("cdgm/pages/index.py", constant, INDEX),
-    "what is checked of claims": Edit("cdgm/claims_check.py", constant, NOTHING),
+    "a constant in the simulation": Edit("cdgm/synthetic/simulate.py", constant, ALL),
+    "a constant in a mixing": Edit("cdgm/synthetic/mixings/linear.py", constant, CEILING | ONE_SETTING),
+    "a constant in a mixing that is not used": Edit(
+        "cdgm/synthetic/mixings/near_linear.py", constant, NOTHING
+    ),
+    "a constant in the model's core": Edit("cdgm/models/comparative_vae.py", constant, FITS),
+    "a constant in the training": Edit("cdgm/training.py", constant, FITS),
+    "a constant in a likelihood": Edit("cdgm/models/likelihoods/gaussian.py", constant, FITS),
+    "a constant in a likelihood that is not used": Edit(
+        "cdgm/models/likelihoods/negative_binomial.py", constant, NOTHING
+    ),
+    "a constant in a combiner": Edit("cdgm/objectives/combiners/sum.py", constant, FITS),
+    "a constant in a metric": Edit("cdgm/metrics/recovery.py", constant, CEILING | SCORES),
+    "a constant in the making of tables": Edit("cdgm/tables.py", constant, TABLES),
+    "a constant in a figure": Edit("cdgm/plotting/twist.py", constant, {"draw_twist": 1}),
+    "a constant in the style of figures": Edit("cdgm/plotting/style.py", constant, FIGURES),
+    "a constant in the preparing of cells (there are none)": Edit(
+        "cdgm/data/preprocess.py", constant, NOTHING
+    ),
+    "a constant in a download": Edit("cdgm/data/downloads/local.py", constant, {"fetch": 1}),
+    "a constant in how claims are judged": Edit("cdgm/claim_numbers.py", constant, JUDGE),
+    "a constant in the page of claims": Edit("cdgm/pages/intervals.py", constant, JUDGE),
+    "a constant in the first page": Edit("cdgm/pages/index.py", constant, INDEX),
+    "a constant in what is checked of claims": Edit("cdgm/claims_check.py", constant, NOTHING),
     # Command lines and rules.
-    "a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
+    "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),
     "the text of a rule": Edit(
         "rules/fit.smk", replaced("--threads {threads}", "--threads  {threads}"), FITS
@@ -139,7 +160,9 @@ EDITS = {
         ),
         CLAIMS,
     ),
-    "how scores are made": Edit(TINY, replaced("null_draws: 10", "null_draws: 12"), CEILING | SCORES),
+    "a value of how scores are made": Edit(
+        TINY, replaced("null_draws: 10", "null_draws: 12"), CEILING | SCORES
+    ),
     "an added variant": Edit(
         TINY,
         lambda text: (
@@ -147,12 +170,51 @@ EDITS = {
             + "variants: {again: {combiner: {kind: size_weighted}}}\n"
         ),
         FITS,
+        "its own fits only",
     ),
-    "an added block of seeds": Edit(TINY, seeds, ALL),
-    "a checksum": Edit(
-        TINY, lambda text: re.sub(r"sha256: '?\w{64}'?", "sha256: '" + "0" * 64 + "'", text), {"fetch": 1}
+    "an added block of seeds": Edit(TINY, seeds, ALL, "those of the new seeds only"),
+    "the checksum of a data file": Edit(
+        TINY,
+        lambda text: re.sub(r"sha256: '?\w{64}'?", "sha256: '" + "0" * 64 + "'", text),
+        {"fetch": 1},
     ),
 }
+# What is no edit of one file, and has a test of its own below.
+OTHERS = {
+    "all files touched, and dated to the past and the future": (NOTHING, ""),
+    "checkout and results moved": (NOTHING, ""),
+    "a commit": (NOTHING, ""),
+    "a new penalty and a new mixing, each with its line": (NOTHING, ""),
+    "a setting that uses the new mixing": (ONE_SETTING, "its own jobs only"),
+    "another content of a local data file": ({"fetch": 1}, ""),
+    "asked for: `--forcerun simulate preprocess`": (ALL, "all but downloads"),
+    "asked for: `--forcerun fit`": (FITS, ""),
+}
+
+
+def words(stale: dict[str, int]) -> str:
+    """Stale jobs as the documentation has them."""
+    whole = ALL | {"fetch": 1, "write_claims": 1}
+    found = [
+        f"`{rule}`" + (f" ({count} of {whole[rule]})" if count < whole[rule] else "")
+        for rule, count in stale.items()
+        if rule not in FIGURES
+    ]
+    figures = [figure for figure in FIGURES if figure in stale]
+    shown = ["`draw`"] if len(figures) == len(FIGURES) else [f"`{figure}`" for figure in figures]
+    return ", ".join([*found, *shown]) or "nothing"
+
+
+def table() -> str:
+    """The contract as docs/robustness.md has it."""
+    rows = {name: (edit.stale, edit.note) for name, edit in EDITS.items()} | OTHERS
+    lines = [f"| {name} | {words(stale)}{'; ' * bool(note)}{note} |" for name, (stale, note) in rows.items()]
+    return "\n".join(["| change | stale |", "|---|---|", *lines])
+
+
+def test_the_documentation_states_the_same_contract():
+    page = (ROOT / "docs/robustness.md").read_text(encoding="utf-8")
+    assert table() in page, f"docs/robustness.md should hold\n{table()}"
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +229,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     text = ", ".join(f"{key}: {value}" for key, value in entry.items())
     with (checkout / TINY).open("a", encoding="utf-8") as file:
         file.write(f"downloads: {{mine: {{{text}}}}}\n")
-    done = snakemake(checkout, run, "all", RAW, "--cores", 2)
+    (folder / "loaded").mkdir()
+    noting = {"CDGM_TEST_LOADED": str(folder / "loaded")}
+    noting["PYTHONPATH"] = os.pathsep.join(map(str, (checkout, Path(__file__).parent / "loaded")))
+    done = snakemake(checkout, run, "all", RAW, "--cores", 2, environment=noting)
     assert done.code == 0, done.out + done.err
     return checkout, run
 
 
-def stale(checkout: Path, run: Path) -> dict[str, int]:
-    return scheduled(checkout, run, "all", RAW)
+def stale(checkout: Path, run: Path, *arguments: object) -> dict[str, int]:
+    return scheduled(checkout, run, "all", RAW, *arguments)
 
 
 def moved(finished: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
@@ -214,34 +279,50 @@ def test_an_edit_makes_stale_what_it_can_change(name: str, outcomes: dict[str, F
 
 
 def test_a_checkout_and_results_in_another_place_are_not_stale(finished, tmp_path):
-    assert stale(*moved(finished, tmp_path)) == NOTHING
+    assert stale(*moved(finished, tmp_path)) == OTHERS["checkout and results moved"][0]
 
 
 def test_touching_every_file_makes_nothing_stale(finished, tmp_path):
     checkout, run = moved(finished, tmp_path)
+    # Now, in 1971 and in 2096: a clock may have been wrong at any time. Sorted, so that some inputs become
+    # newer than what was made from them.
+    dates = itertools.cycle([time.time(), 4e7, 4e9])
     for folder in (checkout, run / "results"):
-        # Sorted, so that some inputs become newer than what was made from them.
         for file in sorted(folder.rglob("*"), reverse=True):
             if file.is_file():
-                os.utime(file)
-    assert stale(checkout, run) == NOTHING
+                os.utime(file, (date := next(dates), date))
+    assert stale(checkout, run) == OTHERS["all files touched, and dated to the past and the future"][0]
 
 
-def test_a_new_plug_in_with_its_line_makes_nothing_stale(finished, tmp_path):
+def add_plug_in(folder: Path, kind: str, name: str) -> None:
+    """A copy of a plug-in under the kind ``another``, with its line in the table."""
+    text = (folder / f"{kind}.py").read_text(encoding="utf-8")
+    assert f'"{kind}"' in text
+    (folder / "another.py").write_text(text.replace(f'"{kind}"', '"another"'), encoding="utf-8")
+    table, place = folder / "__init__.py", ".".join(folder.parts[-3:])
+    head, rest = table.read_text(encoding="utf-8").split(f'        "{kind}"')
+    line = f'        "another": "{place}.another:{name}",\n'
+    table.write_text(f'{head}{line}        "{kind}"{rest}', encoding="utf-8")
+
+
+def test_new_plug_ins_with_their_lines_make_nothing_stale(finished, tmp_path):
     checkout, run = moved(finished, tmp_path)
-    folder = checkout / "cdgm/synthetic/mixings"
-    text = (folder / "linear.py").read_text(encoding="utf-8")
-    (folder / "another.py").write_text(text.replace('"linear"', '"another"'), encoding="utf-8")
-    registry, line = folder / "__init__.py", '        "another": "cdgm.synthetic.mixings.another:Linear",\n'
-    head, table = registry.read_text(encoding="utf-8").split('        "linear"')
-    registry.write_text(head + line + '        "linear"' + table, encoding="utf-8")
-    assert stale(checkout, run) == NOTHING
-    # It is there: a setting with it is one more of everything, and the others stay.
+    add_plug_in(checkout / "cdgm/synthetic/mixings", "linear", "Linear")
+    add_plug_in(checkout / "cdgm/objectives/penalties", "hsic", "HSIC")
+    assert stale(checkout, run) == OTHERS["a new penalty and a new mixing, each with its line"][0]
+    # They are there: a setting with one is one more of everything, and the others stay.
     config = checkout / TINY
     text = config.read_text(encoding="utf-8")
     setting = "      another:\n        simulation: {mixing: {kind: another}}\n      linear:\n"
     config.write_text(replaced("      linear:\n", setting)(text), encoding="utf-8")
-    assert stale(checkout, run) == ONE_SETTING
+    assert stale(checkout, run) == OTHERS["a setting that uses the new mixing"][0]
+
+
+@pytest.mark.parametrize("named", [name for name in OTHERS if name.startswith("asked for")])
+def test_results_are_made_anew_with_other_libraries_when_asked(named, finished, tmp_path):
+    asked = re.search(r"`(.*)`", named)[1]
+    assert f"\nsnakemake --cores 2 {asked}  " in (ROOT / "docs/robustness.md").read_text(encoding="utf-8")
+    assert stale(*moved(finished, tmp_path), *asked.split()) == OTHERS[named][0]
 
 
 def test_versions_of_libraries_are_recorded_beside_each_result(finished):
@@ -260,7 +341,7 @@ def test_edited_data_of_this_machine_are_copied_again(finished, tmp_path):
     before = data.read_bytes()
     try:
         data.write_bytes(b"other cells")
-        assert stale(checkout, run) == {"fetch": 1}
+        assert stale(checkout, run) == OTHERS["another content of a local data file"][0]
     finally:
         data.write_bytes(before)
 
@@ -271,4 +352,50 @@ def test_git_history_makes_nothing_stale(finished, tmp_path):
     for step in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "a commit"]):
         done = command("git", *user, *step, cwd=checkout)
         assert done.code == 0, done.err
-    assert stale(checkout, run) == NOTHING
+    assert stale(checkout, run) == OTHERS["a commit"][0]
+
+
+def covered_files(entry: Path, options: dict[str, str], run: Path) -> set[Path]:
+    """Files whose edit makes a job stale: those of its own digest, and of the fits that it reads."""
+    fits: list[Path] = []
+    match entry.stem:
+        case "simulate":
+            own = plugin_modules(Simulation.model_validate_json(options["--spec"]))
+        case "ceiling":
+            own = plugin_modules(Simulation.model_validate_json(options["--simulation"]))
+        case "fit":
+            own = plugin_modules(FitSpec.model_validate_json(options["--spec"]))
+        case "evaluate":
+            fits = [run / options["--fit-spec"]]
+            own = plugin_modules(fit_spec(fits[0]).model)
+        case "summarise":
+            fits, own = sorted(run.glob("results/fits/*/spec.json")), set()
+        case "fetch":
+            own = plugin_modules(DOWNLOADS.parse(json.loads(options["--spec"])))
+        case "draw":
+            own = {f"cdgm.plotting.{options['--figure']}"}
+        case _:
+            own = set()
+    files = set(code_files(entry, own))
+    return files.union(*(code_files(entry.with_name("fit.py"), plugin_modules(fit_spec(f))) for f in fits))
+
+
+def fit_spec(file: Path) -> FitSpec:
+    return FitSpec.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def test_what_a_job_loads_is_what_its_digest_covers(finished):
+    """No module that a job ran with can be edited without its being told."""
+    checkout, run = finished
+    files = list((checkout.parent / "loaded").iterdir())
+    assert len(files) == sum((ALL | {"fetch": 1}).values())
+    for file in files:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        (entry, *words), loaded = noted["arguments"], set(noted["modules"])
+        options = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}
+        covered = {
+            path.relative_to(checkout).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
+            for path in covered_files(Path(entry), options, run)
+        }
+        tables = {n for n in loaded if f"{n.replace('.', '/')}/__init__.py" in OUTCOMES["nothing"]}
+        assert loaded - covered - tables - WITHOUT_EFFECT == set(), entry

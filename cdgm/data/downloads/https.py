@@ -20,11 +20,13 @@ from cdgm.progress import progress
 logger = logging.getLogger(__name__)
 
 # How patient we are says nothing about the data, so it is no option of the config.
-ATTEMPTS = 4  # in a row without a new byte
+ATTEMPTS = 4  # in a row that bring next to nothing
 WAIT_SECONDS = 2.0  # doubled after each of them
 LONGEST_WAIT_SECONDS = 60.0
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
 BLOCK_BYTES = 1 << 18
+# A connection that brings fewer bytes is given up, or it would hold the run for weeks.
+SLOWEST_BYTES, SLOWEST_SECONDS = 1 << 14, 60.0
 
 
 class _Failure(Exception):
@@ -81,14 +83,16 @@ class Https(Remote):
         raise UserError(f"{name}: cannot be downloaded: {'; '.join(failures)}{kept}; {self.by_hand()}")
 
     def _insist(self, url: str, name: str, partial: Partial, facts: dict[str, Any]) -> None:
-        """Try one address until the whole file is there or no try in a row brought anything new."""
+        """Try one address until the whole file is there or some tries in a row brought next to nothing."""
         idle, most = 0, 0
         while True:
             try:
                 return self._try(url, name, partial, facts)
             except _Failure as failure:
-                # Only bytes that no try had before count: a server without ranges would go on for ever.
-                idle, most = (0, partial.size) if partial.size > most else (idle + 1, most)
+                # Only bytes that no try had before count: a server without ranges would go on for ever. And
+                # only if they are many: so would one that sends a few each time.
+                idle = 0 if partial.size >= most + SLOWEST_BYTES else idle + 1
+                most = max(most, partial.size)
                 logger.info("%s: %s: %s", name, url, failure)
                 if not failure.again or idle >= ATTEMPTS:
                     # Without an answer of this server's there is no reason to give the beginning up.
@@ -100,6 +104,7 @@ class Https(Remote):
     def _try(self, url: str, name: str, partial: Partial, facts: dict[str, Any]) -> None:
         """Ask once, for the rest if a beginning is there."""
         import requests
+        import urllib3
 
         algorithm, checksum = next(iter(self.checksums().items()))
         expected = {"url": url, "size": self.size, algorithm: checksum}
@@ -134,15 +139,16 @@ class Https(Remote):
                     facts["resumed_at"].append(have)
                     logger.info("%s: going on after %d of %d bytes", name, have, self.size)
                 self._stream(response, partial.path, have, name)
-        except requests.exceptions.Timeout:
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise _Failure(
                 f"no more bytes in time{self._after(partial)}" if answered else "no answer in time",
                 again=True,
             ) from None
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
+        except (requests.exceptions.ConnectionError, urllib3.exceptions.ProtocolError) as error:
             lost = f"connection lost{self._after(partial)}"
             raise _Failure(lost if answered else f"no connection ({_innermost(error)})", again=True) from None
-        except requests.exceptions.RequestException as error:
+        # ValueError: from a redirect whose address is no address, or no text.
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise _Failure(_innermost(error), again=False) from None
         if partial.size == self.size:
             return
@@ -173,7 +179,7 @@ class Https(Remote):
         if status != 200:
             again = status >= 500 or status in (408, 429)
             after = headers.get("Retry-After", "")
-            wait = min(float(after), LONGEST_WAIT_SECONDS) if after.isdigit() else 0.0
+            wait = min(float(after), LONGEST_WAIT_SECONDS) if after.isdecimal() else 0.0
             raise _Failure(f"HTTP {status} {response.reason}", again=again, wait=wait)
         announced = headers.get("Content-Length", "")
         is_page = headers.get("Content-Type", "").startswith("text/html")
@@ -181,7 +187,7 @@ class Https(Remote):
             # A log-in page of some network between must not cost what is already there.
             raise _Failure("an HTML page instead of the rest of the file", again=False)
         # Said before a byte is fetched: it matters for files of many gigabytes.
-        if announced.isdigit() and int(announced) != self.size and "Content-Encoding" not in headers:
+        if announced.isdecimal() and int(announced) != self.size and "Content-Encoding" not in headers:
             if is_page:
                 raise _page(announced, self.size)
             raise _Failure(
@@ -193,13 +199,21 @@ class Https(Remote):
         # A short body would otherwise end in an error that takes its last bytes along; lengths are
         # compared afterwards.
         response.raw.enforce_content_length = False
+        begun, lately = time.monotonic(), 0
         with progress(name, self.size, "B", start=have) as advance, path.open("ab") as target:
-            for block in response.iter_content(BLOCK_BYTES):
+            # What is there, and not a full block: that may take for ever.
+            while block := response.raw.read1(BLOCK_BYTES, decode_content=True):
                 target.write(block)
                 have += len(block)
+                lately += len(block)
                 advance(len(block))
                 if have > self.size:
                     break
+                if (waited := time.monotonic() - begun) > SLOWEST_SECONDS:
+                    if lately < SLOWEST_BYTES and have < self.size:
+                        target.flush()
+                        raise _Failure(f"only {lately} bytes in {waited:.0f} s", again=True)
+                    begun, lately = time.monotonic(), 0
 
     def _check_space(self, partial: Partial, name: str) -> None:
         free = shutil.disk_usage(partial.path.parent).free + partial.size

@@ -10,6 +10,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cdgm.errors import UserError, bad_input
 
 # R's own files pack 5 to 20 to 1. Deflate reaches 1,032 to 1 and xz far more, on nothing but zeros.
@@ -18,6 +20,9 @@ ALWAYS_ALLOWED_BYTES = 1 << 24
 LARGEST_BYTES = 1 << 32
 # A window of 64 MB is what the highest setting of xz uses.
 LARGEST_WINDOW_BYTES = 1 << 28
+# Of R's classes, those that tables of cells are made of. Others come as their plain parts; the reader of
+# a time series, for one, would make as many points as the file declares.
+CLASSES = ("data.frame", "factor", "ordered")
 
 _UNPACKERS = {
     b"\x1f\x8b": lambda: zlib.decompressobj(31),
@@ -72,9 +77,60 @@ def load_rda(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             # rdata warns that it leaves the sparse matrix class to us.
             warnings.simplefilter("ignore")
-            return rdata.read_rda(io.BytesIO(content))
+            return rdata.read_rda(
+                io.BytesIO(content),
+                altrep_constructor_dict=_sequences(len(content)),
+                constructor_dict=_classes(),
+            )
+    except UserError:
+        raise
     except Exception as error:  # a damaged file fails anywhere in the parser, with any type
         raise _unreadable(path, error) from error
+
+
+def _classes() -> dict[str, Any]:
+    """Constructors of :data:`CLASSES`; a table has as many rows as its columns have values."""
+    from rdata.conversion import DEFAULT_CLASS_MAP
+
+    made = {name: DEFAULT_CLASS_MAP[name] for name in CLASSES}
+    make = made["data.frame"]
+
+    def table(columns: Any, attributes: Any) -> Any:
+        lengths = {len(column) for column in (columns.values() if isinstance(columns, dict) else columns)}
+        rows = attributes["row.names"]
+        # Rows without names are told as (NA, -number), and rdata would fill columns up to it.
+        unnamed = len(rows) == 2 and isinstance(rows, np.ma.MaskedArray) and rows.mask[0]
+        if lengths - {abs(int(rows[1])) if unnamed else len(rows)}:
+            raise ValueError(f"a table's columns have {sorted(lengths)} values, and it has other rows")
+        return make(columns, attributes)
+
+    return made | {"data.frame": table}
+
+
+def _sequences(size: int) -> dict[bytes, Any]:
+    """Readers of vectors in short forms, such as 1:n, that declare no more than a packed file may hold."""
+    from rdata.parser import DEFAULT_ALTREP_MAP
+
+    left = ALWAYS_ALLOWED_BYTES + MOST_PACKED * size
+
+    def within(make: Any, count: Any) -> Any:
+        def checked(state: Any) -> Any:
+            nonlocal left
+            # A number, or a text of a number, takes 8 bytes and more.
+            left -= 8 * int(count(state))
+            if left < 0:
+                raise ValueError("its sequences declare more than the file can hold")
+            return make(state)
+
+        return checked
+
+    bounded = dict(DEFAULT_ALTREP_MAP)
+    for name in (b"compact_intseq", b"compact_realseq"):
+        bounded[name] = within(bounded[name], lambda state: state.value[0])
+    bounded[b"deferred_string"] = within(
+        bounded[b"deferred_string"], lambda state: 10 * len(state.value[0].value)
+    )
+    return bounded
 
 
 def _unpacker(content: bytes) -> Any:

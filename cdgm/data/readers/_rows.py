@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -49,12 +50,14 @@ def read_counts(
     bounded(node, handle, path)
     if isinstance(node, h5py.Dataset):
         check.shape(node.shape)
+        check.numbers(node.dtype)
         source, entries = _DenseRows(path, name, check), node.size
     else:
         encoding = node.attrs.get("encoding-type", "")
-        if encoding not in ("csr_matrix", "csc_matrix"):
+        if not isinstance(encoding, str) or encoding not in ("csr_matrix", "csc_matrix"):
             raise bad_input(path, node.name, encoding, "a csr_matrix, a csc_matrix or a dense array")
         check.shape(tuple(int(each) for each in node.attrs["shape"]))
+        check.lines(node)
         entries = len(node["indices"])
         source = (_CsrRows if encoding == "csr_matrix" else _rows_of_columns)(path, name, check)
     stored = StoredCounts.whole(source)
@@ -76,6 +79,20 @@ class _Check:
     def damaged(self, why: str) -> UserError:
         return UserError(f"{self.path}: {self.name}: damaged sparse matrix: {why}")
 
+    def numbers(self, found: np.dtype) -> None:
+        """Before a value is read: a single text can be as long as the file."""
+        if found.kind not in "iufb":
+            raise bad_input(self.path, f"{self.name} type", str(found), "numbers")
+
+    def lines(self, node: h5py.Group) -> None:
+        """The three arrays of a sparse matrix are plain rows of numbers."""
+        for part in ("data", "indices", "indptr"):
+            if node[part].ndim != 1:
+                raise self.damaged(f"its {part} have {node[part].ndim} axes")
+        self.numbers(node["data"].dtype)
+        if node["indices"].dtype.kind not in "iu" or node["indptr"].dtype.kind not in "iu":
+            raise self.damaged("its indices are no integers")
+
     def pointers(self, node: h5py.Group, outer: int, inner: int) -> np.ndarray:
         """Where each row (or column) begins; nothing else of a sparse matrix is held in memory."""
         entries = len(node["indices"])
@@ -84,10 +101,7 @@ class _Check:
                 f"{len(node['data'])} values, {entries} indices, {node['indptr'].shape} pointers "
                 f"for {outer} lines"
             )
-        pointers = node["indptr"][:]
-        if pointers.dtype.kind not in "iu" or node["indices"].dtype.kind not in "iu":
-            raise self.damaged("its indices are no integers")
-        pointers = pointers.astype(np.int64)
+        pointers = node["indptr"][:].astype(np.int64)
         lengths = np.diff(pointers)
         if pointers[0] != 0 or pointers[-1] != entries or (lengths < 0).any():
             raise self.damaged(f"its pointers do not lead from 0 to {entries}")
@@ -102,8 +116,6 @@ class _Check:
 
     def integers(self, values: np.ndarray, locate: Callable[[int], tuple[int, int]]) -> np.ndarray:
         """Return ``values`` as int32; ``locate`` maps a position to (cell, gene)."""
-        if values.dtype.kind not in "iufb":
-            raise bad_input(self.path, f"{self.name} type", str(values.dtype), "numbers")
         # NaN fails both comparisons, so it counts as bad without a test of its own.
         good = (values >= 0) & (values <= LARGEST_COUNT)
         if values.dtype.kind == "f":
@@ -223,10 +235,7 @@ def _rows_of_columns(path: Path, name: str, check: _Check) -> RowSource:
         if entries <= sizes.HELD_ENTRIES:
             data, columns = np.empty(entries, np.int32), np.empty(entries, np.int32)
         else:
-            with tempfile.TemporaryFile() as file:  # its mapping outlives it
-                file.truncate(8 * entries)
-                mapped = mmap.mmap(file.fileno(), 8 * entries)
-            data, columns = np.frombuffer(mapped, np.int32).reshape(2, entries)
+            data, columns = np.frombuffer(_scratch(8 * entries), np.int32).reshape(2, entries)
         free = begins[:-1].copy()
         with progress(f"{path.name}: {name}, columns to rows", entries, "counts") as advance:
             for start in windows:
@@ -248,6 +257,27 @@ def _rows_of_columns(path: Path, name: str, check: _Check) -> RowSource:
                 free += many
                 advance(stop - start)
     return _ArrayRows(data, columns, begins, shape)
+
+
+def _scratch(size: int) -> mmap.mmap:
+    """Room in a temporary file without a name.
+
+    Raises
+    ------
+    UserError
+        If there is none: a mapping of a file that the disk has no room for kills the process later on.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:  # its mapping outlives it
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
+            return mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise UserError(
+            f"{tempfile.gettempdir()}: no room for a temporary file of {size} bytes: {error.strerror}; name "
+            "another folder in TMPDIR"
+        ) from error
 
 
 def tidy(matrix: sp.csr_matrix) -> sp.csr_matrix:

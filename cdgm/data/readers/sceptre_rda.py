@@ -61,14 +61,14 @@ class SceptreRda(Reader):
         for part in ("extra_covariates", "grna_target_data_frame"):
             if not isinstance(screen[part], pd.DataFrame):
                 raise bad_input(f"{path}: {part}", "type", type(screen[part]).__name__, "a data frame")
-        counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
-        guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
-        refuse_duplicates(genes, path)
+        # A column is as long as its table; the number of rows alone could be any.
         if "bio_rep" not in covariates.columns:
             raise bad_input(
                 f"{path}: extra_covariates", "column", "bio_rep", f"one of {list(covariates.columns)}"
             )
-
+        counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
+        guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
+        refuse_duplicates(genes, path)
         target_of_guide = self._targets(screen["grna_target_data_frame"], guides, path)
         share, top = _top_guide(guides_by_cell)
         label_of_target = {target: label for label, targets in self.classes.items() for target in targets}

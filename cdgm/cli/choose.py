@@ -1,0 +1,127 @@
+"""``cdgm choose``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cdgm.cli.data_options import (
+    add_data_arguments,
+    add_likelihood_arguments,
+    add_split_arguments,
+    opened,
+)
+from cdgm.cli.inputs import positive, present, variant
+from cdgm.errors import UserError
+
+SUMMARY = "how many dimensions, which level? Fit several and recommend one"
+DESCRIPTION = """\
+Fit a model at several sizes of its blocks (`dims`), or at several weights of its penalties or levels of its
+constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures.
+Sizes first: whether blocks are clean depends on them.
+"""
+EPILOG = """\
+examples
+  cdgm choose dims cells.h5ad --source-key condition --background ctrl --n-genes 2000 --out sizes
+  cdgm choose dims arrays.npz --background healthy --n-background 3 5 8 --n-salient 2 3 5 --out sizes
+  cdgm choose level arrays.npz --background healthy --n-background 5 --n-salient 3 --out level
+
+`cdgm choose dims --help` and `cdgm choose level --help` explain each.
+"""
+DIMS = """\
+what it does
+  Fits every combination of --n-background and --n-salient, so begin with few of each. Written to --out:
+  dimensions.csv   a row a size: held-out ELBO, agreement of members, axes in use, traces of leakage, and
+                   what the rule makes of them
+  dimensions.png   the same as a figure (and .pdf)
+
+examples
+  cdgm choose dims cells.h5ad --source-key condition --background ctrl --n-background 5 10 20 --out sizes
+"""
+LEVEL = """\
+what it does
+  Fits the variant once without its penalties (or constraints), and at each level. Levels are weights of
+  penalties; of constraints, the share of chance that lies above the level (alpha), or the level itself where
+  the variant has one. Written to --out:
+  level.csv      a row a level: held-out ELBO, traces of leakage with their nulls, agreement of members, and
+                 what the rule makes of them
+  level.png      the same as a figure (and .pdf)
+  variant.json   the variant at the recommended level: cdgm fit ... --variant level/variant.json
+
+examples
+  cdgm choose level arrays.npz --background healthy --out level
+  cdgm choose level arrays.npz --background healthy --variant co-cvae --levels 0.01 0.05 0.5 --out level
+  cdgm choose level arrays.npz --background healthy --variant hsic-mmd-cvae --of hsic --out level
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    dims = what.add_parser("dims", help="sizes of both blocks", epilog=DIMS, formatter_class=raw)
+    model = _common(dims, "cvae")
+    for block, usual in (("background", (5, 10, 20)), ("salient", (2, 5, 10))):
+        model.add_argument(
+            f"--n-{block}", type=positive, nargs="+", default=list(usual), metavar="N",
+            help=f"dimensions to try (default: {' '.join(map(str, usual))})",
+        )  # fmt: skip
+    level = what.add_parser("level", help="weight or level of a variant", epilog=LEVEL, formatter_class=raw)
+    model = _common(level, "hsic-mmd-cvae")
+    model.add_argument(
+        "--levels", type=float, nargs="+", metavar="X", help="levels to try (default: see the table)"
+    )
+    model.add_argument("--of", metavar="NAME", help="penalty or constraint to sweep alone (default: all)")
+    for block in ("background", "salient"):
+        model.add_argument(
+            f"--n-{block}", type=positive, default=10, metavar="N", help="dimensions (default: 10)"
+        )
+
+
+def _common(parser: argparse.ArgumentParser, usual: str) -> Any:
+    add_data_arguments(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    model = parser.add_argument_group("the fits")
+    model.add_argument("--variant", default=usual, metavar="NAME", help="how to fit (default: %(default)s)")
+    model.add_argument(
+        "--members", type=positive, default=3, metavar="N", help="seeds of each fit (default: 3)"
+    )
+    model.add_argument("--max-steps", type=positive, metavar="N", help="optimiser steps (default: 3000)")
+    add_likelihood_arguments(model)
+    add_split_arguments(model)
+    return model
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Sweep, recommend, write: all results or none."""
+    from cdgm.api.storage import whole_folder
+
+    if arguments.members < 2:
+        raise UserError(f"--members: got {arguments.members}, expected two or more, to compare them")
+    with whole_folder(arguments.out, arguments.overwrite) as folder:
+        data, options = opened(arguments)
+        options |= {
+            "n_background": arguments.n_background,
+            "n_salient": arguments.n_salient,
+            "n_members": arguments.members,
+            "max_steps": arguments.max_steps,
+            "variant": variant(arguments.variant),
+        }
+        if arguments.what == "dims":
+            from cdgm.api.dimensions import choose_dimensions
+
+            found = choose_dimensions(data, **options)
+            found.plot(folder / "dimensions")
+        else:
+            from cdgm.api.levels import choose_level
+            from cdgm.files import write_json
+
+            found = choose_level(data, **options, **present(levels=arguments.levels, of=arguments.of))
+            found.plot(folder / "level")
+            write_json(folder / "variant.json", found.variant)
+    print(found.reason)
+    if arguments.what == "dims":
+        print(f"to fit it: cdgm fit ... --n-background {found.n_background} --n-salient {found.n_salient}")
+    else:
+        print(f"to fit it: cdgm fit ... --variant {arguments.out}/variant.json")
+    print(f"results: {arguments.out}")

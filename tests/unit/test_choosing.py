@@ -1,0 +1,68 @@
+"""The benchmark of choosing: rules and rates on made tables, and that stacked fits are those of the API."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cdgm
+from benchmarks.choosing import DIMS
+from benchmarks.choosing_fits import Setting, data_sets, train_together
+from benchmarks.choosing_rules import RULES, picks, rates
+
+
+def sweep(data: int, elbos: dict[tuple[int, int], float], axes: tuple[int, int]) -> pd.DataFrame:
+    """A sweep over sizes whose truth is 5 and 3."""
+    sizes = [{"n_background": b, "n_salient": s, "elbo": e} for (b, s), e in elbos.items()]
+    return pd.DataFrame(sizes).assign(
+        setting="made", data=data, true_background=5, true_salient=3, elbo_range=0.5, traces=1.0,
+        agreement_background=0.9, agreement_salient=0.9, active_background=axes[0], active_salient=axes[1],
+        dependence=2.0, separation=0.5,
+    )  # fmt: skip
+
+
+GRID = {(3, 2): -9.0, (3, 3): -8.0, (5, 2): -7.0, (5, 3): -3.1, (10, 2): -4.0, (10, 3): -3.0}
+
+
+def test_picks_and_their_rates():
+    rows = pd.concat([sweep(0, GRID, (5, 3)), sweep(1, GRID | {(5, 3): -3.6}, (6, 2))], ignore_index=True)
+    picked = picks(rows)
+    found = {(r.data, r.rule): (r.n_background, r.n_salient) for r in picked.itertuples()}
+    assert [found[0, rule] for rule in RULES] == [(5, 3), (5, 3), (10, 3), (5, 3)]
+    assert [found[1, rule] for rule in RULES] == [(10, 3), (10, 3), (10, 3), (6, 2)]
+    whole = rates(picked).set_index(["setting", "rule"]).loc["all"]
+    assert list(whole["hits"]) == [1, 1, 0, 1]
+    assert list(whole["chance"]) == pytest.approx([1 / 6] * 4)
+    rule = whole.loc["the rule"]
+    # Clopper and Pearson's interval for 1 of 2.
+    assert (rule["low"], rule["high"]) == pytest.approx((0.01258, 0.98742), abs=1e-4)
+    assert (rule["over_background"], rule["under_background"], rule["over_salient"]) == (1, 0, 0)
+    axes = whole.loc["axes in use of the largest fit"]
+    assert (axes["over_background"], axes["under_salient"], axes["near"]) == (1, 1, 1.0)
+
+
+def test_every_grid_holds_its_truth():
+    for setting, grid in DIMS.items():
+        assert all(true in sizes for true, sizes in zip(setting.truth, grid, strict=True)), setting.name
+    assert len({setting.name for setting in DIMS}) == len(DIMS)
+
+
+def test_a_stack_of_data_sets_equals_separate_fits():
+    small = {"n_train": dict.fromkeys(("background", "target"), 80), "n_features": 8}
+    simulated = data_sets(Setting("small", (2, 1), small), [0, 1])
+    assert not np.array_equal(simulated[0]["x/train/target"], simulated[1]["x/train/target"])
+
+    def models() -> list:
+        options = {"variant": "cvae", "n_background": 2, "n_salient": 1, "n_members": 2, "held_out": 0.3}
+        sources = ("background", "target")
+        return [
+            cdgm.ComparativeVAE.from_arrays({s: data[f"x/train/{s}"] for s in sources}, **options)
+            for data in simulated
+        ]
+
+    together, alone = models(), models()
+    train_together(together, 30)
+    for one, other in zip(together, alone, strict=True):
+        other.train(30, progress_bar=False)
+        pd.testing.assert_frame_equal(one.get_elbo(), other.get_elbo(), rtol=1e-3)

@@ -1,0 +1,339 @@
+"""The guide: its code runs, its commands exist, its links lead somewhere, its tables are the project's."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from snakemake.cli import get_argument_parser
+
+import cdgm
+from cdgm.cli.main import COMMANDS, main, parser
+from cdgm.config import parse_config
+from tests.guide import (
+    DOCS,
+    PAGES,
+    ROOT,
+    TEXTS,
+    anchors,
+    blocks,
+    commands,
+    fences,
+    inline_commands,
+    name_of,
+)
+from tests.unit import own_data
+
+CONFIG = parse_config(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+#: Pages whose Python is run by another module of these tests.
+RUN_ELSEWHERE = {"docs/own_data.md": "test_api_docs.py", "docs/extending.md": "test_docs.py"}
+RUN_HERE = {"docs/api.md", "docs/first_run.md", "docs/results.md", "docs/variants.md"}
+
+
+def test_every_block_says_what_it_is():
+    known = {"sh", "python", "yaml", "rst", "text", "math", "{toctree}", "{eval-rst}"}
+    found = {(name_of(page), language) for page in TEXTS for language, _ in fences(page)}
+    assert sorted(pair for pair in found if pair[1] not in known) == []
+
+
+def test_every_python_block_is_run():
+    with_python = {name_of(page) for page in PAGES if blocks(page, "python")}
+    assert with_python == RUN_HERE | set(RUN_ELSEWHERE)
+    for page, module in RUN_ELSEWHERE.items():
+        assert Path(page).name in (ROOT / "tests" / "unit" / module).read_text(encoding="utf-8")
+
+
+def run_python(page: str, names: dict) -> dict:
+    """Run a page's blocks from top to bottom; the names that they leave behind."""
+    for text in blocks(DOCS / page, "python"):
+        exec(compile(text, page, "exec"), names)
+    return names
+
+
+@pytest.fixture
+def briefly(monkeypatch):
+    """Training of few steps."""
+    real = cdgm.ComparativeVAE.train
+    monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
+
+
+def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
+    """Its commands in their order, on other cells and with few steps."""
+    monkeypatch.chdir(tmp_path)
+    kinds = np.resize(["B", "T"], own_data.CELLS)
+    adata = own_data.cells(cell_type=kinds)
+    adata.obs = adata.obs.rename(columns={"state": "label"})
+    adata.obs["source"] = np.where(adata.obs["condition"] == "ctrl", "background", "target")
+    given = []
+
+    def get(name, out):
+        given.append((name, out.name))
+        adata.write_h5ad(out)
+
+    monkeypatch.setattr("cdgm.cli.datasets.get", get)
+    page = DOCS / "first_run.md"
+    for program, *arguments in commands(page):
+        if program == "cdgm":
+            main([*arguments, "--map", "pca"] if arguments[0] in ("fit", "plot") else arguments)
+    names = run_python("first_run.md", {})
+    assert given == [("immune_spikein", "immune.h5ad")]
+    for file in ("fit/report.html", "fit/latents.csv", "fit_cvae/report.html", "figures/maps.png"):
+        assert (tmp_path / file).is_file()
+    assert names["cells"].obsm["X_cdgm_salient"].shape == (own_data.CELLS, 10)
+    assert "labels in the salient block" in capsys.readouterr().out
+
+
+def test_the_first_run_fits_as_the_command_itself_says():
+    """`cdgm datasets get` ends with the command that the page gives, which is made shorter there."""
+    said = re.search(r'print\(f"  (cdgm fit .*)"\)', (ROOT / "cdgm/cli/datasets.py").read_text("utf-8"))[1]
+    said = said.replace("{out}", "immune.h5ad").replace("{spec.sources[0]}", "background")
+    assert any(set(said.split()) <= set(command) for command in commands(DOCS / "first_run.md"))
+
+
+def test_the_reference_runs_without_the_workflow(capsys):
+    run_python("api.md", {})
+    scores = [float(value) for value in re.findall(r"0\.\d+", capsys.readouterr().out)]
+    assert len(scores) == 4
+    assert min(scores) > 0.6
+
+
+def test_variants_are_made_as_the_page_says(briefly, capsys):
+    rng = np.random.default_rng(0)
+    arrays = {"healthy": rng.standard_normal((200, 12)), "ill": rng.standard_normal((200, 12))}
+    names = run_python("variants.md", {"arrays": arrays})
+    assert names["weighted"].variant.penalties[0].weight == 300
+    assert "kl_salient" in capsys.readouterr().out
+
+
+def test_latents_are_read_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results" / "evaluations" / "<id>"
+    folder.mkdir(parents=True)
+    np.savez(folder / "latents.npz", **{"mean/test/target/salient": np.zeros((2, 5, 3))})
+    assert run_python("results.md", {})["salient"].shape == (5, 3)
+
+
+# ---------------------------------------------------------------- commands
+
+
+def check_make(arguments: list[str]) -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for word in arguments:
+        variable, equals, _ = word.partition("=")
+        pattern = rf"^{variable} \?=" if equals else rf"^{word}:"
+        assert re.search(pattern, text, re.MULTILINE), f"the Makefile has no {word}"
+
+
+def check_cdgm(arguments: list[str]) -> None:
+    if len(arguments) == 1 or "--help" in arguments:
+        # Named, not called.
+        assert arguments[0] in (*COMMANDS, "--version")
+    else:
+        parser().parse_args(arguments)
+
+
+def check_snakemake(arguments: list[str]) -> None:
+    parsed = get_argument_parser().parse_args(arguments)
+    if parsed.workflow_profile:
+        assert (ROOT / parsed.workflow_profile / "config.yaml").is_file()
+    figures = {f"results/figures/{s}/{f}.png" for s, study in CONFIG.studies.items() for f in study.figures}
+    # A study that the page on the configuration adds by an overlay.
+    figures |= {f"results/figures/mine/{f}.png" for f in ("cells", "training")}
+    known = {"all", "perturbseq", "scaling", "atlas", "results/claims.html", *figures}
+    assert set(parsed.targets) <= known
+
+
+def check_pip(arguments: list[str]) -> None:
+    assert arguments == ["install", "."]
+
+
+def check_docker(arguments: list[str]) -> None:
+    if arguments[0] == "build":
+        assert (ROOT / arguments[arguments.index("-f") + 1]).is_file()
+    elif "snakemake" in arguments:
+        check_snakemake(arguments[arguments.index("snakemake") + 1 :])
+
+
+def check_sourced(arguments: list[str]) -> None:
+    (file,) = arguments
+    # Environments are made by the line before.
+    assert file.endswith("/bin/activate")
+
+
+def check_export(arguments: list[str]) -> None:
+    (setting,) = arguments
+    code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "cdgm").rglob("*.py"))
+    assert f'"{setting.partition("=")[0]}"' in code
+
+
+def check_python(arguments: list[str]) -> None:
+    assert arguments[:2] == ["-m", "venv"]
+
+
+def check_git(arguments: list[str]) -> None:
+    assert (arguments[0], arguments[-1]) == ("clone", "cdgm")
+
+
+def check_cd(arguments: list[str]) -> None:
+    assert arguments == ["cdgm"]
+
+
+def check_installed(arguments: list[str]) -> None:
+    assert arguments == ["install"]
+
+
+#: Every program that a page may name in a block, and how its command is checked.
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "make": check_make,
+    "cdgm": check_cdgm,
+    "snakemake": check_snakemake,
+    "pip": check_pip,
+    "docker": check_docker,
+    ".": check_sourced,
+    "export": check_export,
+    "python3.11": check_python,
+    "git": check_git,
+    "cd": check_cd,
+    ".venv/bin/pre-commit": check_installed,
+}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name_of)
+def test_commands_exist(page: Path):
+    for program, *arguments in [*commands(page), *inline_commands(page)]:
+        assert program in CHECKS, f"nobody knows how to check {program}"
+        try:
+            CHECKS[program](arguments)
+        except SystemExit as error:
+            raise AssertionError(f"{program} refuses {arguments}") from error
+
+
+def test_wrong_commands_are_found():
+    with pytest.raises(AssertionError):
+        check_make(["figure"])
+    with pytest.raises(AssertionError):
+        check_snakemake(["--cores", "2", "results/figures/identifiability/twists.png"])
+    with pytest.raises(SystemExit):
+        check_snakemake(["--cors", "2"])
+    with pytest.raises(cdgm.UserError):
+        check_cdgm(["fit", "cells.h5ad", "--backgrund", "ctrl"])
+
+
+# ---------------------------------------------------------------- links and pictures
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name_of)
+def test_links_lead_somewhere(page: Path):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_pictures_are_small_shown_and_explained():
+    pictures = sorted((DOCS / "images").glob("*.png"))
+    assert pictures
+    sizes = [picture.stat().st_size for picture in pictures]
+    assert max(sizes) < 200_000
+    assert sum(sizes) < 1_000_000
+    shown = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
+    notes = (DOCS / "images" / "README.md").read_text(encoding="utf-8")
+    for picture in pictures:
+        assert f"(images/{picture.name})" in shown
+        assert f"`{picture.name}`" in notes
+
+
+def test_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [name_of(page) for page in DOCS.glob("*.md") if f"({name_of(page)}" not in text]
+    assert missing == []
+    assert "`make docs`" in text
+
+
+@pytest.fixture(scope="module")
+def explained():
+    """The script that draws the twist, loaded."""
+    spec = importlib.util.spec_from_file_location("twist_explained", DOCS / "figures" / "twist_explained.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_the_figure_of_the_twist_shows_one_data_set_with_two_truths(explained):
+    from cdgm.metrics.bounds import twist_correlation
+    from cdgm.metrics.recovery import held_out_correlations
+
+    first, second = explained.two_truths(seed=1)
+    for source in first:
+        np.testing.assert_allclose(first[source][1], second[source][1], atol=1e-12)
+        np.testing.assert_array_equal(first[source][0]["salient"], second[source][0]["salient"])
+    blocks_of = [truth["background"][0]["background"] for truth in (first, second)]
+    np.testing.assert_allclose(*blocks_of, atol=1e-12)
+    found = held_out_correlations(*(truth["target"][0]["background"] for truth in (first, second)))
+    closed = twist_correlation(explained.TWIST.angle, explained.SALIENT)
+    assert found == pytest.approx(closed, abs=0.08)
+    assert "e-" in explained.draw().axes[-1].get_xlabel()
+
+
+# ---------------------------------------------------------------- choosing a variant
+
+
+def rows_of_variants(until: str = "## How to choose one") -> list[list[str]]:
+    """Cells of the tables of docs/variants.md, without their heads."""
+    text = (DOCS / "variants.md").read_text(encoding="utf-8").split(until)[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if "`" in row[1]]
+    assert rows
+    return rows
+
+
+def named(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_every_variant_is_in_the_tables_once():
+    found = [name for row in rows_of_variants() for name in named(row[1])]
+    assert sorted(found) == sorted(CONFIG.variants)
+
+
+def test_studies_of_the_tables_have_their_variants():
+    """A study shows a variant if it fits it, or a sweep that has it as one of its points."""
+    points = {name: {v.model_dump_json() for _, v in spec.points()} for name, spec in CONFIG.variants.items()}
+    for _, variants, _, shown in rows_of_variants():
+        pairs = re.findall(r"`(\w+)` \(`(\w+)`\)", shown)
+        assert pairs
+        for study, figure in pairs:
+            assert figure in CONFIG.studies[study].figures
+            fitted = set().union(*(points[name] for name in CONFIG.studies[study].variants))
+            assert any(points[name] <= fitted for name in named(variants)), (variants, study)
+
+
+def test_numbers_of_the_tables_are_those_of_the_findings():
+    def numbers(text: str) -> set[float]:
+        return {float(n.replace(",", "")) for n in re.findall(r"(?<![\w.])\d*\.?\d[\d,]*", text)}
+
+    findings = numbers((DOCS / "findings.md").read_text(encoding="utf-8"))
+    for _, variants, found, _ in rows_of_variants():
+        assert numbers(re.sub(r"\]\([^)]*\)|`[^`]*`", "", found)) <= findings, variants
+
+
+def test_tables_of_variants_say_what_only_the_workflow_fits():
+    for_data = {name for row in rows_of_variants(until="## For studies") for name in named(row[1])}
+    assert for_data
+    assert for_data <= set(cdgm.ComparativeVAE.variants())
+
+
+def test_the_pages_of_the_reference_are_listed():
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert {f"api/{page.name}" for page in (DOCS / "api").glob("*.md")} == set(
+        re.findall(r"\((api/\w+\.md)\)", text)
+    )

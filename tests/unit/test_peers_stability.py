@@ -1,0 +1,130 @@
+"""Agreement of the fits of a peer, with fits whose relation is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.peer_figure import SMALLEST_GAP, agreement_figure
+from benchmarks.peer_ours import our_fit
+from benchmarks.peer_stability import AXIS_COLUMNS, COLUMNS, agreement_summary, agreement_table
+from benchmarks.peer_tables import Fitted, Kept
+from benchmarks.peers import stability
+from cdgm.metrics.stability import pair_rows
+from cdgm.specs import FitSpec
+from cdgm.streams import stream
+
+ROWS = {"background": 300, "target": 500}
+
+
+@pytest.fixture(scope="module")
+def ours() -> FitSpec:
+    return our_fit("papalexi2021")
+
+
+def fit(seed: int, elbo: float = -10.0, finite: bool = True) -> Kept:
+    """A fit whose salient block is the same for all seeds but for a rotation; its background block is new."""
+    truth, rng = np.random.default_rng(99), np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.standard_normal((2, 2)))[0]
+    means = {}
+    for source, n in ROWS.items():
+        salient, background = truth.standard_normal((n, 2)), rng.standard_normal((n, 2))
+        means["test", source, "salient"] = salient @ turn if source == "target" else 0 * salient
+        means["test", source, "background"] = background
+        # What training rows say must not matter.
+        means["train", source, "salient"] = means["train", source, "background"] = rng.standard_normal((9, 2))
+    return Kept(f"fit-{seed}", seed, Fitted(means, {"background": -5.0, "target": elbo}, {}, finite, 1.0))
+
+
+def test_each_block_is_judged_on_the_cells_that_it_drives(ours: FitSpec):
+    several = [fit(3), fit(4, -10.25), fit(5, -12.0)]
+    table, axes = agreement_table({"fake": several}, ours.model.design, "d", 30, 0)
+    assert list(table) == COLUMNS
+    assert len(table) == 3 * 3
+    by = table.set_index(["block", "seed_a", "seed_b"])
+    salient, background, both = (
+        table[table["block"] == block] for block in ("salient", "background", "background+salient")
+    )
+    assert salient["r2"].min() == pytest.approx(1)
+    assert salient["agreement"].min() == pytest.approx(1)
+    assert background["r2"].max() < 0.05
+    assert (background["agreement"] < 0.2).all()
+    # Side by side, half of the directions are shared.
+    assert both["r2"].tolist() == pytest.approx([0.5] * 3, abs=0.1)
+    assert (set(salient["rows"]), set(background["rows"])) == ({500}, {800})
+    # The agreement is the mean of what the axes show: side by side, two are shared and two are not.
+    assert list(axes) == AXIS_COLUMNS
+    of = axes.set_index(["block", "seed_a", "seed_b", "axis"])["correlation"].sort_index()
+    assert of.groupby(["block", "seed_a", "seed_b"]).mean().to_dict() == pytest.approx(
+        by["agreement"].to_dict()
+    )
+    assert of.loc["background+salient", 3, 4].round(1).tolist() == pytest.approx([1, 1, 0, 0], abs=0.15)
+    assert by.loc[("salient", 3, 4), "elbo_gap"] == pytest.approx(0.25)
+    assert by.loc[("salient", 4, 5), "elbo_gap"] == pytest.approx(1.75)
+
+
+def test_the_measure_is_that_of_the_package(ours: FitSpec):
+    several = [fit(3), fit(4)]
+    table = agreement_table({"fake": several}, ours.model.design, "d", 5, 7)[0].set_index("block")
+    means = np.stack([kept.fitted.means["test", "target", "salient"] for kept in several])
+    (row,) = pair_rows(means, stream("peers", "stability", "d", "salient", root=7), 5)
+    for name in ("agreement", "null_high", "r2", "r2_null_high"):
+        assert table.loc["salient", name] == row[name]
+
+
+def test_every_method_meets_the_same_permutations(ours: FitSpec):
+    table, _ = agreement_table({"a": [fit(3), fit(4)], "b": [fit(3), fit(4)]}, ours.model.design, "d", 5, 0)
+    one, two = (
+        table[table["variant"] == name].drop(columns="variant").reset_index(drop=True) for name in "ab"
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_fits_that_diverged_are_left_out(ours: FitSpec):
+    fits = {"one": [fit(3), fit(4, finite=False)], "two": [fit(3), fit(4, finite=False), fit(5)]}
+    table, axes = agreement_table(fits, ours.model.design, "d", 2, 0)
+    assert set(table["variant"]) == set(axes["variant"]) == {"two"}
+    assert set(zip(table["seed_a"], table["seed_b"], strict=True)) == {(3, 5)}
+    assert agreement_summary(table, axes, fits).count("\n| two |") == 3
+
+
+def test_the_figure_shows_every_pair_and_every_axis(ours: FitSpec):
+    fits = {"a": [fit(3), fit(4, -10.25), fit(5, -12.0)], "b": [fit(3), fit(4)]}
+    pairs, axes = agreement_table(fits, ours.model.design, "d", 2, 0)
+    panels = agreement_figure(pairs, axes).axes
+    blocks = ["background", "salient"]
+    assert [panel.get_title(loc="left").split("  ")[1] for panel in panels] == blocks * 2
+    for above, below, block in zip(panels[:2], panels[2:], blocks, strict=True):
+        drawn = np.concatenate([points.get_offsets() for points in above.collections])
+        expected = pairs[pairs["block"] == block]
+        np.testing.assert_allclose(drawn[:, 1], expected["r2"])
+        # Equal bounds have no place on a logarithmic axis: they are drawn at its left end.
+        np.testing.assert_allclose(drawn[:, 0], expected["elbo_gap"].clip(lower=SMALLEST_GAP))
+        assert above.get_xlim()[0] < SMALLEST_GAP
+        lines = [line.get_ydata() for line in below.lines]
+        of = axes[axes["block"] == block].groupby(["variant", "axis"])["correlation"].median()
+        np.testing.assert_allclose(np.concatenate(lines), of)
+
+
+def test_the_summary_tells_pairs_of_equal_bounds(ours: FitSpec, tmp_path: Path):
+    several = [fit(3), fit(4, -10.25), fit(5, -12.0)]
+    text = stability("d", tmp_path, ours, {"fake": several}, 5)
+    kept = pd.read_csv(tmp_path / "peers" / "d_stability.csv")
+    assert list(kept) == COLUMNS
+    assert len(pd.read_csv(tmp_path / "peers" / "d_stability_axes.csv")) == 3 * (2 + 2 + 4)
+    assert (tmp_path / "peers" / "d_stability.png").stat().st_size > 0
+    title, _, *lines = text.splitlines()
+    titles = [part.strip() for part in title.split("|")]
+    salient = dict(zip(titles, (part.strip() for part in lines[1].split("|")), strict=True))
+    assert salient["block"] == "salient"
+    assert salient["fits"] == "3"
+    assert (salient["r2, median"], salient["r2, worst"]) == ("1.00", "1.00")
+    assert salient["r2, equal ELBO (pairs)"] == "1.00 (1)"
+    assert salient["active axes"] == "2"
+    assert salient["axes found again (over 0.9)"] == "2"
+    background = dict(zip(titles, (part.strip() for part in lines[0].split("|")), strict=True))
+    assert background["axes found again (over 0.9)"] == "0"
+    assert (salient["ELBO background, spread"], salient["ELBO target, spread"]) == ("0.00", "2.00")
