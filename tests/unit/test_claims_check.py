@@ -11,7 +11,7 @@ from cdgm.claims_check import COLUMNS, check_claims, scores_of
 from cdgm.claims_plan import as_job, judged_studies, not_run
 from cdgm.config import parse_config
 from cdgm.errors import UserError
-from cdgm.overlays import load_layers
+from cdgm.overlays import load_layers, read_yaml
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "config.yaml"
@@ -33,7 +33,7 @@ def claim(study="identifiability", figure="recovery", metric="recovery_cc", **pl
 def config_of(tmp_path: Path, *layers: dict):
     """The project's config without its claims, and ``layers`` over it."""
     bare = tmp_path / "bare.yaml"
-    claims = yaml.safe_load(BASE.read_text(encoding="utf-8"))["claims"]
+    claims = read_yaml(BASE)["claims"]
     bare.write_text(yaml.safe_dump({"claims": dict.fromkeys(claims)}), encoding="utf-8")
     files = [BASE, bare]
     for i, layer in enumerate(layers):

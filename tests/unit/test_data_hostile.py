@@ -18,7 +18,7 @@ from cdgm.config import parse_config
 from cdgm.data.bundle import read_bundle
 from cdgm.data.readers import READERS
 from cdgm.files import read_npz
-from cdgm.overlays import merge, read_yaml
+from cdgm.overlays import LOADER, merge, read_yaml
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]
@@ -107,14 +107,24 @@ def test_an_encrypted_archive_is_one_line(tmp_path):
     refused(lambda: read_npz(tmp_path / "a.npz"), "a.npz", "encrypted")
 
 
-@pytest.mark.parametrize("text", ["[" * 3_000, '{"a": ' * 3_000, "9" * 5_000, "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 3_000, '{"a": ' * 3_000, "9" * 5_000, "\x00", "- " * 200_000, "[" * 2_000_000, "2024-13-45"],
+)
 def test_strange_json_and_yaml_are_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     refused(lambda: files.read_json(tmp_path / "a.json"), "a.json", "not a JSON file")
     refused(lambda: parse_json(text, "--spec"), "--spec", "not valid JSON")
-    if not text.startswith("9"):
-        (tmp_path / "a.yaml").write_text(text)
-        refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", "not valid YAML")
+    (tmp_path / "a.yaml").write_text(text)
+    reason = "100 levels deep" if text[0] in "[{-" else "not valid YAML"
+    refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", reason)
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    assert issubclass(LOADER, yaml.constructor.SafeConstructor)
+    (tmp_path / "a.yaml").write_text("a: !!python/object/apply:os.mkdir [ran]\n")
+    refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml, line 1", "python/object/apply:os.mkdir")
+    assert not Path("ran").exists()
 
 
 def test_aliases_in_yaml_are_not_multiplied(tmp_path):
@@ -177,7 +187,7 @@ def test_a_member_of_a_wheel_may_lie_in_folders_but_not_above():
 
 def test_no_code_loads_pickles():
     for path in [*(ROOT / "cdgm").rglob("*.py"), *(ROOT / "workflow_scripts").rglob("*.py")]:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("yaml.load(text, Loader=LOADER)", "")
         for word in (
             "torch.load",
             "pickle.load",
