@@ -160,11 +160,12 @@ dag: env ## draw how the rules depend on each other
 .PHONY: test
 test: env ## unit, workflow and short end-to-end tests
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) -m slow tests/unit $(PYTEST_ARGS)
 	$(PYTEST) tests/workflow tests/e2e $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: env ## all slow tests: a run killed twenty times, and others (half an hour and more)
-	$(BIN)/python -m pytest -m slow tests $(PYTEST_ARGS)
+soak: env ## the long tests: a run killed twenty times, and others (half an hour and more)
+	$(BIN)/python -m pytest -m soak tests $(PYTEST_ARGS)
 
 .PHONY: slurm-test
 slurm-test: env ## the workflow through a real Slurm of one node (root; skipped where that can't be had)

@@ -42,7 +42,7 @@ def overlay(folder: Path, downloads: dict[str, dict]) -> Path:
     return folder / "overlay.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_both_atlases_run_from_a_server_that_misbehaves_to_figures(tmp_path):
     checkout, run = copy_checkout(tmp_path / "checkout"), tmp_path / "run"
     norman, replogle = "norman2019", "replogle2022_k562_essential"

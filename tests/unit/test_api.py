@@ -42,6 +42,7 @@ def test_every_variant_trains(variant):
     assert np.isfinite(model.get_latent_representation()).all()
 
 
+@pytest.mark.slow
 def test_blocks_are_found(fitted):
     z, t = own_data.latents()
     target = np.arange(len(t)) >= len(t) // 2

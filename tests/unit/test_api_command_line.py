@@ -124,6 +124,7 @@ def test_fit_of_arrays(tmp_path, capsys):
     assert "held_out" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_choose_writes_what_its_help_names(tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "two.npz", ill=rng.standard_normal((40, 6)), healthy=rng.standard_normal((50, 6)))
@@ -163,6 +164,7 @@ def test_evaluate_scores_other_labels(results, cells, tmp_path, capsys):
             assert len(values[1]) > len(values[0])
 
 
+@pytest.mark.slow
 def test_plot_colours_by_any_column(results, cells, tmp_path, capsys):
     main(["plot", *map(str, (results, "--out", tmp_path / "a", "--map", "pca"))])
     again, first = pd.read_csv(tmp_path / "a" / "maps.csv"), pd.read_csv(results / "figures" / "maps.csv")
@@ -344,6 +346,7 @@ def test_help_teaches_and_is_light():
             parser().parse_args(example.split())
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "cdgm", "fit", "no.h5ad", "--background", "x", "--out", "y"],

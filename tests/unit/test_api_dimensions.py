@@ -48,6 +48,7 @@ def test_the_rule(rows, expected):
     assert chosen(*rows) == chosen(*rows[::-1]) == expected
 
 
+@pytest.mark.slow
 def test_the_sizes_of_a_simulation_are_found(tmp_path):
     rng = np.random.default_rng(0)
     z, t = rng.standard_normal((1200, 2)), rng.standard_normal((600, 1))

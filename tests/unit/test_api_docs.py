@@ -24,6 +24,7 @@ def test_every_block_is_run_by_the_test_below():
     assert BLOCKS.count(INSTALL) == 1
 
 
+@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """In the order of the page, in one folder, with fewer steps."""
     monkeypatch.chdir(tmp_path)

@@ -97,6 +97,7 @@ SMALL = {"n_background": 2, "n_salient": 1, "held_out": 0.3}
 SMALL |= {"model": {"encoder_hidden": [16], "decoder_hidden": []}, "progress_bar": False}
 
 
+@pytest.mark.slow
 def test_a_level_that_empties_a_block_is_not_taken(tmp_path):
     found = cdgm.choose_level(data(), levels=[1e6, 1.0], n_members=2, max_steps=400, **SMALL)
     table = found.table.set_index("level")

@@ -87,6 +87,7 @@ def test_linear_gaussian_posteriors_are_known(latents, source):
     assert found.effective.max() <= DRAWS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["poisson", "negative_binomial", "bernoulli"])
 def test_counts_agree_with_draws_from_the_prior(kind):
     """Weighting many draws of the law of latents needs no proposal at all."""

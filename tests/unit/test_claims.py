@@ -43,6 +43,7 @@ def around(centre: float, spread: float = 0.01, n: int = 10, seed: int = 0) -> n
     return centre + spread * np.random.default_rng(seed).standard_normal(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "alpha"), [(10, 0.05), (20, 0.05), (20, 0.05 / 3)])
 def test_intervals_cover_the_true_median(n, alpha):
     rng = np.random.default_rng(0)

@@ -97,6 +97,7 @@ def test_a_claim_on_scores_that_there_will_be_is_accepted(what, tmp_path):
     assert not_run(config, "all") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BAD)
 def test_a_mistake_in_a_claim_is_one_line_before_anything_is_computed(what, tmp_path):
     change, parts = BAD[what]

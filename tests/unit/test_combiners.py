@@ -259,6 +259,7 @@ def test_gradients_apart_equal_gradients_one_by_one(design, inactive):
     torch.testing.assert_close(apart.gradient_of(parts.elbo.sum()), sum(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_equal_fixed_weights_are_the_sum(design):
     specs = [

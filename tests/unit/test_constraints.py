@@ -61,6 +61,7 @@ def descend(constraint: Plane, a: torch.Tensor, steps: int = 4000) -> tuple[torc
     return x.detach(), state.multiplier, trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"average": 0.9, "rate": 0.005}, {"proportional": 0.5}])
 def test_multipliers_reach_their_known_values(options):
     a = torch.tensor([[3.0, 2.0], [0.1, 0.2]], dtype=torch.float64)
@@ -210,6 +211,7 @@ def test_floor_looks_at_the_emptiest_private_block():
     torch.testing.assert_close(value, torch.tensor([2.0, 1.0]))
 
 
+@pytest.mark.slow
 def test_floor_fills_a_block_that_the_elbo_would_empty():
     # Pure noise: without the guard the posterior is the prior.
     def salient_kl(constraints):

@@ -168,6 +168,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_names_are_letters_and_digits(place):
     parse_config(BASE)

@@ -271,6 +271,7 @@ def test_streams_differ_by_name_order_type_and_root():
     assert stream("a", root=1).integers(1 << 60) == stream("a", root=1).integers(1 << 60)
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_or_says_why_not(raw, tmp_path):
     root = Path(__file__).parents[2]
     good, bad = canonical_json(SPEC), canonical_json(SPEC | {"sources": ["background", "treated"]})

@@ -213,6 +213,7 @@ def test_the_new_penalty_is_the_total_correlation_of_gaussians(new_penalty):
     np.testing.assert_allclose(value(salient=7.0), found, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_new_penalty_trains(new_penalty):
     options = {"kind": "gaussian_tc", "ridge": 0.001, "weight": [0, 100]}
     training = {"steps": 150, "batch_size": 100}

@@ -294,6 +294,7 @@ def test_rows_count_once(stopped):
 # The whole
 
 
+@pytest.mark.slow
 def test_overfitting_is_stopped_and_held_out_rows_are_explained_better(stopped):
     full = overfitting()
     what, elbo = stopped.fitted.stopping, stopped.get_elbo().groupby("member")["elbo"].mean()
@@ -355,6 +356,7 @@ def test_a_saved_model_keeps_it(stopped, tmp_path):
     assert again.fitted.stopping.sentences([0, 1]) == stopped.fitted.stopping.sentences([0, 1])
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path, capsys):
     own_data.cells().write_h5ad(tmp_path / "cells.h5ad")
     given = ["fit", tmp_path / "cells.h5ad", "--source-key", "condition", "--background", "ctrl"]

@@ -44,6 +44,7 @@ def as_command(body: str) -> str:
     return f"{IMPORTS}from cdgm.command_line import log, run\ndef main():\n{lines}\nrun(main)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 20_000])
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, limit: int, tmp_path: Path):
@@ -57,6 +58,7 @@ def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, limit: int, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 def test_the_same_writers_write_where_there_is_room(writer: str, tmp_path: Path):
     assert run(as_command(WRITERS[writer]), tmp_path).returncode == 0

@@ -62,6 +62,7 @@ def briefly(monkeypatch):
     monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
 
 
+@pytest.mark.slow
 def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
     """Its commands in their order, on other cells and with few steps."""
     monkeypatch.chdir(tmp_path)
@@ -95,6 +96,7 @@ def test_the_first_run_fits_as_the_command_itself_says():
     assert any(set(said.split()) <= set(command) for command in commands(DOCS / "first_run.md"))
 
 
+@pytest.mark.slow
 def test_the_reference_runs_without_the_workflow(capsys):
     run_python("api.md", {})
     scores = [float(value) for value in re.findall(r"0\.\d+", capsys.readouterr().out)]

@@ -18,6 +18,8 @@ import cdgm
 from tests.guide import DOCS, PAGES
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
+pytestmark = pytest.mark.slow  # The build takes half a minute.
+
 #: Packages of which the reference holds every public function and class.
 WHOLE = ("cdgm.metrics", "cdgm.objectives", "cdgm.models", "cdgm.synthetic")
 

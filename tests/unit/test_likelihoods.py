@@ -267,6 +267,7 @@ SIMULATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "likelihood"), SIMULATED.values(), ids=SIMULATED)
 def test_simulated_data_are_fitted_and_latents_found(noise, likelihood):
     """From noise to posterior means: the ELBO rises, and each block knows of its own truth."""

@@ -17,6 +17,7 @@ def design(n_sources: int) -> dict:
     return {"sources": sources, "blocks": {"shared": sources} | {f"own_{s}": [s] for s in sources}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sources", [3, 5])
 @pytest.mark.parametrize(
     "combiner", [{"kind": "sum"}, {"kind": "mgda", "normalise": "none"}], ids=["sum", "mgda"]

@@ -40,6 +40,7 @@ def batch_and_noise(spec, rows=7, n_features=6):
     return batch, noise
 
 
+@pytest.mark.slow
 def test_linear_gaussian_fit_reaches_the_optimum_of_probabilistic_pca():
     """Tipping & Bishop 1999: the maximum likelihood has a closed form, and a linear VAE attains it."""
     rng = np.random.default_rng(0)
@@ -198,6 +199,7 @@ def test_posterior_means_do_not_depend_on_chunks(monkeypatch):
         np.testing.assert_allclose(whole[block], parts[block], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_held_out_bounds_are_means_over_rows(monkeypatch):
     """Sources of unequal size, cut into unequal chunks, still give plain means over rows."""
     spec = fit_spec(training={"steps": 3, "precision": "float64"})

@@ -103,6 +103,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "dims", "scales", "errors"), CASES)
 def test_quantiles_of_hsic(n, dims, scales, errors):
     x, y = (normal(3 + i, n, d, scale=s) for i, (d, s) in enumerate(zip(dims, scales, strict=True)))
@@ -114,6 +115,7 @@ def test_quantiles_of_hsic(n, dims, scales, errors):
     assert (abs(found / expected - 1) < errors).all(), found / expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "dim", "scale", "errors"),
     [
@@ -146,6 +148,7 @@ def test_quantiles_of_mmd(sizes, dim, scale, errors):
     assert observed > expected[1]
 
 
+@pytest.mark.slow
 def test_rejections_come_at_the_rate_alpha():
     members = 2000
     x, y = normal(11, members, 64, 3, scale=0.3), normal(12, members, 64, 2)

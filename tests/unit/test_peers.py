@@ -298,7 +298,7 @@ def test_generated_counts_are_sparse_and_repeatable():
         assert (variance > mean)[mean > 0.5].mean() > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("zero_inflated", [True, False])
 def test_scvi_tools_bounds_and_latents(ours: FitSpec, bundle: Bundle, zero_inflated: bool):

@@ -289,6 +289,7 @@ def variant(*penalties, weight=3.0):
     return {"combiner": {"kind": "sum"}, "penalties": [p | {"weight": weight} for p in penalties]}
 
 
+@pytest.mark.slow
 @DESIGNS
 def test_a_stack_with_penalties_equals_separate_fits(design):
     training = {"steps": 40, "precision": "float64"}
@@ -334,6 +335,7 @@ def test_gradients_apart_by_source_add_up(design):
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ALL, ids=kinds)
 def test_a_weight_lowers_what_it_weighs(options):
     """Each member has its own weight; data in which target and background differ, and blocks depend."""

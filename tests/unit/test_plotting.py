@@ -75,6 +75,7 @@ def test_listing_figures_does_not_import_matplotlib():
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_source_data_holds_every_seed_and_its_median(tables, name):
     study = FIGURES[name]
@@ -105,6 +106,7 @@ def test_source_data_holds_every_seed_and_its_median(tables, name):
     np.testing.assert_allclose(medians[expected.index], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_same_tables_give_equal_bytes(tables, name, tmp_path):
     study = FIGURES[name]
@@ -206,6 +208,7 @@ def test_fits_that_did_not_finish_are_left_out_and_counted(name):
     assert "3 of 4 fits finished" in texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recovery", "twist", "two_models", "training"])
 def test_one_seed_and_no_finished_fit_still_draw(name):
     for failed in ((), (("leaky_relu_2", 100),)):
@@ -351,6 +354,7 @@ def draw_py(*arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
+@pytest.mark.slow
 def test_command_line(tables, tmp_path):
     paths = []
     for name, table in tables["perturbation"].items():
@@ -454,6 +458,7 @@ def test_dims_with_lost_fits_missing_cells_and_no_truth():
     assert "1/2" in [t.get_text() for t in figure.axes[0].texts]
 
 
+@pytest.mark.slow
 def test_dims_with_one_seed_other_names_and_several_variants():
     scores = fake_sweeps.misspecification(1, grid=GRID)["scores"]
     names = {"background": "common", "salient": "own"}

@@ -175,6 +175,7 @@ def texts_of(figure):
     return " ".join(t.get_text().replace("\n", " ") for t in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_figures_are_listed_with_captions_and_draw_every_seed(name):
     assert name in figure_names()
@@ -187,7 +188,7 @@ def test_figures_are_listed_with_captions_and_draw_every_seed(name):
     assert set(data.loc[data["kind"] == "seed", "seed"]) == set(SEEDS)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_same_tables_give_equal_bytes(name, tmp_path):
     tables = TABLES[name]()

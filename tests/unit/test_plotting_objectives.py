@@ -176,6 +176,7 @@ def test_it_is_listed_has_a_caption_and_a_line_in_the_docs(name):
     assert f"| `{name}` |" in (ROOT / "docs" / "results.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_same_tables_give_equal_pictures_and_numbers(name):
     study, make = FIGURES[name]
@@ -186,6 +187,7 @@ def test_same_tables_give_equal_pictures_and_numbers(name):
     np.testing.assert_array_equal(*pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_medians_are_those_of_the_drawn_seeds(name):
     _, data = usual(name)

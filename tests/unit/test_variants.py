@@ -51,6 +51,7 @@ def spec_of(variant: dict, design: str, likelihood: str = "gaussian", **changes)
     return fit_spec(design=DESIGNS[design], model=model, variant=variant, training=training, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "design", "likelihood"), CASES)
 def test_each_variant_trains_and_moves_all_that_it_should(variant, design, likelihood):
     spec = spec_of(VARIANTS[variant], design, likelihood)
@@ -149,6 +150,7 @@ SWEPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "points"), SWEPT.values(), ids=SWEPT)
 def test_a_sweep_in_one_stack_equals_separate_fits(parts, points):
     variant = {"combiner": {"kind": "sum"}} | parts
@@ -234,6 +236,7 @@ def _with(x: dict[str, np.ndarray], change) -> dict[str, np.ndarray]:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["cvae", "mo-cvae", "mo-co-cvae", "tc-cvae", "mm-cvae"])
 @pytest.mark.parametrize("spoil", BAD_DATA.values(), ids=BAD_DATA)
 def test_a_lost_member_leaves_its_neighbours_as_they_are(variant, spoil):
