@@ -76,7 +76,7 @@ def steps(asked: list[str]) -> list[str]:
 
 
 def touch_lock(checkout):
-    """Touch the lock file until it is newer than what was made of it: clocks of files have steps of some ms."""
+    """Touch the lock file until it is newer than what was made of it: file times have steps of some ms."""
     lock, stamp = checkout / "requirements.lock", checkout / ".venv/lock.stamp"
     while lock.stat().st_mtime_ns <= stamp.stat().st_mtime_ns:
         os.utime(lock)
