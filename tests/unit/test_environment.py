@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -67,6 +68,19 @@ def test_the_lock_is_exact_and_portable():
     for pin in pins:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", pin), pin
     assert len(locked()) == len(pins), "a package is pinned twice"
+
+
+def test_every_locked_version_runs_on_the_oldest_python():
+    """Systems hold on to the first releases of a Python: Debian 12 has 3.11.2."""
+    (oldest,) = (part.version for part in SpecifierSet(PROJECT["requires-python"]))
+    refusing = [
+        f"{package.name} {package.version} needs Python {needed}"
+        for package in distributions()
+        if canonicalize_name(package.name) in locked()
+        and (needed := package.metadata["Requires-Python"])
+        and not SpecifierSet(needed).contains(f"{oldest}.0")
+    ]
+    assert refusing == []
 
 
 def test_declared_ranges_admit_the_locked_versions():
