@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+#: Characters of a value that are shown at most: enough for a path in deep folders.
+LONGEST = 200
+
+
 class UserError(Exception):
     """A mistake in an input of the user: config, data file, download or argument.
 
@@ -29,7 +33,7 @@ def bad_input(where: object, key: str, value: object, expected: str) -> UserErro
         What should stand there.
     """
     shown = repr(value)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
+    if len(shown) > LONGEST:
+        shown = shown[: LONGEST - 3] + "..."
     place = f"{where}: {key}" if key else f"{where}"
     return UserError(f"{place}: got {shown}, expected {expected}")

@@ -98,7 +98,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("sbatch", "squeue", "sinfo", "sacctmgr", "scontrol", "scancel"):
+    for name in ("sbatch", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol", "scancel"):
         (tmp_path / name).write_text(STAND_IN, encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
