@@ -115,7 +115,9 @@ def submitted(
         result.parent.mkdir(parents=True, exist_ok=True)
         result.touch()
     words = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *options]
-    words += ["--slurm-init-seconds-before-status-checks", 1, "--slurm-status-command", "squeue"]
+    # The profile's patience is for real clusters.
+    words += ["--slurm-init-seconds-before-status-checks", 1, "--seconds-between-status-checks", 1]
+    words += ["--max-jobs-per-timespan", "100/1s", "--slurm-status-command", "squeue"]
     # The placeholders are older than this run's records: only what is forced has a reason to run.
     words += ["--rerun-triggers", "mtime", "--directory", run, "--configfile", SMOKE, "--forcerun", *rules]
     done = command(*words, cwd=checkout)
