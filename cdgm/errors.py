@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 #: Characters of a value that are shown at most: enough for a path in deep folders.
 LONGEST = 200
 

@@ -26,6 +26,16 @@ def good(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Path:
+    """A model that was trained with early stopping."""
+    model = cdgm.ComparativeVAE.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
+    model.train(max_steps=4, early_stopping=True, early_stopping_share=0.4)
+    folder = tmp_path_factory.mktemp("saved") / "stopped"
+    model.save(folder)
+    return folder
+
+
 def told(change):
     """Change what model.json says."""
 
@@ -103,6 +113,32 @@ HOSTILE = {
 def test_a_hostile_folder_is_one_line(good, tmp_path, case):
     change, parts = HOSTILE[case]
     shutil.copytree(good, tmp_path / "saved")
+    change(tmp_path / "saved")
+    refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
+
+
+def stopping_of(**changes):
+    return told(lambda about: about["early_stopping"].update(changes))
+
+
+STOPPED = {
+    "no record": (told(lambda a: a.update(early_stopping=3)), ["model.json: early_stopping"]),
+    "half a record": (told(lambda a: a["early_stopping"].pop("kept")), ["early_stopping.kept: missing"]),
+    "other members": (stopping_of(early=[True, False]), ["early_stopping.early", "one a member"]),
+    "steps before the first": (stopping_of(kept=[-1]), ["early_stopping.kept.0"]),
+    "text for a bound": (stopping_of(best=["x"]), ["early_stopping.best.0"]),
+    "a share of all": (told(lambda a: a["early_stopping"]["rule"].update(share=1)), ["rule.share"]),
+    "no validation rows": (held("data.npz", "validation/a", lambda _: None), ["data.npz", "validation/a"]),
+    "rows in two parts": (held("data.npz", "validation/a", lambda r: r * 0), ["data.npz", "rows once"]),
+    "rows without the record": (told(lambda a: a.update(early_stopping=None)), ["data.npz"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STOPPED)
+def test_a_damaged_record_of_early_stopping_is_one_line(stopped, tmp_path, case):
+    change, parts = STOPPED[case]
+    shutil.copytree(stopped, tmp_path / "saved")
+    cdgm.ComparativeVAE.load(tmp_path / "saved", DATA)
     change(tmp_path / "saved")
     refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
 
