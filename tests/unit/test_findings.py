@@ -18,7 +18,8 @@ SIGNS = {"at_least": "≥", "at_most": "≤"}
 NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
 ROW = re.compile(
     r"^\| (?P<statement>.*?) \| (?P<source>\w+) \| (?P<verdict>[a-z ]+) \| (?P<condition>.*?): "
-    rf"{NUMBER} \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\], wanted (?P<sign>[≥≤]) (?P<value>{NUMBER}), n = \d+ \|$",
+    rf"{NUMBER} \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\], "
+    rf"wanted (?P<sign>[≥≤]) (?P<value>{NUMBER}), n = \d+ \|$",
     re.MULTILINE,
 )
 ROWS = {row["statement"].removesuffix("."): row.groupdict() for row in ROW.finditer(TEXT)}
