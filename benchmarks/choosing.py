@@ -27,7 +27,7 @@ from cdgm.api.dimensions import SIZES
 from cdgm.api.levels import recommend_level
 from cdgm.api.variant_levels import Levels
 from cdgm.command_line import run
-from cdgm.files import atomic
+from cdgm.files import write_csv
 from cdgm.plotting import style
 
 #: The rule's form was looked at on data sets 0 to 2 of another root; these are read once.
@@ -98,12 +98,6 @@ def _rows(setting: Setting, points: dict[str, dict[str, Any]], arguments: argpar
     return rows(setting, points, list(seeds), arguments.members, arguments.out / "fits")
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
-    """A table, whole or not at all."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-
-
 def main() -> None:
     """Fit what is missing, write tables, print them."""
     parser = argparse.ArgumentParser(
@@ -117,12 +111,12 @@ def main() -> None:
     if arguments.what != "level":
         picked = picks(sized(arguments))
         table = rates(picked)
-        write(picked, arguments.out / "picks.csv")
+        write_csv(arguments.out / "picks.csv", picked, digits=6)
         style.save(figure(table), table, arguments.out / "choosing")
         print(table.round(2).to_string(index=False))
     if arguments.what != "dims":
         table = levelled(arguments)
-        write(table, arguments.out / "levels.csv")
+        write_csv(arguments.out / "levels.csv", table, digits=6)
         columns = [
             "setting",
             "data",

@@ -17,7 +17,7 @@ from cdgm.api.fitted import Fitted
 from cdgm.api.model import ComparativeVAE
 from cdgm.api.sweep import measured
 from cdgm.command_line import log
-from cdgm.files import atomic
+from cdgm.files import write_csv
 from cdgm.metrics.regression import linear_r2
 from cdgm.models.comparative_vae import ComparativeVAE as Stack
 from cdgm.overlays import merge
@@ -108,8 +108,7 @@ def rows(
                 [{**columns, "data": seed, **row} for seed, row in zip(seeds, found, strict=True)]
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(path) as temporary:
-                table.assign(seconds=time.process_time() - started).to_csv(temporary, index=False)
+            write_csv(path, table.assign(seconds=time.process_time() - started), digits=None)
             log(f"{setting.name}, {name}: {time.process_time() - started:.0f} s")
         tables.append(pd.read_csv(path))
     return pd.concat(tables, ignore_index=True)

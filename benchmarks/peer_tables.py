@@ -13,7 +13,7 @@ import pandas as pd
 from cdgm.command_line import log
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.files import atomic, read_npz, write_npz
+from cdgm.files import read_npz, write_csv, write_npz
 from cdgm.metrics.cell_scores import score_baselines, score_space
 from cdgm.metrics.nulls import row
 from cdgm.plan import dump, identify
@@ -131,15 +131,9 @@ def long_table(dataset: str, rows: Mapping[tuple[str, str], list[dict[str, objec
 def write_tables(table: pd.DataFrame, prefix: Path, root: int) -> pd.DataFrame:
     """Write ``<prefix>.csv`` and ``<prefix>_summary.csv``, each whole or not at all; gives the summary."""
     summary = summarise(table, stream("summarise", STUDY, root=root))
-    write_csv(table, f"{prefix}.csv")
-    write_csv(summary, f"{prefix}_summary.csv")
+    write_csv(f"{prefix}.csv", table)
+    write_csv(f"{prefix}_summary.csv", summary)
     return summary
-
-
-def write_csv(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table, whole or not at all."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
 
 
 class Kept(NamedTuple):

@@ -32,13 +32,13 @@ from benchmarks.peer_tables import (
     kept_fits,
     long_table,
     wide,
-    write_csv,
     write_tables,
 )  # fmt: skip
 from cdgm.command_line import log, run
 from cdgm.data.bundle import Bundle, read_bundle
 from cdgm.data.cell_table import read_cell_table
 from cdgm.errors import UserError, bad_input
+from cdgm.files import write_csv
 from cdgm.specs import FitSpec
 
 DATASETS = ("papalexi2021", "immune_spikein")
@@ -117,8 +117,8 @@ def stability(
 
     table, axes = agreement_table(fits, ours.model.design, dataset, draws, ours.root_seed)
     prefix = results / "peers" / f"{dataset}_stability"
-    write_csv(table, f"{prefix}.csv")
-    write_csv(axes, f"{prefix}_axes.csv")
+    write_csv(f"{prefix}.csv", table)
+    write_csv(f"{prefix}_axes.csv", axes)
     if len(table):
         write_figure(table, axes, Path(f"{prefix}.png"))
     return agreement_summary(table, axes, fits)

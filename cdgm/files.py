@@ -10,11 +10,14 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.errors import UserError, bad_input
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Our own archives are not packed; sparse counts that are pack 10 to 50 to 1.
 MOST_PACKED = 200
@@ -106,6 +109,13 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
+
+
+def write_csv(path: str | os.PathLike[str], table: pd.DataFrame, digits: int | None = 9) -> None:
+    """Write a table without its index, to so many significant digits; None for all that a number needs."""
+    form = None if digits is None else f"%.{digits}g"
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format=form)
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:

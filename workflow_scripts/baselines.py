@@ -9,7 +9,7 @@ import pandas as pd
 from cdgm.command_line import parse_json, run
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
-from cdgm.files import atomic
+from cdgm.files import write_csv
 from cdgm.metrics.cell_scores import score_baselines
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.specs import ModelSpec
@@ -46,8 +46,7 @@ def main() -> None:
         draws=evaluation.null_draws,
     )
     table = pd.DataFrame(rows).assign(seed=-1, member=0, finite=True)
-    with atomic(arguments.out) as path:
-        table.to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    write_csv(arguments.out, table)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 from cdgm.ceiling import score_true_model
 from cdgm.command_line import log, parse_json, run
 from cdgm.data.bundle import read_bundle
-from cdgm.files import atomic
+from cdgm.files import write_csv
 from cdgm.metrics.spec import CeilingSpec
 from cdgm.synthetic.simulate import Simulation
 from cdgm.validation import validated
@@ -33,8 +33,7 @@ def main() -> None:
     for replicate in score_true_model(simulation, ceiling, bundle, arguments.null_draws, arguments.root_seed):
         rows += replicate
         log(f"replicate {replicate[0]['member'] + 1} of {bundle.replicates} scored")
-    with atomic(arguments.out) as path:
-        pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    write_csv(arguments.out, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

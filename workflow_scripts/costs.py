@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cdgm.command_line import parse_json, run
 from cdgm.costs import costs_table
-from cdgm.files import atomic
+from cdgm.files import write_csv
 
 
 def main() -> None:
@@ -21,8 +21,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
     table = costs_table(arguments.study, parse_json(arguments.rows, "--rows"), Path(arguments.results))
-    with atomic(arguments.out) as path:
-        table.to_csv(path, index=False, lineterminator="\n")
+    write_csv(arguments.out, table, digits=None)
 
 
 if __name__ == "__main__":

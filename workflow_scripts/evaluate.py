@@ -20,7 +20,7 @@ from cdgm.evaluation import (
     score_cells,
     score_simulation,
 )
-from cdgm.files import atomic, read_json, write_npz
+from cdgm.files import read_json, write_csv, write_npz
 from cdgm.inference import load_stack
 from cdgm.metrics.spec import EvaluationSpec
 from cdgm.provenance import Provenance
@@ -61,8 +61,7 @@ def main() -> None:
     out = Path(arguments.out_dir)
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
     write_npz(out / "latents.npz", arrays | {"seeds": np.asarray([m.seed for m in spec.members])})
-    with atomic(out / "metrics.csv") as path:
-        pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    write_csv(out / "metrics.csv", pd.DataFrame(rows))
     provenance.write(out / "provenance.json", parse_json(arguments.spec, "--spec"))
 
 

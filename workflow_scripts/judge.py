@@ -9,7 +9,7 @@ from cdgm.claims import claims_table, judge
 from cdgm.claims_config import Claim
 from cdgm.command_line import log, run
 from cdgm.errors import bad_input
-from cdgm.files import atomic, read_json, write_text
+from cdgm.files import read_json, write_csv, write_text
 from cdgm.pages.claims import claims_page
 from cdgm.plotting.tables import read_table
 from cdgm.validation import validated
@@ -29,8 +29,7 @@ def main() -> None:
     verdicts = judge(claims, tables, not_run, arguments.root_seed)
     for verdict in verdicts:
         log(f"{verdict.name}: {verdict.verdict}")
-    with atomic(arguments.out) as path:
-        claims_table(verdicts).to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+    write_csv(arguments.out, claims_table(verdicts))
     write_text(arguments.page, claims_page(verdicts, Path(arguments.out).stem.removeprefix("claims")))
 
 

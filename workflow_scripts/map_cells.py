@@ -8,7 +8,7 @@ import pandas as pd
 
 from cdgm.command_line import run
 from cdgm.data.cell_table import MOST_ON_A_MAP, read_cell_table
-from cdgm.files import atomic, read_npz
+from cdgm.files import read_npz, write_csv
 from cdgm.maps import layout
 from cdgm.streams import stream
 
@@ -32,8 +32,7 @@ def main() -> None:
         xy = layout(latent, seed)
         table = cells.table[["cell", "split", "source", "label"]]
         parts.append(table.assign(seed=int(arrays["seeds"][0]), block=block, x=xy[:, 0], y=xy[:, 1]))
-    with atomic(arguments.out) as path:
-        pd.concat(parts).to_csv(path, index=False, lineterminator="\n", float_format="%.6g")
+    write_csv(arguments.out, pd.concat(parts), digits=6)
 
 
 if __name__ == "__main__":

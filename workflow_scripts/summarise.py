@@ -9,7 +9,7 @@ import pandas as pd
 
 from cdgm.command_line import log, parse_json, run
 from cdgm.errors import UserError
-from cdgm.files import atomic, read_json, read_npz
+from cdgm.files import atomic, read_json, read_npz, write_csv
 from cdgm.specs import FitSpec
 from cdgm.streams import stream
 from cdgm.tables import SCORE_COLUMNS, long_history, summarise, with_study
@@ -89,12 +89,6 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable table: {error}") from error
     return table
-
-
-def write_csv(path: str, table: pd.DataFrame) -> None:
-    """Write a CSV table whole or not at all."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
 
 
 if __name__ == "__main__":

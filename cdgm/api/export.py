@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.api.trainable import Trainable
 
 PREFIX = "X_cdgm_"
 SUMMARY = "cdgm"
 
 
-def to_anndata(model: ComparativeVAE, member: int = 0) -> AnnData:
+def to_anndata(
+    model: Trainable, member: int, latents: Mapping[str, np.ndarray], elbo: pd.DataFrame
+) -> AnnData:
     """The model's AnnData object with latents in ``obsm`` and a summary in ``uns["cdgm"]``.
 
     A view is copied first; of arrays a new object without X is made. An object in backed mode gets them in
     memory: its own ``write`` keeps them.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    member
+        Which fit.
+    latents
+        Block to that fit's posterior means (cells, dimensions), in the order of the data.
+    elbo
+        Held-out ELBOs; see :func:`cdgm.api.scores.elbo_table`.
 
     Returns
     -------
@@ -30,11 +45,7 @@ def to_anndata(model: ComparativeVAE, member: int = 0) -> AnnData:
     import pandas as pd
     from anndata import AnnData
 
-    fitted, design = model.fitted, model.model_spec.design
-    member = fitted.check_member(member)
-    observed = model.observed
-    latents = {block: model.get_latent_representation(block, member=member) for block in design.blocks}
-    elbo = model.get_elbo()
+    fitted, observed = model.fitted, model.observed
     held_out = np.zeros(observed.n, dtype=bool)
     for source, positions in model.split.held_out.items():
         held_out[observed.rows[source][positions]] = True

@@ -115,8 +115,7 @@ class ComparativeVAE(Trainable):
         design = Design.model_validate(settings.defaults()["design"])
         dims = {"background": n_background, "salient": n_salient}
         self._set_up(observed, design, dims, variant, law, n_members, held_out, seed, model, True)
-        self.adata: AnnData | None = adata
-        self.registration: anndata_input.Registration | None = registration
+        self.adata, self.registration = adata, registration
 
     @classmethod
     def from_arrays(
@@ -173,7 +172,6 @@ class ComparativeVAE(Trainable):
             raise bad_input("dims", "", dims, f"a dimension for each block: {list(parsed.blocks)}")
         self = cls.__new__(cls)
         self._set_up(observed, parsed, dims, variant, law, n_members, held_out, seed, model, standardise)
-        self.adata = self.registration = None
         return self
 
     def get_latent_representation(
@@ -277,7 +275,10 @@ class ComparativeVAE(Trainable):
         """Latents and a summary in the AnnData object; see :func:`cdgm.api.export.to_anndata`."""
         from cdgm.api.export import to_anndata
 
-        return to_anndata(self, member)
+        member = self.fitted.check_member(member)
+        blocks = self.model_spec.design.blocks
+        latents = {block: self.get_latent_representation(block, member=member) for block in blocks}
+        return to_anndata(self, member, latents, self.get_elbo())
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Write the trained model to a folder, as arrays and JSON; see :func:`cdgm.api.storage.save`."""

@@ -14,14 +14,14 @@ from cdgm.metrics.independence import spread_rows
 
 if TYPE_CHECKING:
     from cdgm.api.fitted import Fitted
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.api.trainable import Trainable
 
 logger = logging.getLogger(__name__)
 #: Rows decoded at once.
 CHUNK = 512
 
 
-def ranking_table(model: ComparativeVAE, block: str | None, label: str | None, cells: int) -> pd.DataFrame:
+def ranking_table(model: Trainable, block: str | None, label: str | None, cells: int) -> pd.DataFrame:
     """Features by how far a private block moves them, strongest first.
 
     Rows of the block's source are decoded twice from their posterior means: with the block, and with zeros

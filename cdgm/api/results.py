@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cdgm.api.reading import Sentence, read_tables
 from cdgm.api.storage import write_model
-from cdgm.files import atomic
+from cdgm.files import atomic, write_csv
 
 if TYPE_CHECKING:
+    from cdgm.api.fit_scores import Scores
     from cdgm.api.model import ComparativeVAE
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Tables of a fit; see the methods of ``ComparativeVAE`` for their columns."""
-
-    elbo: pd.DataFrame
-    leakage: pd.DataFrame
-    stability: pd.DataFrame | None
-    genes: pd.DataFrame | None
-
-    @classmethod
-    def of(cls, model: ComparativeVAE, split: str | None = None) -> Scores:
-        """Score a trained model; ELBOs are on held-out rows unless ``split`` says otherwise."""
-        several = len(model.fitted.members()) > 1
-        design = model.model_spec.design
-        private = any(len(driven) < len(design.sources) for driven in design.blocks.values())
-        return cls(
-            model.get_elbo(split or "held_out"),
-            model.get_leakage(split=split),
-            model.stability(split=split) if several else None,
-            model.rank_genes() if private else None,
-        )
-
-    def sentences(self) -> list[Sentence]:
-        """What they say."""
-        return read_tables(self.elbo, self.leakage, self.stability)
-
-    def write(self, folder: Path) -> None:
-        """Write ``elbo.csv``, ``leakage.csv``, ``stability.csv`` and ``genes.csv``, those that there are."""
-        for name in ("elbo", "leakage", "stability", "genes"):
-            table = getattr(self, name)
-            if table is not None:
-                write_csv(table, folder / f"{name}.csv")
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
 
 
 def latent_table(model: ComparativeVAE, member: int = 0) -> pd.DataFrame:
@@ -96,7 +55,7 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     member = model.fitted.members()[0]
     write_model(model, folder / MODEL)
     latents = latent_table(model, member)
-    write_csv(latents, folder / LATENTS)
+    write_csv(folder / LATENTS, latents, digits=6)
     scores.write(folder)
     if model.adata is not None:
         with atomic(folder / CELLS) as temporary:

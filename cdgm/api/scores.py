@@ -16,7 +16,7 @@ from cdgm.metrics.nulls import row, summary
 from cdgm.streams import stream
 
 if TYPE_CHECKING:
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.api.trainable import Trainable
 
 LEAKAGE_COLUMNS = [
     "member", "seed", "metric", "block", "source", "value", "null_mean", "null_high", "p", "trace",
@@ -27,7 +27,7 @@ MIXING = ("source_mixing", "source_separation")
 MOST_CELLS = 12_000
 
 
-def elbo_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFrame:
+def elbo_table(model: Trainable, split: str, draws: int) -> pd.DataFrame:
     """See ``ComparativeVAE.get_elbo``."""
     fitted, x = model.fitted, model._stack(split)
     elbo, kl = fitted.bounds(x, draws)
@@ -42,7 +42,7 @@ def elbo_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def leakage_table(model: ComparativeVAE, member: int | str, split: str, draws: int) -> pd.DataFrame:
+def leakage_table(model: Trainable, member: int | str, split: str, draws: int) -> pd.DataFrame:
     """Traces of blocks, sources and labels where there should be none, each against its permutation null.
 
     Parameters

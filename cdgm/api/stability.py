@@ -12,7 +12,7 @@ from cdgm.metrics.stability import pair_rows
 from cdgm.streams import stream
 
 if TYPE_CHECKING:
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.api.trainable import Trainable
 
 COLUMNS = [
     "block", "member_a", "member_b", "active_a", "active_b", "agreement", "null_high",
@@ -20,7 +20,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def stability_table(model: ComparativeVAE, split: str, draws: int) -> pd.DataFrame:
+def stability_table(model: Trainable, split: str, draws: int) -> pd.DataFrame:
     """Agreement of each pair of members on each block, after the best linear alignment.
 
     A block is identified up to a rotation at best, so single coordinates cannot be compared. Fits that

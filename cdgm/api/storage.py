@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,14 +29,14 @@ from cdgm.api.saved import (
     split_of,
     stopping_of,
 )
+from cdgm.api.trainable import Trainable
 from cdgm.errors import UserError, bad_input
 from cdgm.files import read_npz, require_writable, write_json, write_npz
 from cdgm.inference import load_stack, save_stack
 from cdgm.specs import FitSpec
 from cdgm.validation import validated
 
-if TYPE_CHECKING:
-    from cdgm.api.model import ComparativeVAE
+Model = TypeVar("Model", bound=Trainable)
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def _clear_left_behind(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def save(model: ComparativeVAE, folder: str | Path, overwrite: bool = False) -> None:
+def save(model: Trainable, folder: str | Path, overwrite: bool = False) -> None:
     """Write a trained model, whole or not at all.
 
     Parameters
@@ -104,7 +104,7 @@ def save(model: ComparativeVAE, folder: str | Path, overwrite: bool = False) -> 
         write_model(model, place)
 
 
-def write_model(model: ComparativeVAE, place: Path) -> None:
+def write_model(model: Trainable, place: Path) -> None:
     """Write the files of a model into a folder."""
     fitted, observed = model.fitted, model.observed
     save_stack(place / MODEL, fitted.stack, fitted.finite)
@@ -131,7 +131,7 @@ def write_model(model: ComparativeVAE, place: Path) -> None:
     write_json(place / ABOUT, about)
 
 
-def load(cls: type[ComparativeVAE], folder: str | Path, data: Any) -> ComparativeVAE:
+def load(cls: type[Model], folder: str | Path, data: Any) -> Model:
     """Read what :func:`save` wrote; see ``ComparativeVAE.load``."""
     folder = Path(folder)
     about = read_about(folder)

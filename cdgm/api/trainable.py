@@ -19,6 +19,9 @@ from cdgm.errors import UserError, bad_input
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
+
+    from cdgm.api.anndata_input import Registration
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +41,15 @@ class Trainable:
         Seed of each member.
     scaling
         What is done to values before the model sees them.
+    adata, registration
+        The AnnData object and what it was set up with; None for arrays.
     """
 
     observed: Observed
     split: Split
     scaling: Scaling
+    adata: AnnData | None = None
+    registration: Registration | None = None
     _fitted: Fitted | None = None
 
     def _set_up(

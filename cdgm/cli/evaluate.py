@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     folder = model_folder(arguments.model)
     data = read_data(arguments.data)
     from cdgm.api import anndata_input
+    from cdgm.api.fit_scores import Scores
     from cdgm.api.model import ComparativeVAE
-    from cdgm.api.results import Scores
     from cdgm.api.storage import whole_folder
 
     model = ComparativeVAE.load(folder, data)

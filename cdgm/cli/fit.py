@@ -98,7 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     provenance = Provenance()
     # Before anything slow: a folder that can't be written is no reason to wait for.
     with whole_folder(arguments.out, arguments.overwrite) as folder:
-        from cdgm.api.results import Scores, write_results
+        from cdgm.api.fit_scores import Scores
+        from cdgm.api.results import write_results
 
         model = make_model(arguments)
         log(repr(model))

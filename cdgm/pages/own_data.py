@@ -13,8 +13,8 @@ from cdgm.files import canonical_json
 from cdgm.pages.html import Html, element, page, table
 
 if TYPE_CHECKING:
+    from cdgm.api.fit_scores import Scores
     from cdgm.api.model import ComparativeVAE
-    from cdgm.api.results import Scores
 
 # Class of a badge and its word: colour is never alone.
 BADGES = {GOOD: ("yes", "as hoped"), BAD: ("no", "reason for doubt"), OPEN: ("open", "to judge")}

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from cdgm.files import atomic
+from cdgm.files import atomic, write_csv
 
 matplotlib.use("Agg")
 
@@ -276,5 +276,4 @@ def save(figure: Figure, data: pd.DataFrame, prefix: str | Path) -> None:
         for kind, values in metadata.items():
             with atomic(f"{prefix}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, metadata=values)
-    with atomic(f"{prefix}.csv") as temporary:
-        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(f"{prefix}.csv", data, digits=6)
