@@ -34,7 +34,7 @@ def to_anndata(
     latents
         Block to that fit's posterior means (cells, dimensions), in the order of the data.
     elbo
-        Held-out ELBOs; see :func:`cdgm.api.scores.elbo_table`.
+        Held-out ELBOs, as ``ComparativeVAE.get_elbo`` gives them.
 
     Returns
     -------
