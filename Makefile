@@ -159,10 +159,8 @@ dag: env ## draw how the rules depend on each other
 # ---------------------------------------------------------------- checks
 
 .PHONY: test
-test: env ## unit, workflow and short end-to-end tests
-	$(PYTEST) tests/unit $(PYTEST_ARGS)
-	$(PYTEST) -m slow tests/unit $(PYTEST_ARGS)
-	$(PYTEST) tests/workflow tests/e2e $(PYTEST_ARGS)
+test: env ## unit, workflow and short end-to-end tests, the files that take longest first
+	$(PYTEST) --no-loadscope-reorder -m "not soak and not network" tests/e2e tests/workflow tests/unit $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: env ## the long tests: a run killed twenty times, and others (half an hour and more)

@@ -91,19 +91,11 @@ def choose_dimensions(
         check_values("choose_dimensions", name, values, "sizes")
         for name, values in (("n_background", n_background), ("n_salient", n_salient))
     ]
-    points = [dict(zip(SIZES, pair, strict=True)) for pair in itertools.product(*sizes)]
+    pairs = [dict(zip(SIZES, pair, strict=True)) for pair in itertools.product(*sizes)]
+    # What a point is called is what it is made with.
+    points = [(pair, pair) for pair in pairs]
     options = options | {"variant": variant}
-    return recommend(
-        sweep(
-            "choose_dimensions",
-            data,
-            zip(points, points, strict=True),
-            n_members,
-            max_steps,
-            progress_bar,
-            options,
-        )
-    )
+    return recommend(sweep("choose_dimensions", data, points, n_members, max_steps, progress_bar, options))
 
 
 def recommend(table: pd.DataFrame) -> Dimensions:

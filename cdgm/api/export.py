@@ -46,9 +46,6 @@ def to_anndata(
     from anndata import AnnData
 
     fitted, observed = model.fitted, model.observed
-    held_out = np.zeros(observed.n, dtype=bool)
-    for source, positions in model.split.held_out.items():
-        held_out[observed.rows[source][positions]] = True
     adata = model.adata
     if adata is None:
         obs = pd.DataFrame({"source": observed.source}, index=observed.names)
@@ -59,7 +56,7 @@ def to_anndata(
         adata = adata.copy()
     for block, latent in latents.items():
         adata.obsm[f"{PREFIX}{block}"] = latent
-    adata.obs["cdgm_held_out"] = held_out
+    adata.obs["cdgm_held_out"] = observed.marked(model.split.held_out)
     own = elbo[elbo["member"] == member]
     adata.uns[SUMMARY] = {
         "member": member,

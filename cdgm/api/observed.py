@@ -64,6 +64,13 @@ class Observed:
         order = np.argsort(np.concatenate(list(self.rows.values())), kind="stable")
         return np.take(whole, order, axis=axis)
 
+    def marked(self, positions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Which rows, in the user's order, are at these positions within their sources (n,)."""
+        marked = np.zeros(self.n, dtype=bool)
+        for source, rows in positions.items():
+            marked[self.rows[source][rows]] = True
+        return marked
+
     def digest(self) -> str:
         """Tells data sets apart: names of rows, sources and features, not the values."""
         text = "\n".join([*self.names, "", *self.source, "", *self.features])

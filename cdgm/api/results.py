@@ -21,9 +21,7 @@ MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
 def latent_table(model: ComparativeVAE, member: int = 0) -> pd.DataFrame:
     """cell, source, label, held_out and each block's posterior means, in the order of the data."""
     observed = model.observed
-    held_out = pd.Series(False, index=range(observed.n))
-    for source, positions in model.split.held_out.items():
-        held_out[observed.rows[source][positions]] = True
+    held_out = observed.marked(model.split.held_out)
     label = "" if observed.label is None else observed.label
     columns = {"cell": observed.names, "source": observed.source, "label": label, "held_out": held_out}
     for block in model.model_spec.design.blocks:

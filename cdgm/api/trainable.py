@@ -78,7 +78,7 @@ class Trainable:
             self.variant.check_design(design)
         except ValueError as error:
             raise UserError(f"variant: {error}") from None
-        self.scaling = Scaling.of(self._take("train"), law.support == "real" and standardise)
+        self.scaling = Scaling.of(_rows(observed, self.split, TRAIN), law.support == "real" and standardise)
         self._fitted: Fitted | None = None
 
     def train(
@@ -170,13 +170,9 @@ class Trainable:
         for sentence in stopping.sentences(self.seeds) if stopping else ():
             logger.info("%s", sentence)
 
-    def _take(self, which: str) -> dict[str, np.ndarray]:
-        """Rows of a split, as they came."""
-        return _rows(self.observed, self.split, which)
-
     def _stack(self, which: str) -> dict[str, np.ndarray]:
         """Rows of a split as the model sees them, (1, n, D) each."""
-        return _scaled(self._take(which), self.scaling)
+        return _scaled(_rows(self.observed, self.split, which), self.scaling)
 
     @property
     def fitted(self) -> Fitted:

@@ -49,6 +49,7 @@ def pair_rows(
     rows = []
     for a, b in combinations(members, 2):
         x, y = axes[a], axes[b]
+        shared = shared_axes(x, y)
         if null is None and x.shape[1] and y.shape[1]:
             orders = [rng.permutation(len(y)) for _ in range(draws)]
             high = summary(agreement(x, y[order]) for order in orders)[1]
@@ -57,8 +58,8 @@ def pair_rows(
             {
                 "member_a": a, "member_b": b,
                 "active_a": x.shape[1], "active_b": y.shape[1],
-                "axes": shared_axes(x, y),
-                "agreement": agreement(x, y),
+                "axes": shared,
+                "agreement": _mean(shared),
                 "null_high": np.nan if null is None else null[0],
                 "r2": explained_both_ways(whole[a], whole[b]) if x.shape[1] or y.shape[1] else np.nan,
                 "r2_null_high": np.nan if null is None else null[1],
@@ -82,8 +83,7 @@ def explained_both_ways(a: np.ndarray, b: np.ndarray) -> float:
 
 def agreement(x: np.ndarray, y: np.ndarray) -> float:
     """Mean of :func:`shared_axes`; NaN where both have none."""
-    values = shared_axes(x, y)
-    return float(values.mean()) if len(values) else float("nan")
+    return _mean(shared_axes(x, y))
 
 
 def shared_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -96,3 +96,8 @@ def shared_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.zeros(most)
     wide, narrow = (x, y) if x.shape[1] >= y.shape[1] else (y, x)
     return held_out_correlations(narrow, wide)
+
+
+def _mean(shared: np.ndarray) -> float:
+    """NaN where there are no axes."""
+    return float(shared.mean()) if len(shared) else float("nan")
