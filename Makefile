@@ -111,7 +111,7 @@ claims: env ## the verdicts on all claims, and what they need (results/claims.ht
 
 .PHONY: readme
 readme: env ## write the claims of config.yaml into README.md
-	$(BIN)/python -m cdgm.pages.readme_table README.md
+	$(BIN)/python -m cdgm.reports.readme_table README.md
 
 .PHONY: docs
 docs: env ## the guide as pages that need no network (build/docs/index.html)

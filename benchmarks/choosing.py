@@ -23,12 +23,12 @@ import pandas as pd
 from benchmarks.choosing_figure import figure
 from benchmarks.choosing_fits import Setting, rows
 from benchmarks.choosing_rules import picks, rates
-from cdgm.api.dimensions import SIZES
-from cdgm.api.levels import recommend_level
-from cdgm.api.variant_levels import Levels
-from cdgm.command_line import run
-from cdgm.files import write_csv
+from cdgm.estimator.dimensions import SIZES
+from cdgm.estimator.levels import recommend_level
+from cdgm.estimator.variant_levels import Levels
 from cdgm.plotting import style
+from cdgm.utils.command_line import run
+from cdgm.utils.files import write_csv
 
 #: The rule's form was looked at on data sets 0 to 2 of another root; these are read once.
 FIRST_SEED = 100

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cdgm.api import settings
-from cdgm.api.defaults import defaults
-from cdgm.api.fitted import Fitted
-from cdgm.api.model import ComparativeVAE
-from cdgm.api.sweep import measured
-from cdgm.command_line import log
-from cdgm.files import write_csv
-from cdgm.metrics.regression import linear_r2
+from cdgm.config.layers import merge
+from cdgm.estimator import settings
+from cdgm.estimator.defaults import defaults
+from cdgm.estimator.fitted import Fitted
+from cdgm.estimator.model import ComparativeVAE
+from cdgm.estimator.sweep import measured
+from cdgm.evaluation.metrics.regression import linear_r2
 from cdgm.models.comparative_vae import ComparativeVAE as Stack
-from cdgm.overlays import merge
-from cdgm.plan import identify
-from cdgm.synthetic.simulate import Simulation, simulate
-from cdgm.training import train
+from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.training.loop import train
+from cdgm.utils.command_line import log
+from cdgm.utils.files import write_csv
+from cdgm.workflow.plan import identify
 
 #: Root of the random numbers of all simulations here; no study of config.yaml has it.
 ROOT_SEED = 20_240_501
@@ -69,7 +69,7 @@ def protocol(truth: tuple[int, int]) -> dict[str, Any]:
 
 
 def data_sets(setting: Setting, seeds: Sequence[int]) -> list[dict[str, np.ndarray]]:
-    """A simulated data set a seed; see :func:`cdgm.synthetic.simulate.simulate_one`."""
+    """A simulated data set a seed; see :func:`cdgm.simulation.simulate.simulate_one`."""
     spec = Simulation.model_validate(merge(protocol(setting.truth), setting.simulation))
     arrays = simulate(spec, seeds, ROOT_SEED)
     return [{name: values[i] for name, values in arrays.items()} for i in range(len(seeds))]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cdgm.api.dimensions import SIZES, recommend
-from cdgm.api.sweep import BLOCKS
-from cdgm.claim_numbers import exact_interval
+from cdgm.claims.findings import exact_interval
+from cdgm.estimator.dimensions import SIZES, recommend
+from cdgm.estimator.sweep import BLOCKS
 
 Sizes = tuple[int, int]
 

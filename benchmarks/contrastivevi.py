@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer_tables import Fitted, Means
+from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
-from cdgm.specs import FitSpec
 
 # scvi-tools' names for the two blocks, and ours, are the same; so are those of the two sources.
 BLOCKS = ("background", "salient")

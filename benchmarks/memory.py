@@ -122,9 +122,9 @@ def train(data: str, spec: dict[str, Any]) -> None:
     """Fit as the command line does and print the seconds of a step, after the first records."""
     import torch
 
+    from cdgm.config.fit import FitSpec
     from cdgm.data.bundle import read_bundle
-    from cdgm.specs import FitSpec
-    from cdgm.training import train
+    from cdgm.training.loop import train
 
     torch.set_num_threads(1)
     parsed = FitSpec.model_validate(spec)

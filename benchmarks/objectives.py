@@ -13,7 +13,7 @@ import sys
 import torch
 from throughput import fit_spec, observations, options, seconds
 
-from cdgm.training import train
+from cdgm.training.loop import train
 
 FEATURES, HIDDEN, ROWS, MEMBERS = 50, 64, 256, 8
 STEPS = 100

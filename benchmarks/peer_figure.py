@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.peer_stability import EQUAL_ELBO
-from cdgm.files import atomic
 from cdgm.plotting.style import BLOCK_COLOURS, NULL_COLOUR, panel_title, point_handle, style
+from cdgm.utils.files import atomic
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Smaller gaps are drawn here: they are within the noise of the bound's posterior samples.

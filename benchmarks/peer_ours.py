@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peer_tables import Fitted, Method
-from cdgm.api.settings import variant
-from cdgm.config import parse_config
+from cdgm.config.fit import FitSpec
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
 from cdgm.data.bundle import Bundle
-from cdgm.errors import bad_input
-from cdgm.overlays import load_layers
-from cdgm.plan import dump, expand
-from cdgm.specs import FitSpec
-from cdgm.streams import stream
+from cdgm.estimator.settings import variant
+from cdgm.utils.errors import bad_input
+from cdgm.utils.random_streams import stream
+from cdgm.workflow.plan import dump, expand
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,9 +45,9 @@ class Ours:
         """See :class:`Method`."""
         import torch
 
-        from cdgm.evaluation import embed
-        from cdgm.inference import held_out_bounds
-        from cdgm.training import train
+        from cdgm.evaluation.fits import embed
+        from cdgm.models.inference import held_out_bounds
+        from cdgm.training.loop import train
 
         torch.set_num_threads(1)
         spec, members = self.spec(ours, seeds), [0] * len(seeds)

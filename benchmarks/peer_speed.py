@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.peer_ours import Ours, steps_an_epoch
+from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
-from cdgm.plan import dump
-from cdgm.specs import FitSpec
+from cdgm.workflow.plan import dump
 
 # The most that an epoch of ours may cost of one of the peer's.
 PROMISED = 0.7
@@ -35,7 +35,7 @@ def sparse_counts(cells: int = 5_000, genes: int = 2_000, seed: int = 0) -> Bund
 
 def our_epochs(ours: FitSpec, bundle: Bundle, epochs: int, method: Ours) -> list[float]:
     """Seconds of each epoch but the first, which warms up."""
-    from cdgm.training import train
+    from cdgm.training.loop import train
 
     steps = steps_an_epoch(bundle, ours.training.batch_size)
     values = dump(method.spec(ours, [0]))

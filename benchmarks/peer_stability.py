@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.peer_tables import Fitted, Kept
-from cdgm.designs import Design
-from cdgm.metrics.stability import pair_rows
-from cdgm.streams import stream
+from cdgm.config.design import Design
+from cdgm.evaluation.metrics.stability import pair_rows
+from cdgm.utils.random_streams import stream
 
 #: Gap in held-out ELBO, nats a cell, below which two fits count as equally good; so in config.yaml's claims.
 EQUAL_ELBO = 0.5
@@ -48,7 +48,7 @@ def agreement_table(
     Returns
     -------
     pairs : DataFrame
-        A row a method, block and pair, the columns of :func:`cdgm.api.stability.stability_table` and
+        A row a method, block and pair, the columns of :func:`cdgm.estimator.stability.stability_table` and
         ``elbo_gap``, the larger of the gaps in held-out ELBO of the two sources, nats a cell. The block
         ``a+b`` is all blocks of the source of interest side by side: what a method finds, however it
         splits it.

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from cdgm.command_line import log
+from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.files import read_npz, write_csv, write_npz
-from cdgm.metrics.cell_scores import score_baselines, score_space
-from cdgm.metrics.nulls import row
-from cdgm.plan import dump, identify
-from cdgm.specs import FitSpec
-from cdgm.streams import stream
-from cdgm.tables import SCORE_COLUMNS, summarise, with_study
+from cdgm.evaluation.metrics.cell_scores import score_baselines, score_space
+from cdgm.evaluation.metrics.nulls import row
+from cdgm.evaluation.study_tables import SCORE_COLUMNS, summarise, with_study
+from cdgm.utils.command_line import log
+from cdgm.utils.files import read_npz, write_csv, write_npz
+from cdgm.utils.random_streams import stream
+from cdgm.workflow.plan import dump, identify
 
 # Posterior means (n, d) by split, source and block.
 Means = dict[tuple[str, str, str], np.ndarray]

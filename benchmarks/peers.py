@@ -34,12 +34,12 @@ from benchmarks.peer_tables import (
     wide,
     write_tables,
 )  # fmt: skip
-from cdgm.command_line import log, run
+from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle, read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.errors import UserError, bad_input
-from cdgm.files import write_csv
-from cdgm.specs import FitSpec
+from cdgm.utils.command_line import log, run
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import write_csv
 
 DATASETS = ("papalexi2021", "immune_spikein")
 COLUMNS = {

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from cdgm.specs import FitSpec
-from cdgm.training import train
+from cdgm.config.fit import FitSpec
+from cdgm.training.loop import train
 
 DESIGN = {
     "sources": ["background", "target"],

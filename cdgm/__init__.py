@@ -11,10 +11,10 @@ from typing import Any
 
 # Public name -> "module:name".
 _PUBLIC: dict[str, str] = {
-    "ComparativeVAE": "cdgm.api.model:ComparativeVAE",
-    "choose_dimensions": "cdgm.api.dimensions:choose_dimensions",
-    "choose_level": "cdgm.api.levels:choose_level",
-    "UserError": "cdgm.errors:UserError",
+    "ComparativeVAE": "cdgm.estimator.model:ComparativeVAE",
+    "choose_dimensions": "cdgm.estimator.dimensions:choose_dimensions",
+    "choose_level": "cdgm.estimator.levels:choose_level",
+    "UserError": "cdgm.utils.errors:UserError",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

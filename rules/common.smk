@@ -26,17 +26,17 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
-from cdgm.claims_check import check_claims
-from cdgm.claims_plan import as_job, claims_of, judged_studies
-from cdgm.config import parse_config
-from cdgm.digest import code_digest, plugin_modules, text_digest
-from cdgm.errors import UserError, bad_input
-from cdgm.files import canonical_json, require_writable, write_json
-from cdgm.overlays import file_with, load_layers
-from cdgm.plan import dump, expand
-from cdgm.plotting.figures import needs_costs
-from cdgm.timings_plan import write_timings
-from cdgm.workflow_log import failed_jobs
+from cdgm.claims.selectors import check_claims
+from cdgm.claims.plan import as_job, claims_of, judged_studies
+from cdgm.config.study import parse_config
+from cdgm.workflow.code_digest import code_digest, plugin_modules, text_digest
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import canonical_json, require_writable, write_json
+from cdgm.config.layers import file_with, load_layers
+from cdgm.workflow.plan import dump, expand
+from cdgm.figures.catalogue import needs_costs
+from cdgm.workflow.timings_plan import write_timings
+from cdgm.workflow.failures import failed_jobs
 
 
 def stop(error):

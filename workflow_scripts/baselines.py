@@ -6,15 +6,15 @@ import argparse
 
 import pandas as pd
 
-from cdgm.command_line import parse_json, run
+from cdgm.config.evaluation import EvaluationSpec
+from cdgm.config.fit import ModelSpec
+from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
-from cdgm.files import write_csv
-from cdgm.metrics.cell_scores import score_baselines
-from cdgm.metrics.spec import EvaluationSpec
-from cdgm.specs import ModelSpec
-from cdgm.streams import stream
-from cdgm.validation import validated
+from cdgm.evaluation.metrics.cell_scores import score_baselines
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.files import write_csv
+from cdgm.utils.random_streams import stream
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ import argparse
 
 import pandas as pd
 
-from cdgm.ceiling import score_true_model
-from cdgm.command_line import log, parse_json, run
+from cdgm.config.evaluation import CeilingSpec
+from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
-from cdgm.files import write_csv
-from cdgm.metrics.spec import CeilingSpec
-from cdgm.synthetic.simulate import Simulation
-from cdgm.validation import validated
+from cdgm.evaluation.true_model import score_true_model
+from cdgm.simulation.simulate import Simulation
+from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.files import write_csv
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.command_line import parse_json, run
-from cdgm.costs import costs_table
-from cdgm.files import write_csv
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.files import write_csv
+from cdgm.workflow.costs import costs_table
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cdgm.command_line import run
-from cdgm.plotting.figures import load_figure
+from cdgm.figures.catalogue import load_figure
+from cdgm.utils.command_line import run
 
 
 def main() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cdgm.command_line import parse_json, run
+from cdgm.config.evaluation import EvaluationSpec
+from cdgm.config.fit import FitSpec
+from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.evaluation import (
+from cdgm.evaluation.fits import (
     bound_rows,
     constraint_rows,
     embed,
@@ -20,12 +22,10 @@ from cdgm.evaluation import (
     score_cells,
     score_simulation,
 )
-from cdgm.files import read_json, write_csv, write_npz
-from cdgm.inference import load_stack
-from cdgm.metrics.spec import EvaluationSpec
-from cdgm.provenance import Provenance
-from cdgm.specs import FitSpec
-from cdgm.validation import validated
+from cdgm.models.inference import load_stack
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.files import read_json, write_csv, write_npz
+from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from cdgm.command_line import log, parse_json, run
+from cdgm.config.validation import validated
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
-from cdgm.provenance import Provenance
-from cdgm.validation import validated
+from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from cdgm.command_line import log, parse_json, run
+from cdgm.config.fit import FitSpec
+from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
-from cdgm.devices import device_of
-from cdgm.files import write_json, write_npz
-from cdgm.inference import save_stack
-from cdgm.progress import progress
-from cdgm.provenance import Provenance
-from cdgm.specs import FitSpec
-from cdgm.training import train
-from cdgm.validation import validated
+from cdgm.models.inference import save_stack
+from cdgm.training.device import device_of
+from cdgm.training.loop import train
+from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.files import write_json, write_npz
+from cdgm.utils.progress import progress
+from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.command_line import parse_json, run
-from cdgm.errors import UserError
-from cdgm.files import read_json, write_text
-from cdgm.pages.captions import caption_html
-from cdgm.pages.index import StudySection, index_page, runs_of
 from cdgm.plotting.tables import read_table, rows_of
+from cdgm.reports.captions import caption_html
+from cdgm.reports.index import StudySection, index_page, runs_of
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import read_json, write_text
 
 CAPTIONS = Path(__file__).parents[1] / "report"
 

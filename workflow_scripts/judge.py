@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.claims import claims_table, judge
-from cdgm.claims_config import Claim
-from cdgm.command_line import log, run
-from cdgm.errors import bad_input
-from cdgm.files import read_json, write_csv, write_text
-from cdgm.pages.claims import claims_page
+from cdgm.claims.judge import claims_table, judge
+from cdgm.claims.spec import Claim
+from cdgm.config.validation import validated
 from cdgm.plotting.tables import read_table
-from cdgm.validation import validated
+from cdgm.reports.claims import claims_page
+from cdgm.utils.command_line import log, run
+from cdgm.utils.errors import bad_input
+from cdgm.utils.files import read_json, write_csv, write_text
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str]]:
-    """Claims in their order, and why some can't be judged; as :func:`cdgm.claims_plan.as_job` gives them."""
+    """Claims in their order, and why some can't be judged; as :func:`cdgm.claims.plan.as_job` gives them."""
     job = read_json(path)
     if not isinstance(job, dict) or set(job) != {"claims", "not_run"}:
         raise bad_input(path, "", job, "a mapping with the keys 'claims' and 'not_run'")

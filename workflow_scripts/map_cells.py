@@ -6,11 +6,11 @@ import argparse
 
 import pandas as pd
 
-from cdgm.command_line import run
 from cdgm.data.cell_table import MOST_ON_A_MAP, read_cell_table
-from cdgm.files import read_npz, write_csv
-from cdgm.maps import layout
-from cdgm.streams import stream
+from cdgm.evaluation.embedding import layout
+from cdgm.utils.command_line import run
+from cdgm.utils.files import read_npz, write_csv
+from cdgm.utils.random_streams import stream
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from cdgm.command_line import parse_json, run
-from cdgm.data.config import DatasetSpec
+from cdgm.config.dataset import DatasetSpec
+from cdgm.config.validation import validated
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.provenance import Provenance
-from cdgm.validation import validated
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:

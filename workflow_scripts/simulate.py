@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.command_line import parse_json, run
-from cdgm.files import write_npz
-from cdgm.provenance import Provenance
-from cdgm.synthetic.simulate import Simulation, simulate
-from cdgm.validation import validated
+from cdgm.config.validation import validated
+from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.files import write_npz
+from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from cdgm.command_line import log, parse_json, run
-from cdgm.errors import UserError
-from cdgm.files import atomic, read_json, read_npz, write_csv
-from cdgm.specs import FitSpec
-from cdgm.streams import stream
-from cdgm.tables import SCORE_COLUMNS, long_history, summarise, with_study
-from cdgm.validation import validated
+from cdgm.config.fit import FitSpec
+from cdgm.config.validation import validated
+from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
+from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import atomic, read_json, read_npz, write_csv
+from cdgm.utils.random_streams import stream
 
 MAP_COLUMNS = [
     "study",

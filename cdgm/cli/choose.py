@@ -12,7 +12,7 @@ from cdgm.cli.data_options import (
     opened,
 )
 from cdgm.cli.inputs import positive, present, variant
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
 SUMMARY = "how many dimensions, which level? Fit several and recommend one"
 DESCRIPTION = """\
@@ -94,7 +94,7 @@ def _common(parser: argparse.ArgumentParser, usual: str) -> Any:
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, recommend, write: all results or none."""
-    from cdgm.api.storage import whole_folder
+    from cdgm.estimator.storage import whole_folder
 
     if arguments.members < 2:
         raise UserError(f"--members: got {arguments.members}, expected two or more, to compare them")
@@ -108,13 +108,13 @@ def run(arguments: argparse.Namespace) -> None:
             "variant": variant(arguments.variant),
         }
         if arguments.what == "dims":
-            from cdgm.api.dimensions import choose_dimensions
+            from cdgm.estimator.dimensions import choose_dimensions
 
             found = choose_dimensions(data, **options)
             found.plot(folder / "dimensions")
         else:
-            from cdgm.api.levels import choose_level
-            from cdgm.files import write_json
+            from cdgm.estimator.levels import choose_level
+            from cdgm.utils.files import write_json
 
             found = choose_level(data, **options, **present(levels=arguments.levels, of=arguments.of))
             found.plot(folder / "level")

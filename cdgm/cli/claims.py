@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "show which claims of the paper this project's results bear out"
 DESCRIPTION = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.cli.inputs import genes, natural, present, read_data
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
 #: Options that arrays have no use for.
 OF_CELLS = ("source_key", "layer", "labels_key", "n_genes")
@@ -72,7 +72,7 @@ def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     if arguments.source_key is None:
         columns = sorted(map(str, data.obs.columns))
         raise UserError(f"--source-key: missing, expected a column of obs: one of {columns}")
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.estimator.model import ComparativeVAE
 
     ComparativeVAE.setup_anndata(
         data,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.cli.inputs import read_data
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
 SUMMARY = "list the project's data sets, or get one as an AnnData file"
 DESCRIPTION = """\
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List or get."""
-    from cdgm.api.defaults import defaults
+    from cdgm.estimator.defaults import defaults
 
     known = defaults()["datasets"]
     if arguments.action == "list":
@@ -52,12 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def get(name: str, out: Path) -> None:
     """Fetch a data set, prepare it as the workflow does, and write it as an AnnData file."""
-    from cdgm.api.defaults import defaults
-    from cdgm.data.config import DatasetSpec
+    from cdgm.config.dataset import DatasetSpec
     from cdgm.data.downloads import DOWNLOADS
     from cdgm.data.fetch import fetch
     from cdgm.data.preprocess import preprocess
-    from cdgm.files import atomic, require_writable
+    from cdgm.estimator.defaults import defaults
+    from cdgm.utils.files import atomic, require_writable
 
     require_writable(out.parent)
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cdgm.cli.inputs import model_folder, read_data
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
 SUMMARY = "score a model again: other rows, other labels"
 DESCRIPTION = """\
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Load, score, print, write."""
     folder = model_folder(arguments.model)
     data = read_data(arguments.data)
-    from cdgm.api import anndata_input
-    from cdgm.api.fit_scores import Scores
-    from cdgm.api.model import ComparativeVAE
-    from cdgm.api.storage import whole_folder
+    from cdgm.estimator import anndata_input
+    from cdgm.estimator.fit_scores import Scores
+    from cdgm.estimator.model import ComparativeVAE
+    from cdgm.estimator.storage import whole_folder
 
     model = ComparativeVAE.load(folder, data)
     if arguments.labels_key is not None:

@@ -12,8 +12,8 @@ from cdgm.cli.data_options import (
     opened,
 )
 from cdgm.cli.inputs import positive, present, variant
-from cdgm.command_line import log
-from cdgm.errors import UserError
+from cdgm.utils.command_line import log
+from cdgm.utils.errors import UserError
 
 SUMMARY = "fit a model to your data, score it, draw it, explain it"
 DESCRIPTION = """\
@@ -88,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit, score, write: all results or none."""
-    from cdgm.api.storage import whole_folder
-    from cdgm.provenance import Provenance
+    from cdgm.estimator.storage import whole_folder
+    from cdgm.utils.provenance import Provenance
 
     if arguments.max_steps is not None and arguments.max_epochs is not None:
         raise UserError("--max-steps and --max-epochs: expected one of them")
@@ -98,8 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     provenance = Provenance()
     # Before anything slow: a folder that can't be written is no reason to wait for.
     with whole_folder(arguments.out, arguments.overwrite) as folder:
-        from cdgm.api.fit_scores import Scores
-        from cdgm.api.results import write_results
+        from cdgm.estimator.fit_scores import Scores
+        from cdgm.estimator.results import write_results
 
         model = make_model(arguments)
         log(repr(model))
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_model(arguments: argparse.Namespace):
     """The model that the options describe."""
-    from cdgm.api.model import ComparativeVAE
+    from cdgm.estimator.model import ComparativeVAE
 
     data, options = opened(arguments)
     make = ComparativeVAE.from_arrays if isinstance(data, dict) else ComparativeVAE

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.errors import UserError, bad_input
-from cdgm.files import read_json, read_npz
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import read_json, read_npz
 
 if TYPE_CHECKING:
     from anndata import AnnData

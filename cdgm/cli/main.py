@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import cdgm
-from cdgm.command_line import run
-from cdgm.errors import UserError
+from cdgm.utils.command_line import run
+from cdgm.utils.errors import UserError
 
 COMMANDS = ("fit", "choose", "evaluate", "plot", "claims", "datasets")
 

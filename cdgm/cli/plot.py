@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cdgm.cli.inputs import model_folder, read_data
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "draw the results of a fit again, coloured by any column"
 DESCRIPTION = """\
@@ -42,15 +42,15 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
-    from cdgm.api.results import LATENTS
-    from cdgm.api.saved import ABOUT, HISTORY, history_of, read_about
-    from cdgm.api.storage import whole_folder
-    from cdgm.files import read_npz
+    from cdgm.config.fit import FitSpec
+    from cdgm.config.validation import validated
+    from cdgm.estimator.results import LATENTS
+    from cdgm.estimator.saved import ABOUT, HISTORY, history_of, read_about
+    from cdgm.estimator.storage import whole_folder
+    from cdgm.evaluation.study_tables import long_history
     from cdgm.plotting import style
     from cdgm.plotting.own_data import map_table, maps_figure, training_figure
-    from cdgm.specs import FitSpec
-    from cdgm.tables import long_history
-    from cdgm.validation import validated
+    from cdgm.utils.files import read_npz
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}

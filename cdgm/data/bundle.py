@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cdgm.errors import UserError, bad_input
-from cdgm.files import read_npz
-from cdgm.support import Support, violations
+from cdgm.config.support import Support, violations
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import read_npz
 
 SPLITS = ("train", "test")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 # Cells that linear baselines are fitted on and that a map shows, at most: both would take hours and
 # many gigabytes on all cells of an atlas and say the same.

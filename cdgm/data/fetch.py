@@ -11,8 +11,8 @@ from typing import Any
 
 from cdgm.data.downloads.base import MIRROR_VARIABLE, Download
 from cdgm.data.partial import Partial
-from cdgm.errors import UserError, bad_input
-from cdgm.files import atomic
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import atomic
 
 logger = logging.getLogger(__name__)
 

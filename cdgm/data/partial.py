@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdgm.errors import UserError
-from cdgm.files import read_json, write_json
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cdgm.config.dataset import DatasetSpec, Filters
 from cdgm.data.bundle import SPLITS
 from cdgm.data.cells import Cells
-from cdgm.data.config import DatasetSpec, Filters
 from cdgm.data.counts import Counts, blocks, census
 from cdgm.data.spike_in import spike_in
-from cdgm.errors import UserError, bad_input
-from cdgm.files import atomic, write_npz
-from cdgm.streams import stream
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.files import atomic, write_npz
+from cdgm.utils.random_streams import stream
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, model_validator
 
-from cdgm.errors import UserError
-from cdgm.plugins import Strict
+from cdgm.utils.errors import UserError
+from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cdgm.config.fit import ModelSpec
 from cdgm.models.stacks import StackedMLP
-from cdgm.specs import ModelSpec
 
 # Posterior log-variances are kept in a range in which exp() is harmless in float32.
 LOG_VARIANCE_RANGE = (-14.0, 6.0)
@@ -143,7 +143,7 @@ class ComparativeVAE(nn.Module):
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
         if self.spec.twist is not None:
-            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.twist).
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.simulation.twist).
             latents = self.spec.twist.apply(latents, torch, inverse=True)
         return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cdgm.bandwidth import expected_distance
+from cdgm.objectives.bandwidth import expected_distance
 
 Estimator = Literal["unbiased", "biased"]
 

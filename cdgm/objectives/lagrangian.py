@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdgm.config.fit import VariantSpec
 from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass
 from cdgm.objectives.per_source import PerSourceGradients
 from cdgm.objectives.setup import Setup
-from cdgm.specs import VariantSpec
 
 
 @dataclass(frozen=True)

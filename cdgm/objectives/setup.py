@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from cdgm.designs import Design
-from cdgm.plugins import Plugin
+from cdgm.config.design import Design
+from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
     import torch

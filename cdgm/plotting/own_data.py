@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cdgm.maps import layout
-from cdgm.plotting import style, training
+from cdgm.evaluation.embedding import layout
+from cdgm.figures import training
+from cdgm.plotting import style
 
 #: Names in one panel's legend, at most.
 MOST_NAMES = 16

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from cdgm.files import atomic, write_csv
+from cdgm.utils.files import atomic, write_csv
 
 matplotlib.use("Agg")
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import pandas as pd
 
-from cdgm.errors import bad_input
+from cdgm.evaluation.references import BASELINES
 from cdgm.plotting.tables import Tables, main_source, order_of, pick, rows_of
-from cdgm.references import BASELINES
+from cdgm.utils.errors import bad_input
 
 #: A fit: a variant and the point of its sweep, "" without one.
 Line = tuple[str, str]

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cdgm.errors import UserError, bad_input
-from cdgm.references import BASELINES
+from cdgm.evaluation.references import BASELINES
+from cdgm.utils.errors import UserError, bad_input
 
 TEXT = (
     *("study", "setting", "variant", "fit", "dataset", "point", "source", "block", "truth", "metric"),

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.plotting import style
-from cdgm.synthetic.mixings import MIXINGS
-from cdgm.twist import Twist
+from cdgm.simulation.mixings import MIXINGS
+from cdgm.simulation.twist import Twist
 
 POINTS, SHARED, SALIENT, FEATURES = 1500, 2, 3, 30
 TWIST = Twist(angle=2.0, block="background", by="salient")

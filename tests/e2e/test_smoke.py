@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.claims_check import COLUMNS, scores_of
-from cdgm.config import parse_config
-from cdgm.overlays import load_layers
+from cdgm.claims.selectors import COLUMNS, scores_of
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
 from tests.snakemake_runs import TINY, Done, copy_checkout, dry_run, results, snakemake
 
 FIGURES = ("recovery", "twist", "two_models", "training")

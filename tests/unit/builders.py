@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.specs import FitSpec
-from cdgm.synthetic.simulate import Simulation
+from cdgm.config.fit import FitSpec
+from cdgm.simulation.simulate import Simulation
 
 CONTRASTIVE = {
     "sources": ["background", "target"],

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
 
 def made_counts(cells: int, genes: int, seed: int = 0) -> np.ndarray:

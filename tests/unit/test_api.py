@@ -12,10 +12,10 @@ import torch
 import yaml
 
 import cdgm
-from cdgm.api import defaults
-from cdgm.api.fitted import Fitted
-from cdgm.metrics.recovery import recovery_cc
-from cdgm.training import train
+from cdgm.estimator import defaults
+from cdgm.estimator.fitted import Fitted
+from cdgm.evaluation.metrics.recovery import recovery_cc
+from cdgm.training.loop import train
 from tests.unit import own_data
 from tests.unit.data_helpers import refused
 
@@ -31,7 +31,7 @@ def fitted():
 def test_installed_settings_are_those_of_the_workflow():
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     assert defaults.defaults() == defaults.from_config(config), (
-        "write them anew: python -m cdgm.api.defaults > defaults.json; mv defaults.json cdgm/api/"
+        "write them anew: python -m cdgm.estimator.defaults > defaults.json; mv defaults.json cdgm/estimator/"
     )
     assert "mo-co-cvae" in cdgm.ComparativeVAE.variants()
 
@@ -298,7 +298,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(fitted, tmp_path, monkeypatch)
     fitted.save(tmp_path / "model")
     before = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
     refused(lambda: fitted.save(tmp_path / "model"), "not empty")
-    from cdgm.api import storage
+    from cdgm.estimator import storage
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -17,13 +17,13 @@ import pandas as pd
 import pytest
 
 import cdgm
-from cdgm.api import reading
-from cdgm.api.defaults import defaults
-from cdgm.claims import CLAIM_COLUMNS
+from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.cli import datasets
 from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
 from cdgm.data.downloads import https
+from cdgm.estimator import reading
+from cdgm.estimator.defaults import defaults
 from tests.unit import own_data
 from tests.unit.data_helpers import refused
 from tests.unit.file_server import address, serving
@@ -210,7 +210,7 @@ def test_an_interrupted_data_set_goes_on_where_it_stopped(monkeypatch, tmp_path)
     content = screen(tmp_path / "made.h5ad", PERTURBED[name]).read_bytes()
     settings = json.loads(json.dumps(defaults()))
     settings["datasets"][name]["genes"]["n"] = 40
-    monkeypatch.setattr("cdgm.api.defaults.defaults", lambda: settings)
+    monkeypatch.setattr("cdgm.estimator.defaults.defaults", lambda: settings)
     monkeypatch.setattr(https, "ATTEMPTS", 1)
     monkeypatch.setattr(https, "SLOWEST_BYTES", 1)
     monkeypatch.setenv("NO_PROXY", "*")

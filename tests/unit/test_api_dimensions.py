@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import cdgm
-from cdgm.api.dimensions import recommend
+from cdgm.estimator.dimensions import recommend
 from tests.unit.data_helpers import refused
 
 #: background, salient, ELBO, agreement of background and of salient, traces; all fine but for the sizes.

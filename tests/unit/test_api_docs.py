@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import cdgm
-from cdgm.api import dimensions, genes, levels, observed, reading, scores, stability
 from cdgm.cli.main import main
+from cdgm.estimator import dimensions, genes, levels, observed, reading, scores, stability
 from tests.guide import DOCS, ROOT, fences
 from tests.unit import own_data
 
@@ -96,7 +96,7 @@ def test_every_column_and_variant_is_explained():
     ],
 )
 def test_numbers_of_the_page_are_those_of_the_code(text):
-    from cdgm.api import settings
+    from cdgm.estimator import settings
 
     assert settings.MANY == 5_000
     assert settings.defaults()["cells"]["training"]["steps"] == 3_000

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import cdgm
-from cdgm.api.levels import COLUMNS, recommend_level
-from cdgm.api.variant_levels import Levels
+from cdgm.estimator.levels import COLUMNS, recommend_level
+from cdgm.estimator.variant_levels import Levels
 from tests.unit.data_helpers import refused
 
 #: ELBO, agreement of background and of salient, traces.
@@ -69,7 +69,7 @@ def test_what_is_swept():
     assert held.number == "alpha"
     assert [c["kind"] for c in held.at(0.0)["constraints"]] == ["kl_floor"]
     assert [c.get("alpha") for c in held.at(0.2)["constraints"]] == [0.2, 0.2, None]
-    assert held.at(0.05) == cdgm.api.settings.variant("mo-co-cvae").model_dump(
+    assert held.at(0.05) == cdgm.estimator.settings.variant("mo-co-cvae").model_dump(
         mode="json", exclude_defaults=True
     )
 

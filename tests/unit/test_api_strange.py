@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import cdgm
-from cdgm.api.genes import choose_genes
+from cdgm.estimator.genes import choose_genes
 from tests.unit import own_data
 from tests.unit.data_helpers import refused
 

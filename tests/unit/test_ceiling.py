@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cdgm.ceiling import score_true_model
-from cdgm.config import parse_config
+from cdgm.config.evaluation import CeilingSpec
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
 from cdgm.data.bundle import Bundle
-from cdgm.metrics.spec import CeilingSpec
-from cdgm.overlays import load_layers
-from cdgm.plan import expand
-from cdgm.synthetic.noises import NOISES
-from cdgm.synthetic.posterior import posterior_means
-from cdgm.synthetic.simulate import draw_latents, simulate, simulate_one, true_decoder
+from cdgm.evaluation.true_model import score_true_model
+from cdgm.simulation.noises import NOISES
+from cdgm.simulation.simulate import draw_latents, simulate, simulate_one, true_decoder
+from cdgm.simulation.true_posterior import posterior_means
+from cdgm.workflow.plan import expand
 from tests.unit.builders import simulation
 from tests.unit.data_helpers import refused
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.claim_numbers import decide, fewest_seeds, interval
-from cdgm.claims import CLAIM_COLUMNS, claims_table, judge
-from cdgm.claims_config import Claim, Condition
-from cdgm.errors import UserError
-from cdgm.pages.claims import claims_page
-from cdgm.validation import validated
+from cdgm.claims.findings import decide, fewest_seeds, interval
+from cdgm.claims.judge import CLAIM_COLUMNS, claims_table, judge
+from cdgm.claims.spec import Claim, Condition
+from cdgm.config.validation import validated
+from cdgm.reports.claims import claims_page
+from cdgm.utils.errors import UserError
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdgm.claims_check import COLUMNS, check_claims, scores_of
-from cdgm.claims_plan import as_job, judged_studies, not_run
-from cdgm.config import parse_config
-from cdgm.errors import UserError
-from cdgm.overlays import load_layers, read_yaml
+from cdgm.claims.plan import as_job, judged_studies, not_run
+from cdgm.claims.selectors import COLUMNS, check_claims, scores_of
+from cdgm.config.layers import load_layers, read_yaml
+from cdgm.config.study import parse_config
+from cdgm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "config.yaml"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.data.batches import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.combiners._base import normalised
 from cdgm.objectives.combiners.pcgrad import projected
 from cdgm.objectives.per_source import PerSourceGradients
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
-from cdgm.training import build_model, train
+from cdgm.training.batches import SourceData, assemble
+from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 
@@ -281,7 +281,7 @@ def test_equal_fixed_weights_are_the_sum(design):
 
 
 def _train_with_streams_of(one, spec):
-    import cdgm.training as training
+    import cdgm.training.loop as training
 
     original = training.member_streams
     training.member_streams = lambda _, stage: original(one, stage)

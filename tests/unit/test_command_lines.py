@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdgm import command_line
-from cdgm.files import canonical_json, write_json, write_npz
-from cdgm.inference import save_stack
-from cdgm.plan import dump
-from cdgm.specs import FitSpec
-from cdgm.training import build_model
+from cdgm.config.fit import FitSpec
+from cdgm.models.inference import save_stack
+from cdgm.training.loop import build_model
+from cdgm.utils import command_line
+from cdgm.utils.files import canonical_json, write_json, write_npz
+from cdgm.workflow.plan import dump
 from tests.unit.builders import fit_spec
 
 COUNTS = {"likelihood": {"kind": "negative_binomial", "link": "softmax", "dispersion": "learned"}}

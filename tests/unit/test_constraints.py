@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.data.batches import SourceData, assemble
+from cdgm.config.fit import VariantSpec
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.constraints import CONSTRAINTS
 from cdgm.objectives.constraints._base import Constraint
 from cdgm.objectives.constraints.kl_floor import private_pairs
 from cdgm.objectives.setup import Setup
-from cdgm.specs import VariantSpec
-from cdgm.training import build_model, train
+from cdgm.training.batches import SourceData, assemble
+from cdgm.training.loop import build_model, train
 from tests.unit.builders import THREE_SOURCES, fit_spec, observations
 
 DUAL = {"average": 0.0, "warm_up": 0}

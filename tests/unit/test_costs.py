@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.costs import COST_COLUMNS, costs_table
-from cdgm.errors import UserError
-from cdgm.plan import dump
-from cdgm.plotting.figures import figure_names, load_figure, needs_costs
+from cdgm.figures.catalogue import figure_names, load_figure, needs_costs
+from cdgm.utils.errors import UserError
+from cdgm.workflow.costs import COST_COLUMNS, costs_table
+from cdgm.workflow.plan import dump
 from tests.unit.builders import fit_spec
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

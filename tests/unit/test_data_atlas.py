@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cdgm.data.config import DatasetSpec
+from cdgm.config.dataset import DatasetSpec
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
 from cdgm.data.preprocess import preprocess

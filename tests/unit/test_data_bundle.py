@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cdgm.data.bundle import read_bundle
-from cdgm.files import write_npz
+from cdgm.utils.files import write_npz
 from tests.unit.data_helpers import refused
 
 
@@ -138,8 +138,8 @@ def test_config_and_bundle_stay_light():
         "matplotlib",
     )
     code = (
-        "import sys, cdgm.data.bundle, cdgm.data.config\n"
-        "from cdgm.data.config import DOWNLOADS, GENES, READERS\n"
+        "import sys, cdgm.data.bundle, cdgm.config.dataset\n"
+        "from cdgm.config.dataset import DOWNLOADS, GENES, READERS\n"
         "[registry.load(kind) for registry in (DOWNLOADS, GENES, READERS) for kind in registry]\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -12,13 +12,13 @@ import scipy.sparse as sp
 import torch
 
 from cdgm.data import counts as module
-from cdgm.data.batches import SourceData, assemble
 from cdgm.data.counts import StoredCounts, blocks, census, in_memory
 from cdgm.data.genes import GENES
 from cdgm.data.genes.pearson_residuals import residual_variances
 from cdgm.data.preprocess import preprocess, write_prepared
 from cdgm.data.readers import READERS
 from cdgm.models.likelihoods import LIKELIHOODS
+from cdgm.training.batches import SourceData, assemble
 from tests.unit.data_helpers import made_counts, refused, treated, write_h5ad
 from tests.unit.test_data_preprocess import SPEC, spec
 
@@ -166,7 +166,7 @@ def test_batches_are_the_same_from_every_type(dtype, precision, monkeypatch):
     counts = LIKELIHOODS.parse({"kind": "negative_binomial", "link": "softmax", "dispersion": "learned"})
     index = torch.from_numpy(rng.integers(0, 40, (3, 16)))
     wanted = SourceData(x.astype(np.float64), [1, 0, 1], counts, precision)
-    monkeypatch.setattr("cdgm.data.batches.ROWS", 9)
+    monkeypatch.setattr("cdgm.training.batches.ROWS", 9)
     data = SourceData(x, [1, 0, 1], counts, precision)
     assert data.x.element_size() == np.dtype(dtype).itemsize
     batch, expected = assemble({"a": data}, {"a": index}), assemble({"a": wanted}, {"a": index})

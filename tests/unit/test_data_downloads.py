@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from cdgm.data import fetch as fetching
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
-from cdgm.files import canonical_json
+from cdgm.utils.files import canonical_json
 from tests.unit.data_helpers import refused, sha256
 
 CONTENT = bytes(range(256)) * 40
@@ -416,7 +416,7 @@ def test_the_real_wheel_holds_the_cells(tmp_path):
         "sha256": "e15ac9477027736f590f50caa69138083253381f610b6ba2cbd2fe2d3c2d3cab",
         "licence": "MIT",
     }
-    from cdgm.errors import UserError
+    from cdgm.utils.errors import UserError
 
     try:
         fetch(DOWNLOADS.parse(spec), "download immune", tmp_path / "sample_data.h5ad")

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
-from cdgm import files
-from cdgm.command_line import parse_json
-from cdgm.config import parse_config
+from cdgm.config.layers import LOADER, merge, read_yaml
+from cdgm.config.study import parse_config
 from cdgm.data.bundle import read_bundle
 from cdgm.data.readers import READERS
-from cdgm.files import read_npz
-from cdgm.overlays import LOADER, merge, read_yaml
+from cdgm.utils import files
+from cdgm.utils.command_line import parse_json
+from cdgm.utils.files import read_npz
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]

@@ -12,15 +12,15 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
-from cdgm.command_line import parse_json
+from cdgm.config.dataset import DatasetSpec
+from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.data.config import DatasetSpec
 from cdgm.data.genes import GENES
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.files import canonical_json
-from cdgm.streams import stream
-from cdgm.validation import validated
+from cdgm.utils.command_line import parse_json
+from cdgm.utils.files import canonical_json
+from cdgm.utils.random_streams import stream
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
 
 CELLS, GENE_COUNT = 90, 25

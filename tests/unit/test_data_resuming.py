@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 
-from cdgm import progress
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
+from cdgm.utils import progress
 from tests.unit.data_helpers import refused, sha256
 from tests.unit.file_server import PAGE, address, serving
 

@@ -17,7 +17,7 @@ import pytest
 
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
-from cdgm.files import canonical_json
+from cdgm.utils.files import canonical_json
 from tests.unit.data_helpers import refused, sha256
 
 ROOT = Path(__file__).parents[2]

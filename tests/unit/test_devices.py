@@ -11,14 +11,14 @@ import json
 import pytest
 import torch
 
-from cdgm import training
-from cdgm.data.batches import SourceData, assemble, shuffled_indices, standard_normals
-from cdgm.devices import device_of
-from cdgm.errors import UserError
-from cdgm.files import canonical_json, write_npz
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
-from cdgm.plan import dump
+from cdgm.training import loop as training
+from cdgm.training.batches import SourceData, assemble, shuffled_indices, standard_normals
+from cdgm.training.device import device_of
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import canonical_json, write_npz
+from cdgm.workflow.plan import dump
 from tests.unit.test_variants import VARIANTS, data_of, spec_of
 
 DTYPE = torch.float32

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cdgm import digest
+from cdgm.workflow import code_digest as digest
 from tests.unit.builders import fit_spec
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_a_constant_of_the_model_changes_fits_and_no_simulation(root):
 
 
 def test_provenance_changes_nothing(root):
-    assert changed(root, "cdgm/provenance.py", lambda t: t + "\nX = 1\n") == set()
+    assert changed(root, "cdgm/utils/provenance.py", lambda t: t + "\nX = 1\n") == set()
 
 
 def test_an_edited_plug_in_changes_what_names_it(root):

@@ -14,24 +14,24 @@ import pytest
 import torch
 import yaml
 
-from cdgm.claims import CLAIM_COLUMNS
-from cdgm.claims_check import check_claims
-from cdgm.claims_config import AnyOf, Claim, Condition, Selector
-from cdgm.claims_plan import not_run
-from cdgm.config import parse_config
-from cdgm.designs import Design
-from cdgm.digest import code_digest
-from cdgm.errors import UserError
+from cdgm.claims.judge import CLAIM_COLUMNS
+from cdgm.claims.plan import not_run
+from cdgm.claims.selectors import check_claims
+from cdgm.claims.spec import AnyOf, Claim, Condition, Selector
+from cdgm.config.design import Design
+from cdgm.config.fit import ModelSpec, TrainingSpec
+from cdgm.config.layers import merge
+from cdgm.config.study import parse_config
+from cdgm.figures.catalogue import figure_names
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.overlays import merge
-from cdgm.pages.readme_table import readme_table, with_table
-from cdgm.plan import expand
-from cdgm.plotting.figures import figure_names
-from cdgm.specs import ModelSpec, TrainingSpec
-from cdgm.synthetic.mixings import MIXINGS
-from cdgm.synthetic.simulate import Simulation, simulate
-from cdgm.timings import COLUMNS
-from cdgm.training import train
+from cdgm.reports.readme_table import readme_table, with_table
+from cdgm.simulation.mixings import MIXINGS
+from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.training.loop import train
+from cdgm.utils.errors import UserError
+from cdgm.workflow.benchmarks import COLUMNS
+from cdgm.workflow.code_digest import code_digest
+from cdgm.workflow.plan import expand
 from tests.guide import DOCS, ROOT, blocks
 from tests.snakemake_runs import EXEMPT_FOLDERS, EXEMPT_NAMES
 from tests.unit.builders import CONTRASTIVE, fit_spec, observations
@@ -160,7 +160,7 @@ def assert_nothing_stale(folder: str, file: str, before_line: str, example, used
 
 
 def test_the_worked_example_makes_nothing_stale(new_mixing, tmp_path):
-    used = ["cdgm.synthetic.mixings.leaky_relu", "cdgm.synthetic.noises.gaussian"]
+    used = ["cdgm.simulation.mixings.leaky_relu", "cdgm.simulation.noises.gaussian"]
     assert_nothing_stale("synthetic/mixings", "shifted.py", '"linear":', new_mixing, used, tmp_path)
 
 
@@ -231,7 +231,7 @@ def test_the_new_penalty_trains(new_penalty):
 @pytest.fixture
 def new_figure(tmp_path, monkeypatch):
     """The worked example of a figure, loaded."""
-    monkeypatch.setattr("cdgm.config.figure_names", lambda: [*figure_names(), "steps"])
+    monkeypatch.setattr("cdgm.config.study.figure_names", lambda: [*figure_names(), "steps"])
     file = tmp_path / "steps.py"
     file.write_text(blocks(DOCS / "extending.md", "python")[4], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("steps", file)
@@ -337,8 +337,8 @@ def _registries():
     from cdgm.models.likelihoods import LIKELIHOODS
     from cdgm.objectives.combiners import COMBINERS
     from cdgm.objectives.constraints import CONSTRAINTS
-    from cdgm.synthetic.latents import LATENTS
-    from cdgm.synthetic.noises import NOISES
+    from cdgm.simulation.latents import LATENTS
+    from cdgm.simulation.noises import NOISES
 
     return (
         COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LATENTS, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, READERS,
@@ -346,8 +346,8 @@ def _registries():
 
 
 def test_every_metric_and_column_is_explained():
+    from cdgm.evaluation.study_tables import GROUP_COLUMNS, SCORE_COLUMNS
     from cdgm.plotting.style import METRIC_TITLES
-    from cdgm.tables import GROUP_COLUMNS, SCORE_COLUMNS
 
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     # Metrics appear in the code as the texts that rows are made with.

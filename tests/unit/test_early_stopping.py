@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import cdgm
-from cdgm.api import trainable
-from cdgm.api.early_stopping import EarlyStopping, Patience, Watcher, validation_elbo
-from cdgm.api.observed import Split
 from cdgm.cli.main import main
-from cdgm.training import train
+from cdgm.estimator import trainable
+from cdgm.estimator.early_stopping import EarlyStopping, Patience, Watcher, validation_elbo
+from cdgm.estimator.observed import Split
+from cdgm.training.loop import train
 from tests.unit import own_data
 from tests.unit.builders import fit_spec, observations
 from tests.unit.data_helpers import refused

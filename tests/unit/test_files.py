@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cdgm.errors import UserError
-from cdgm.files import atomic, require_writable, write_text
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import atomic, require_writable, write_text
 
 # Writers of each format that the project writes; each makes some 100 kB in the working directory.
 WRITERS = {
@@ -29,7 +29,7 @@ WRITERS = {
         "save(f, pd.DataFrame({'x': [1]}), 'a')"
     ),
 }
-IMPORTS = "import os, resource\nimport numpy as np\nimport pandas as pd\nfrom cdgm import files\n"
+IMPORTS = "import os, resource\nimport numpy as np\nimport pandas as pd\nfrom cdgm.utils import files\n"
 
 
 def run(code: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def run(code: str, folder: Path, **options: object) -> subprocess.CompletedProce
 def as_command(body: str) -> str:
     """Code of a command line with this body."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    return f"{IMPORTS}from cdgm.command_line import log, run\ndef main():\n{lines}\nrun(main)\n"
+    return f"{IMPORTS}from cdgm.utils.command_line import log, run\ndef main():\n{lines}\nrun(main)\n"
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_the_same_writers_write_where_there_is_room(writer: str, tmp_path: Path)
 
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path):
     done = run(
-        "import os\nfrom cdgm.files import atomic\n"
+        "import os\nfrom cdgm.utils.files import atomic\n"
         "with atomic('table.v1.csv') as path:\n"
         "    path.write_text('half')\n"
         "    os.kill(os.getpid(), 9)\n",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cdgm.config import parse_config
-from cdgm.overlays import read_yaml
+from cdgm.config.layers import read_yaml
+from cdgm.config.study import parse_config
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = parse_config(read_yaml(ROOT / "config.yaml")).claims

@@ -14,7 +14,7 @@ from snakemake.cli import get_argument_parser
 
 import cdgm
 from cdgm.cli.main import COMMANDS, main, parser
-from cdgm.config import parse_config
+from cdgm.config.study import parse_config
 from tests.guide import (
     DOCS,
     PAGES,
@@ -271,8 +271,8 @@ def explained():
 
 
 def test_the_figure_of_the_twist_shows_one_data_set_with_two_truths(explained):
-    from cdgm.metrics.bounds import twist_correlation
-    from cdgm.metrics.recovery import held_out_correlations
+    from cdgm.evaluation.metrics.bounds import twist_correlation
+    from cdgm.evaluation.metrics.recovery import held_out_correlations
 
     first, second = explained.two_truths(seed=1)
     for source in first:

@@ -21,7 +21,7 @@ LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "sourc
 pytestmark = pytest.mark.slow  # The build takes half a minute.
 
 #: Packages of which the reference holds every public function and class.
-WHOLE = ("cdgm.metrics", "cdgm.objectives", "cdgm.models", "cdgm.synthetic")
+WHOLE = ("cdgm.evaluation.metrics", "cdgm.objectives", "cdgm.models", "cdgm.simulation")
 
 
 class Page(HTMLParser):
@@ -102,7 +102,7 @@ def test_the_public_names_are_in_the_reference(pages):
     documented = {name for name in methods if f"cdgm.ComparativeVAE.{name}" in ids}
     assert {name for name in methods if callable(getattr(cdgm.ComparativeVAE, name))} <= documented
     assert {"fitted", "history"} <= documented
-    assert "cdgm.api.dimensions.Dimensions" in ids
+    assert "cdgm.estimator.dimensions.Dimensions" in ids
 
 
 @pytest.mark.parametrize("package", WHOLE)

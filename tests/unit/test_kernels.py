@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.bandwidth import expected_distance
-from cdgm.metrics import independence
+from cdgm.evaluation.metrics import independence
+from cdgm.objectives.bandwidth import expected_distance
 from cdgm.objectives.kernels import MM_CVAE_GAMMAS, hsic, mmd2, mmd2_point, prior_gamma
 
 ESTIMATORS = ["unbiased", "biased"]

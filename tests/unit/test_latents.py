@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cdgm.plan import dump, identify
-from cdgm.streams import stream
-from cdgm.synthetic.latents import LATENTS
-from cdgm.synthetic.simulate import SCALE_POINTS, Simulation, simulate_one
+from cdgm.simulation.latents import LATENTS
+from cdgm.simulation.simulate import SCALE_POINTS, Simulation, simulate_one
+from cdgm.utils.random_streams import stream
+from cdgm.workflow.plan import dump, identify
 from tests.unit.builders import THREE_SOURCES, simulation
 
 LAWS = {

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import distributions
 
-from cdgm.data.batches import SourceData
-from cdgm.inference import posterior_means
-from cdgm.metrics.nulls import permutation_null
-from cdgm.metrics.recovery import recovery_cc
+from cdgm.evaluation.metrics.nulls import permutation_null
+from cdgm.evaluation.metrics.recovery import recovery_cc
+from cdgm.models.inference import posterior_means
 from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.models.likelihoods._base import Likelihood
-from cdgm.synthetic.simulate import simulate
-from cdgm.training import train
+from cdgm.simulation.simulate import simulate
+from cdgm.training.batches import SourceData
+from cdgm.training.loop import train
 from tests.unit.builders import fit_spec, simulation
 
 DOUBLE = torch.float64

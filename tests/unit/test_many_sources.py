@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdgm.inference import posterior_means
-from cdgm.metrics.simulation import score_member
-from cdgm.synthetic.simulate import simulate
-from cdgm.training import train
+from cdgm.evaluation.metrics.simulation import score_member
+from cdgm.models.inference import posterior_means
+from cdgm.simulation.simulate import simulate
+from cdgm.training.loop import train
 from tests.unit.builders import fit_spec, simulation
 
 

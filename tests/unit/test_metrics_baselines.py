@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from cdgm.metrics import baselines
-from cdgm.metrics.cell_scores import score_baselines
+from cdgm.evaluation.metrics import baselines
+from cdgm.evaluation.metrics.cell_scores import score_baselines
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, pairwise_distances, silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from cdgm.metrics import cells, mixing
-from cdgm.metrics.cell_scores import score_space
+from cdgm.evaluation.metrics import cells, mixing
+from cdgm.evaluation.metrics.cell_scores import score_space
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from cdgm.bandwidth import expected_distance
-from cdgm.metrics.independence import hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
+from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
+from cdgm.objectives.bandwidth import expected_distance
 
 
 def mean_kernel(dim):

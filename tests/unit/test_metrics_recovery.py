@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import ortho_group
 from sklearn.cross_decomposition import CCA
 
-from cdgm.metrics import leakage, nulls
-from cdgm.metrics.recovery import (
+from cdgm.evaluation.metrics import leakage, nulls
+from cdgm.evaluation.metrics.recovery import (
     active_dims,
     alignment,
     canonical_directions,
@@ -16,7 +16,7 @@ from cdgm.metrics.recovery import (
     mcc,
     recovery_cc,
 )
-from cdgm.metrics.regression import linear_r2
+from cdgm.evaluation.metrics.regression import linear_r2
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from cdgm.metrics import bounds, regression
-from cdgm.metrics.recovery import recovery_cc
-from cdgm.metrics.regression import KernelRegression, entanglement_r2, linear_r2, nonlinear_r2
+from cdgm.evaluation.metrics import bounds, regression
+from cdgm.evaluation.metrics.recovery import recovery_cc
+from cdgm.evaluation.metrics.regression import KernelRegression, entanglement_r2, linear_r2, nonlinear_r2
 
 
 def twist(z, t, c):

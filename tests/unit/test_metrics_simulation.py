@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdgm.metrics.simulation import draw_nulls, score_member
+from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
 
 KEYS = {"source", "block", "truth", "twist", "metric", "value", "null_mean", "null_high"}
 

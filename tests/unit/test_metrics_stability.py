@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdgm.metrics.recovery import recovery_cc
-from cdgm.metrics.stability import MOST_ROWS, active_axes, agreement, pair_rows
+from cdgm.evaluation.metrics.recovery import recovery_cc
+from cdgm.evaluation.metrics.stability import MOST_ROWS, active_axes, agreement, pair_rows
 
 
 def rotation(dims: int, seed: int) -> np.ndarray:

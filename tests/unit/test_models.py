@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from cdgm.data.batches import SourceData, assemble, rows_of
-from cdgm.inference import held_out_bounds, load_stack, posterior_means, save_stack
 from cdgm.models.comparative_vae import Batch
+from cdgm.models.inference import held_out_bounds, load_stack, posterior_means, save_stack
 from cdgm.models.likelihoods.gaussian import Gaussian
 from cdgm.models.stacks import StackedMLP, flatten_parameters
-from cdgm.training import build_model, train
+from cdgm.training.batches import SourceData, assemble, rows_of
+from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 SINGLE = {"sources": ["only"], "blocks": {"all": ["only"]}}
@@ -193,7 +193,7 @@ def test_posterior_means_do_not_depend_on_chunks(monkeypatch):
     x = observations(spec)
     model = train(spec, x, [0, 1, 2]).model
     whole = posterior_means(model, x["target"], [0, 1, 2], "target")
-    monkeypatch.setattr("cdgm.inference.CHUNK", 13)
+    monkeypatch.setattr("cdgm.models.inference.CHUNK", 13)
     parts = posterior_means(model, x["target"], [0, 1, 2], "target")
     for block in whole:
         np.testing.assert_allclose(whole[block], parts[block], rtol=1e-5, atol=1e-6)
@@ -207,7 +207,7 @@ def test_held_out_bounds_are_means_over_rows(monkeypatch):
     model = train(spec, x, [0, 1, 2]).model
     generators = lambda: [np.random.default_rng(i) for i in range(3)]  # noqa: E731
     whole, kl = held_out_bounds(model, x, [0, 1, 2], generators(), draws=300)
-    monkeypatch.setattr("cdgm.inference.CHUNK", 10)
+    monkeypatch.setattr("cdgm.models.inference.CHUNK", 10)
     parts, kl_parts = held_out_bounds(model, x, [0, 1, 2], generators(), draws=300)
     for key in kl:
         np.testing.assert_allclose(kl[key], kl_parts[key], rtol=1e-9)

@@ -8,10 +8,10 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
+from cdgm.config.support import holds, violations
 from cdgm.models.likelihoods import LIKELIHOODS
-from cdgm.support import holds, violations
-from cdgm.synthetic.noises import NOISES
-from cdgm.synthetic.simulate import simulate_one
+from cdgm.simulation.noises import NOISES
+from cdgm.simulation.simulate import simulate_one
 from tests.unit.builders import simulation
 
 N = 100_000

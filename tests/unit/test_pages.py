@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.files import write_json
-from cdgm.pages.captions import caption_html
+from cdgm.reports.captions import caption_html
+from cdgm.utils.files import write_json
 from tests.unit.test_command_lines import refused, run
 
 ROOT = Path(__file__).parents[2]

@@ -16,11 +16,11 @@ from benchmarks.peer_ours import Ours, our_fit, our_methods, steps_an_epoch
 from benchmarks.peer_speed import sparse_counts
 from benchmarks.peer_tables import Fitted, fitted_rows, wide
 from benchmarks.peers import chosen, fit_all, score, seeds_of
+from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable, read_cell_table
-from cdgm.errors import UserError
-from cdgm.specs import FitSpec
-from cdgm.tables import GROUP_COLUMNS, SCORE_COLUMNS
+from cdgm.evaluation.study_tables import GROUP_COLUMNS, SCORE_COLUMNS
+from cdgm.utils.errors import UserError
 
 DATASET = "immune_spikein"
 SIZES = {"train": 40, "test": 20}

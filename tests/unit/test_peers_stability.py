@@ -13,9 +13,9 @@ from benchmarks.peer_ours import our_fit
 from benchmarks.peer_stability import AXIS_COLUMNS, COLUMNS, agreement_summary, agreement_table
 from benchmarks.peer_tables import Fitted, Kept
 from benchmarks.peers import stability
-from cdgm.metrics.stability import pair_rows
-from cdgm.specs import FitSpec
-from cdgm.streams import stream
+from cdgm.config.fit import FitSpec
+from cdgm.evaluation.metrics.stability import pair_rows
+from cdgm.utils.random_streams import stream
 
 ROWS = {"background": 300, "target": 500}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.designs import Design
-from cdgm.metrics import independence
+from cdgm.config.design import Design
+from cdgm.evaluation.metrics import independence
 from cdgm.models.comparative_vae import Batch, Pass, Posterior
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.kernels import MM_CVAE_GAMMAS, mmd2, prior_gamma
@@ -19,8 +19,8 @@ from cdgm.objectives.null_quantiles import hsic_null, mmd_null
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.penalties.tc import shuffled
 from cdgm.objectives.setup import Setup
-from cdgm.streams import stream
-from cdgm.training import build_model, train
+from cdgm.training.loop import build_model, train
+from cdgm.utils.random_streams import stream
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 HSIC = {"kind": "hsic", "estimator": "unbiased", "of": "means"}

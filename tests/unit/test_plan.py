@@ -8,10 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from cdgm.config import parse_config
-from cdgm.overlays import load_layers, merge
-from cdgm.plan import Plan, expand
-from cdgm.schema import config_schema
+from cdgm.config.json_schema import config_schema
+from cdgm.config.layers import load_layers, merge
+from cdgm.config.study import parse_config
+from cdgm.workflow.plan import Plan, expand
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.errors import UserError
+from cdgm.utils.errors import UserError
 
-if importlib.util.find_spec("cdgm.metrics.bounds") is None:
+if importlib.util.find_spec("cdgm.evaluation.metrics.bounds") is None:
     # The closed form is tested with the metrics; here any decreasing curve will do.
-    stub = types.ModuleType("cdgm.metrics.bounds")
+    stub = types.ModuleType("cdgm.evaluation.metrics.bounds")
     stub.twisted_recovery = lambda angle, own, other: math.exp(-0.1 * angle * own / other)
-    sys.modules["cdgm.metrics.bounds"] = stub
+    sys.modules["cdgm.evaluation.metrics.bounds"] = stub
 
 spec = importlib.util.spec_from_file_location("fake_tables", Path(__file__).with_name("fake_tables.py"))
 fake = importlib.util.module_from_spec(spec)
@@ -29,12 +29,12 @@ spec = importlib.util.spec_from_file_location("fake_sweeps", Path(__file__).with
 fake_sweeps = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fake_sweeps)
 
-from cdgm.config import Study  # noqa: E402
-from cdgm.plan import settings_of  # noqa: E402
+from cdgm.config.study import Study  # noqa: E402
+from cdgm.figures.catalogue import figure_names, load_figure  # noqa: E402
 from cdgm.plotting import style  # noqa: E402
-from cdgm.plotting.figures import figure_names, load_figure  # noqa: E402
 from cdgm.plotting.sweeps import swept  # noqa: E402
 from cdgm.plotting.tables import main_source, order_of, read_table, rows_of  # noqa: E402
+from cdgm.workflow.plan import settings_of  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
@@ -70,7 +70,7 @@ def test_every_figure_is_listed_and_has_a_caption():
 
 
 def test_listing_figures_does_not_import_matplotlib():
-    code = "import sys, cdgm.plotting.figures as f; f.figure_names(); print('matplotlib' in sys.modules)"
+    code = "import sys, cdgm.figures.catalogue as f; f.figure_names(); print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "False"
 
@@ -490,6 +490,6 @@ def test_dims_needs_two_swept_dimensions(tables):
     ],
 )
 def test_numbers_in_cells(value, metric, text):
-    from cdgm.plotting.dims import _text
+    from cdgm.figures.dims import _text
 
     assert _text(value, metric) == text

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.errors import UserError
+from cdgm.figures.catalogue import figure_names, load_figure
 from cdgm.plotting import style
-from cdgm.plotting.figures import figure_names, load_figure
 from cdgm.plotting.paired import _ticks, elbo_differences, signed_scale
 from cdgm.plotting.sweeps import lines_of, plain_variant, private_blocks
+from cdgm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (200, 201, 202)

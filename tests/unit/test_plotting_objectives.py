@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from cdgm.errors import UserError
+from cdgm.figures.catalogue import figure_names, load_figure
 from cdgm.plotting import style
-from cdgm.plotting.figures import figure_names, load_figure
+from cdgm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (200, 201, 202, 203)

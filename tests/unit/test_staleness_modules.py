@@ -14,15 +14,15 @@ import pytest
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.genes import GENES
 from cdgm.data.readers import READERS
-from cdgm.digest import code_digest, code_files
+from cdgm.figures.catalogue import figure_names
 from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.constraints import CONSTRAINTS
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.plotting.figures import figure_names
-from cdgm.synthetic.latents import LATENTS
-from cdgm.synthetic.mixings import MIXINGS
-from cdgm.synthetic.noises import NOISES
+from cdgm.simulation.latents import LATENTS
+from cdgm.simulation.mixings import MIXINGS
+from cdgm.simulation.noises import NOISES
+from cdgm.workflow.code_digest import code_digest, code_files
 from tests.unit.staleness import BUILT_ON, OUTCOMES, outcome_of, table
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_a_new_plug_in_of_any_kind_makes_nothing_stale(registry, root, before):
 
 def test_digests_see_every_import():
     """They follow imports by full names; what is imported by a text has to be a plug-in."""
-    by_text = {"cdgm/__init__.py", "cdgm/plugins.py", "cdgm/plotting/figures.py", "cdgm/cli/main.py"}
+    by_text = {"cdgm/__init__.py", "cdgm/utils/registry.py", "cdgm/figures/catalogue.py", "cdgm/cli/main.py"}
     for module in MODULES:
         tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
         for node in ast.walk(tree):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cdgm.streams import stream
-from cdgm.synthetic.mixings._base import orthonormal
-from cdgm.synthetic.simulate import Simulation, draw_latents, simulate, simulate_one
-from cdgm.twist import Twist
+from cdgm.simulation.mixings._base import orthonormal
+from cdgm.simulation.simulate import Simulation, draw_latents, simulate, simulate_one
+from cdgm.simulation.twist import Twist
+from cdgm.utils.random_streams import stream
 from tests.unit.builders import THREE_SOURCES, simulation
 
 LEAKY = {"kind": "leaky_relu", "layers": 2, "slope": 0.2, "width": 8}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from cdgm.config import parse_config
-from cdgm.overlays import load_layers
-from cdgm.plan import expand
-from cdgm.timings import COLUMNS
-from cdgm.timings_plan import write_timings
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
+from cdgm.workflow.benchmarks import COLUMNS
+from cdgm.workflow.plan import expand
+from cdgm.workflow.timings_plan import write_timings
 
 ROOT = Path(__file__).parents[2]
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.training import FrozenAwareAdam, build_model, train
+from cdgm.training.loop import FrozenAwareAdam, build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 

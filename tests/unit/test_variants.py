@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.config import parse_config
-from cdgm.data.batches import SourceData, assemble
+from cdgm.config.fit import FitSpec, VariantSpec
+from cdgm.config.layers import read_yaml
+from cdgm.config.study import parse_config
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
-from cdgm.overlays import read_yaml
-from cdgm.plan import dump
-from cdgm.specs import FitSpec, VariantSpec
-from cdgm.training import _setups, build_model, train
+from cdgm.training.batches import SourceData, assemble
+from cdgm.training.loop import _setups, build_model, train
+from cdgm.workflow.plan import dump
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 from tests.unit.test_environment import ROOT
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdgm.workflow_log import failed_jobs
+from cdgm.workflow.failures import failed_jobs
 
 LOG = """\
 [Tue Nov 24 08:35:32 2026]

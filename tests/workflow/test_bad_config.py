@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cdgm.config import parse_config
-from cdgm.errors import UserError
-from cdgm.overlays import load_layers
-from cdgm.plan import expand
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
+from cdgm.utils.errors import UserError
+from cdgm.workflow.plan import expand
 from tests.snakemake_runs import ROOT, copy_checkout, dry_run, snakemake
 
 BASE = ROOT / "config.yaml"

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 
+from cdgm.config.fit import FitSpec
 from cdgm.data.downloads import DOWNLOADS
-from cdgm.digest import WITHOUT_EFFECT, code_files, plugin_modules
-from cdgm.specs import FitSpec
-from cdgm.synthetic.simulate import Simulation
+from cdgm.simulation.simulate import Simulation
+from cdgm.workflow.code_digest import WITHOUT_EFFECT, code_files, plugin_modules
 from tests.snakemake_runs import ROOT, TINY, command, copy_checkout, scheduled, snakemake
 from tests.unit.staleness import OUTCOMES
 
@@ -86,12 +86,12 @@ def seeds(text: str) -> str:
 EDITS = {
     # What says something and does nothing.
     "a comment": Edit("cdgm/models/comparative_vae.py", comment, NOTHING),
-    "a docstring": Edit("cdgm/training.py", docstring, NOTHING),
+    "a docstring": Edit("cdgm/training/loop.py", docstring, NOTHING),
     "a caption": Edit("report/recovery.rst", comment, INDEX),
     "a caption of another target": Edit("report/cells.rst", comment, NOTHING),
-    "a constant in how errors are told": Edit("cdgm/errors.py", constant, NOTHING),
-    "a constant in what is recorded of a run": Edit("cdgm/provenance.py", constant, NOTHING),
-    "a constant in how the configuration is expanded": Edit("cdgm/plan.py", constant, NOTHING),
+    "a constant in how errors are told": Edit("cdgm/utils/errors.py", constant, NOTHING),
+    "a constant in what is recorded of a run": Edit("cdgm/utils/provenance.py", constant, NOTHING),
+    "a constant in how the configuration is expanded": Edit("cdgm/workflow/plan.py", constant, NOTHING),
     "a comment in the profile": Edit("profiles/default/config.yaml", comment, NOTHING),
     # Libraries are recorded beside each result; see the test of provenance below.
     "a version of a library in the lock": Edit(
@@ -104,30 +104,30 @@ EDITS = {
         "envs/cdgm.yaml", replaced("numpy==", "numpy<"), NOTHING, "without `--sdm conda`"
     ),
     # A constant in a module of each kind.
-    "a constant in the simulation": Edit("cdgm/synthetic/simulate.py", constant, ALL),
-    "a constant in a mixing": Edit("cdgm/synthetic/mixings/linear.py", constant, CEILING | ONE_SETTING),
+    "a constant in the simulation": Edit("cdgm/simulation/simulate.py", constant, ALL),
+    "a constant in a mixing": Edit("cdgm/simulation/mixings/linear.py", constant, CEILING | ONE_SETTING),
     "a constant in a mixing that is not used": Edit(
-        "cdgm/synthetic/mixings/near_linear.py", constant, NOTHING
+        "cdgm/simulation/mixings/near_linear.py", constant, NOTHING
     ),
     "a constant in the model's core": Edit("cdgm/models/comparative_vae.py", constant, FITS),
-    "a constant in the training": Edit("cdgm/training.py", constant, FITS),
+    "a constant in the training": Edit("cdgm/training/loop.py", constant, FITS),
     "a constant in a likelihood": Edit("cdgm/models/likelihoods/gaussian.py", constant, FITS),
     "a constant in a likelihood that is not used": Edit(
         "cdgm/models/likelihoods/negative_binomial.py", constant, NOTHING
     ),
     "a constant in a combiner": Edit("cdgm/objectives/combiners/sum.py", constant, FITS),
-    "a constant in a metric": Edit("cdgm/metrics/recovery.py", constant, CEILING | SCORES),
-    "a constant in the making of tables": Edit("cdgm/tables.py", constant, TABLES),
-    "a constant in a figure": Edit("cdgm/plotting/twist.py", constant, {"draw_twist": 1}),
+    "a constant in a metric": Edit("cdgm/evaluation/metrics/recovery.py", constant, CEILING | SCORES),
+    "a constant in the making of tables": Edit("cdgm/evaluation/study_tables.py", constant, TABLES),
+    "a constant in a figure": Edit("cdgm/figures/twist.py", constant, {"draw_twist": 1}),
     "a constant in the style of figures": Edit("cdgm/plotting/style.py", constant, FIGURES),
     "a constant in the preparing of cells (there are none)": Edit(
         "cdgm/data/preprocess.py", constant, NOTHING
     ),
     "a constant in a download": Edit("cdgm/data/downloads/local.py", constant, {"fetch": 1}),
-    "a constant in how claims are judged": Edit("cdgm/claim_numbers.py", constant, JUDGE),
-    "a constant in the page of claims": Edit("cdgm/pages/intervals.py", constant, JUDGE),
-    "a constant in the first page": Edit("cdgm/pages/index.py", constant, INDEX),
-    "a constant in what is checked of claims": Edit("cdgm/claims_check.py", constant, NOTHING),
+    "a constant in how claims are judged": Edit("cdgm/claims/findings.py", constant, JUDGE),
+    "a constant in the page of claims": Edit("cdgm/reports/intervals.py", constant, JUDGE),
+    "a constant in the first page": Edit("cdgm/reports/index.py", constant, INDEX),
+    "a constant in what is checked of claims": Edit("cdgm/claims/selectors.py", constant, NOTHING),
     # Command lines and rules.
     "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),
@@ -307,7 +307,7 @@ def add_plug_in(folder: Path, kind: str, name: str) -> None:
 
 def test_new_plug_ins_with_their_lines_make_nothing_stale(finished, tmp_path):
     checkout, run = moved(finished, tmp_path)
-    add_plug_in(checkout / "cdgm/synthetic/mixings", "linear", "Linear")
+    add_plug_in(checkout / "cdgm/simulation/mixings", "linear", "Linear")
     add_plug_in(checkout / "cdgm/objectives/penalties", "hsic", "HSIC")
     assert stale(checkout, run) == OTHERS["a new penalty and a new mixing, each with its line"][0]
     # They are there: a setting with one is one more of everything, and the others stay.

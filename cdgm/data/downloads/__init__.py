@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdgm.plugins import Registry
+from cdgm.utils.registry import Registry
 
 DOWNLOADS = Registry(
     "download",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from cdgm.data.partial import Partial
-from cdgm.plugins import Plugin
+from cdgm.utils.registry import Plugin
 
 MIRROR_VARIABLE = "CDGM_DATA_MIRROR"
 

@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Remote
 from cdgm.data.partial import Partial
-from cdgm.errors import UserError, bad_input
-from cdgm.progress import progress
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cdgm.data.downloads.base import Download
 from cdgm.data.partial import Partial
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 
 class Local(Download):

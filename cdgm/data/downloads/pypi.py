@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Remote
 from cdgm.data.partial import Partial
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 
 class Pypi(Remote):

@@ -7,8 +7,8 @@ from abc import abstractmethod
 import numpy as np
 
 from cdgm.data.counts import Counts
-from cdgm.errors import bad_input
-from cdgm.plugins import Plugin
+from cdgm.utils.errors import bad_input
+from cdgm.utils.registry import Plugin
 
 
 class GeneSelection(Plugin):

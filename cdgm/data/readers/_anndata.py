@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cdgm.data.readers._hdf5 import element
-from cdgm.errors import bad_input
+from cdgm.utils.errors import bad_input
 
 
 def read_tables(handle: h5py.File, path: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 # Deflate packs 1,032 to 1 at most. Small arrays may be stored in ways that are not counted.
 MOST_PACKED = 1_100

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 # R's own files pack 5 to 20 to 1. Deflate reaches 1,032 to 1 and xz far more, on nothing but zeros.
 MOST_PACKED = 200

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from cdgm.data import counts as sizes
 from cdgm.data.counts import RowSource, StoredCounts
 from cdgm.data.readers._hdf5 import bounded, open_h5ad
-from cdgm.errors import UserError, bad_input
-from cdgm.progress import progress
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.progress import progress
 
 LARGEST_COUNT = np.iinfo(np.int32).max
 

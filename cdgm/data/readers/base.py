@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from cdgm.data.cells import Cells
-from cdgm.plugins import Plugin
+from cdgm.utils.registry import Plugin
 
 # Columns of cells.csv that preprocessing writes itself.
 RESERVED = ("cell", "split", "source", "row")

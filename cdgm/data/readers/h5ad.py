@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cdgm.data.cells import Cells
 from cdgm.data.readers.base import Labels, Reader
-from cdgm.errors import bad_input
+from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from cdgm.data.cells import Cells
 from cdgm.data.readers.base import Reader
-from cdgm.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input
 
 
 class SceptreRda(Reader):

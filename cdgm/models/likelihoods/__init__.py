@@ -1,6 +1,6 @@
 """Registry of likelihoods; a new one is a module here and a line in the table."""
 
-from cdgm.plugins import Registry
+from cdgm.utils.registry import Registry
 
 LIKELIHOODS = Registry(
     "likelihood",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from cdgm.plugins import Plugin
-from cdgm.support import Support
+from cdgm.config.support import Support
+from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from cdgm.config.support import Support
 from cdgm.models.likelihoods._base import Likelihood
-from cdgm.support import Support
 
 if TYPE_CHECKING:
     from torch import Tensor

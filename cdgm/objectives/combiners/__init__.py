@@ -1,6 +1,6 @@
 """Registry of combiners: how the sources' objectives become one gradient."""
 
-from cdgm.plugins import Registry
+from cdgm.utils.registry import Registry
 
 COMBINERS = Registry(
     "combiner",

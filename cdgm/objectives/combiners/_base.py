@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import Plugin
+from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.combiners._base import Combiner
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import per_member
+from cdgm.utils.registry import per_member
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,6 +1,6 @@
 """Registry of constraints: quantities held at a level by multipliers."""
 
-from cdgm.plugins import Registry
+from cdgm.utils.registry import Registry
 
 CONSTRAINTS = Registry(
     "constraint",

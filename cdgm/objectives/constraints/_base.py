@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import Plugin, per_member
+from cdgm.utils.registry import Plugin, per_member
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.constraints._base import NULL_ROWS, Constraint
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import field_of, per_member
+from cdgm.utils.registry import field_of, per_member
 
 if TYPE_CHECKING:
     from torch import Tensor

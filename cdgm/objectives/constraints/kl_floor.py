@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.constraints._base import Constraint
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import per_member
+from cdgm.utils.registry import per_member
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,6 +1,6 @@
 """Registry of penalties: quantities of a pass (E,), weighted in the loss or held under a level."""
 
-from cdgm.plugins import Registry
+from cdgm.utils.registry import Registry
 
 PENALTIES = Registry(
     "penalty",

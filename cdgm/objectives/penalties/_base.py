@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.setup import Setup
-from cdgm.plugins import Plugin, per_member
+from cdgm.utils.registry import Plugin, per_member
 
 if TYPE_CHECKING:
     from torch import Tensor

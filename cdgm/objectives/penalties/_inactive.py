@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 
 
 def inactive_blocks(design: Design) -> list[tuple[str, str]]:

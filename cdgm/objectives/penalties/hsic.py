@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.penalties._kernel import KernelPenalty
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.penalties._base import Penalty
 from cdgm.objectives.setup import Setup
 

@@ -6,7 +6,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cdgm.designs import Design
+from cdgm.config.design import Design
 from cdgm.objectives.penalties._base import Penalty
 from cdgm.objectives.penalties._inactive import check_inactive, inactive_blocks
 

@@ -1,0 +1,231 @@
+"""Claims as the config states them: which number of a study's table has to lie on which side of which value.
+
+Light: pydantic only, so that the workflow checks claims before anything is computed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+
+from cdgm.utils.registry import Strict
+
+Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Relation = Literal["at_least", "at_most"]
+Statistic = Literal["median", "share", "min", "max"]
+
+
+class Place(Strict):
+    """Values of columns of a study's table; a column that is left out may hold anything.
+
+    Attributes
+    ----------
+    setting, variant, point
+        Which fits: setting and variant of the study, and swept values of the variant (``hsic.weight=100``).
+    source, block, truth, twist
+        What is scored, on whose points, against what.
+    """
+
+    setting: str | None = None
+    variant: str | None = None
+    point: str | None = None
+    source: str | None = None
+    block: str | None = None
+    truth: str | None = None
+    twist: float | None = None
+    metric: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Place:
+        if not self.given:
+            raise ValueError(
+                f"selects nothing, expected one or more of: {', '.join(type(self).model_fields)}"
+            )
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Columns with the values that they have to have."""
+        return self.model_dump(exclude_none=True)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{column}={value}" for column, value in self.given.items())
+
+
+class Selector(Place):
+    """A :class:`Place` that picks one number a seed: it names the metric.
+
+    Attributes
+    ----------
+    metric
+        Which score.
+    """
+
+    # In a file, the metric may come from ``at`` or ``of``: the schema of files can't ask for it here.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
+    metric: str
+
+    def at(self, place: Place) -> Selector:
+        """The selector with the columns of ``place`` laid over its own."""
+        return Selector(**(self.given | place.given))
+
+
+class Condition(Strict):
+    """One number, and the side of a value on which it has to lie.
+
+    Attributes
+    ----------
+    name
+        In words.
+    of
+        The score: one row a seed.
+    minus, over
+        A second score, subtracted from the first or dividing it *seed by seed*; at most one of the two.
+    absolute
+        Whether the sign of each seed's number is dropped: for differences that have to be small.
+    statistic
+        What is formed over seeds. ``share`` is the share of seeds whose own number lies on the right side.
+    relation, value
+        The side, and the effect that counts; for ``share`` both speak of a single seed.
+    share
+        For the statistic ``share`` alone: the share of seeds that is wanted.
+    optimisation
+        Whether this asks for a *fit* of some quality (a held-out ELBO), and not for latents. Where such
+        a condition fails, the claim's verdict says that the optimisation differs.
+    """
+
+    name: Words
+    of: Selector
+    minus: Selector | None = None
+    over: Selector | None = None
+    absolute: bool = False
+    statistic: Statistic = "median"
+    relation: Relation
+    value: float
+    share: float | None = Field(None, gt=0, le=1)
+    optimisation: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Condition:
+        if self.minus is not None and self.over is not None:
+            raise ValueError("has both 'minus' and 'over', expected at most one of them")
+        if (self.statistic == "share") != (self.share is not None):
+            raise ValueError("needs 'share', the share of seeds that is wanted, just for statistic 'share'")
+        return self
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """All selectors, ``of`` first."""
+        return tuple(s for s in (self.of, self.minus, self.over) if s is not None)
+
+    @property
+    def wanted(self) -> tuple[Relation, float]:
+        """Side and value that the statistic is held against."""
+        return (self.relation, self.value) if self.share is None else ("at_least", self.share)
+
+    def at(self, place: Place) -> Condition:
+        """The condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
+        return self.model_copy(update={"of": self.of.at(place)})
+
+
+class AnyOf(Strict):
+    """Conditions that have to hold *together* in at least one of several places.
+
+    Attributes
+    ----------
+    name
+        In words.
+    any_of
+        The alternatives, each laid over ``of`` of every condition; what is subtracted stays as it is.
+    conditions
+        Conditions that have to hold at one and the same alternative.
+    """
+
+    name: Words
+    any_of: tuple[Place, ...] = Field(min_length=2)
+    conditions: tuple[Condition, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> AnyOf:
+        if len({str(place) for place in self.any_of}) < len(self.any_of):
+            raise ValueError("any_of holds the same alternative twice")
+        return self
+
+
+def _completed(clause: Any, shared: dict[str, Any]) -> Any:
+    """A condition, or a group of them, whose selectors are whole; what is no mapping is left to the types."""
+    if not isinstance(clause, dict):
+        return clause
+    if isinstance(clause.get("conditions"), list | tuple):
+        return clause | {"conditions": [_completed(inner, shared) for inner in clause["conditions"]]}
+    first = clause.get("of")
+    if not isinstance(first, dict):
+        return clause
+    first = shared | first
+    others = {key: first | clause[key] for key in ("minus", "over") if isinstance(clause.get(key), dict)}
+    return clause | {"of": first} | others
+
+
+def _kind(value: Any) -> str:
+    is_group = isinstance(value, AnyOf) or (isinstance(value, dict) and "any_of" in value)
+    return "clause-any_of" if is_group else "clause-condition"
+
+
+# By the key itself, so that a mistake inside a condition is told as one and not as two failed attempts.
+Clause = Annotated[
+    Annotated[Condition, Tag("clause-condition")] | Annotated[AnyOf, Tag("clause-any_of")],
+    Discriminator(_kind),
+]
+
+
+class Claim(Strict):
+    """A falsifiable statement with the rule that decides it, fixed before the run.
+
+    Attributes
+    ----------
+    statement
+        What is claimed, in words.
+    at
+        Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
+        ``over`` are laid over ``of``, so that they name what differs and no more.
+    source
+        Who says so: the ``paper`` itself, its ``theory`` (a consequence derived from it), or a finding of
+        ``ours``.
+    study, figure
+        Study whose table decides, and its figure that shows it.
+    note
+        What the reader has to know beside the verdict; empty for nothing.
+    conditions
+        All have to hold.
+    """
+
+    statement: Words
+    source: Literal["paper", "theory", "ours"]
+    study: str
+    figure: str
+    note: str = ""
+    at: Place | None = None
+    conditions: tuple[Clause, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Write out what selectors take over from ``at`` and from one another."""
+        if not isinstance(values, dict) or not isinstance(values.get("conditions"), list | tuple):
+            return values
+        shared = values.get("at")
+        shared = shared if isinstance(shared, dict) else {}
+        return values | {"conditions": [_completed(clause, shared) for clause in values["conditions"]]}
+
+    def selectors(self) -> list[Selector]:
+        """Every selector of the claim, for every alternative."""
+        found: list[Selector] = []
+        for clause in self.conditions:
+            if isinstance(clause, AnyOf):
+                alternatives = [c.at(place) for place in clause.any_of for c in clause.conditions]
+            else:
+                alternatives = [clause]
+            found += [selector for condition in alternatives for selector in condition.selectors]
+        return found

@@ -1,0 +1,71 @@
+"""Designs: which latent blocks are active in which source.
+
+The contrastive design has sources ``background`` and ``target``, a block shared by both and a salient
+block active in the target only. All other code works from a :class:`Design`, so that more sources or
+blocks are a config entry and not a second code path.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cdgm.utils.registry import Strict
+
+# They become parts of the names of arrays and columns, where "/" separates.
+PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
+
+
+class Design(Strict):
+    """Sources and the blocks active in each.
+
+    Attributes
+    ----------
+    sources
+        Names of the sources; their order is the order of rows in a batch and of axes in tables.
+    blocks
+        For each block, the sources in which it is active; the order of blocks is their order in the
+        decoder's input. An inactive block enters the decoder as zeros and has no KL term.
+    """
+
+    sources: tuple[PartName, ...] = Field(min_length=1)
+    blocks: dict[PartName, tuple[PartName, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Design:
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"sources are named twice: {list(self.sources)}")
+        for block, active in self.blocks.items():
+            unknown = sorted(set(active) - set(self.sources))
+            if unknown:
+                raise ValueError(f"block {block!r} is active in unknown sources {unknown}")
+            if not active:
+                raise ValueError(f"block {block!r} is active in no source")
+        for source in self.sources:
+            if not self.active(source):
+                raise ValueError(f"source {source!r} has no active block")
+        return self
+
+    def active(self, source: str) -> tuple[str, ...]:
+        """Blocks active in ``source``, in decoder order."""
+        return tuple(block for block, sources in self.blocks.items() if source in sources)
+
+    def check_dims(self, dims: dict[str, int], what: str) -> None:
+        """Refuse dimensions that do not name exactly this design's blocks."""
+        if set(dims) != set(self.blocks):
+            raise ValueError(f"{what} names blocks {sorted(dims)}, the design has {sorted(self.blocks)}")
+
+    def contrast(self) -> tuple[str, str, str]:
+        """The first private block, its source, and the first source to compare that one with.
+
+        Raises
+        ------
+        ValueError
+            If no block belongs to one source alone, or there is one source only.
+        """
+        for block, sources in self.blocks.items():
+            others = [source for source in self.sources if source not in sources]
+            if len(sources) == 1 and others:
+                return block, sources[0], others[0]
+        raise ValueError("no block of the design belongs to one of several sources alone")

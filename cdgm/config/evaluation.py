@@ -1,0 +1,51 @@
+"""How fits are scored: the config type."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from cdgm.utils.registry import Strict
+
+
+class TwistScoring(Strict):
+    """Score fits against twisted truths too: the data law is the same for every angle."""
+
+    block: str
+    by: str
+    angles: tuple[float, ...] = Field(min_length=1)
+
+
+class CeilingSpec(Strict):
+    """What the posterior means under the true model of a simulation would score.
+
+    Attributes
+    ----------
+    draws
+        Importance draws a point.
+    points
+        Held-out points of each source that are scored, the first ones.
+    """
+
+    draws: int = Field(ge=100)
+    points: int = Field(ge=20)
+
+
+class EvaluationSpec(Strict):
+    """How fits are scored.
+
+    Attributes
+    ----------
+    elbo_draws
+        Posterior samples a held-out row.
+    null_draws
+        Permutations of each score's null.
+    twist
+        Twisted truths to score against; absent means none.
+    ceiling
+        Simulations only: score the true model too; absent means not to. Fits are scored alike either way.
+    """
+
+    elbo_draws: int = Field(ge=1)
+    null_draws: int = Field(ge=10)
+    twist: TwistScoring | None = None
+    ceiling: CeilingSpec | None = None

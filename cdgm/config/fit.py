@@ -1,0 +1,221 @@
+"""What a single fit is made of. Light: pydantic only, so that the workflow and the fits share it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from cdgm.config.design import Design
+from cdgm.models.likelihoods import LIKELIHOODS
+from cdgm.objectives.combiners import COMBINERS
+from cdgm.objectives.constraints import CONSTRAINTS
+from cdgm.objectives.penalties import PENALTIES
+from cdgm.simulation.twist import Twist
+from cdgm.utils.registry import Strict, field_of, sweeps
+
+Activation = Literal["leaky_relu", "silu", "tanh"]
+
+
+class ModelSpec(Strict):
+    """Architecture of a comparative VAE.
+
+    Attributes
+    ----------
+    design, dims
+        Sources and blocks, and the fitted dimension of each block.
+    encoder_hidden, decoder_hidden
+        Widths of the hidden layers.
+    encoder_activation, decoder_activation
+        Nonlinearity between layers.
+    likelihood
+        Law of the observations (plug-in).
+    twist
+        A twist T built into the decoder, which becomes ``net o T^-1``; absent means none.
+    posterior
+        ``mean_field``: diagonal Gaussians. ``twisted``: diagonal Gaussians carried forward by the
+        model's twist, which keeps volumes and the prior, so that the KL terms stay in closed form.
+    """
+
+    design: Design
+    dims: dict[str, int]
+    encoder_hidden: tuple[int, ...]
+    decoder_hidden: tuple[int, ...]
+    encoder_activation: Activation
+    decoder_activation: Activation
+    likelihood: field_of(LIKELIHOODS)
+    twist: Twist | None = None
+    posterior: Literal["mean_field", "twisted"] = "mean_field"
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSpec:
+        self.design.check_dims(self.dims, "dims of the model")
+        for key, values in (
+            ("dims", tuple(self.dims.values())),
+            ("encoder_hidden", self.encoder_hidden),
+            ("decoder_hidden", self.decoder_hidden),
+        ):
+            if any(value < 1 for value in values):
+                raise ValueError(f"{key} holds {min(values)}, expected values of at least 1")
+        if self.posterior == "twisted" and self.twist is None:
+            raise ValueError("posterior is 'twisted', but the model has no twist")
+        if self.twist is not None:
+            for block in (self.twist.block, self.twist.by):
+                if block not in self.dims:
+                    raise ValueError(f"twist names block {block!r}, the design has {sorted(self.dims)}")
+        return self
+
+
+class TrainingSpec(Strict):
+    """How a stack is trained.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps.
+    batch_size
+        Rows per source and step.
+    learning_rate
+        Peak of the one-cycle schedule (cosine up over 30 % of the steps, cosine down to 0).
+    clip
+        Largest norm of a member's gradient.
+    log_every
+        Steps between records of the history.
+    precision
+        Floating point type.
+    device
+        Where a stack is trained; the random numbers are the same everywhere.
+    """
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    clip: float = Field(gt=0)
+    log_every: int = Field(ge=1)
+    precision: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "auto", "cuda"] = "cpu"
+
+
+class VariantSpec(Strict):
+    """A named way of fitting: how sources' objectives combine, and what is added to them.
+
+    A number of a plug-in that may differ between members can be a list: then every seed is fitted with
+    each of its values, in one stack.
+
+    Attributes
+    ----------
+    combiner
+        How the sources' ELBOs become one step (plug-in).
+    penalties, constraints
+        Terms added to the loss (plug-ins); none by default. Each kind can be there once.
+    """
+
+    combiner: field_of(COMBINERS)
+    penalties: tuple[field_of(PENALTIES), ...] = ()
+    constraints: tuple[field_of(CONSTRAINTS), ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> VariantSpec:
+        for what, names in (
+            ("penalties", [p.kind for p in self.penalties]),
+            ("constraints", [c.name for c in self.constraints]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} holds {twice[0]!r} twice")
+        for penalty in self.penalties:
+            if penalty.weight is None:
+                raise ValueError(f"penalty {penalty.kind!r} has no weight")
+        return self
+
+    def points(self) -> list[tuple[str, VariantSpec]]:
+        """Every combination of swept values: a label, empty without sweeps, and the variant there."""
+        found = list(sweeps(self))
+        points = []
+        for values in itertools.product(*(sweep for _, sweep in found)):
+            plain = self.model_dump(mode="json")
+            labels = []
+            for (path, _), value in zip(found, values, strict=True):
+                at: Any = plain
+                for key in path[:-1]:
+                    at = at[key]
+                at[path[-1]] = value
+                labels.append(f"{self._label(path)}={value:g}")
+            points.append((",".join(labels), VariantSpec.model_validate(plain) if found else self))
+        return points
+
+    def _label(self, path: tuple[str | int, ...]) -> str:
+        """Name of a swept number: its option, after the name of its plug-in where this is one of several."""
+        group, *rest = path
+        if group == "combiner":
+            return ".".join(map(str, rest))
+        plugin = getattr(self, str(group))[rest[0]]
+        return ".".join([plugin.name if group == "constraints" else plugin.kind, *map(str, rest[1:])])
+
+    @property
+    def needs_inactive(self) -> bool:
+        """Whether a part looks at blocks in sources where they are inactive."""
+        return any(part.needs_inactive for part in (*self.penalties, *self.constraints))
+
+    def check_design(self, design: Design) -> None:
+        """Refuse a design that a part of this variant has no meaning in, with a ValueError."""
+        for part in (self.combiner, *self.penalties, *self.constraints):
+            part.check(design)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fit of a stack.
+
+    Attributes
+    ----------
+    seed
+        Its seed.
+    point
+        Which of the swept values it has, as a label; empty without sweeps.
+    variant
+        The variant with these values.
+    """
+
+    seed: int
+    point: str
+    variant: VariantSpec
+
+
+class FitSpec(Strict):
+    """One replicate stack: everything that decides its result, beside the data file.
+
+    Attributes
+    ----------
+    dataset
+        Id of the data set that it is fitted to.
+    model, variant, training
+        See the types.
+    seeds
+        One member a seed and swept value; for simulations the member is fitted to the replicate of
+        that seed.
+    root_seed
+        Root of all random streams.
+    """
+
+    dataset: str
+    model: ModelSpec
+    variant: VariantSpec
+    training: TrainingSpec
+    seeds: tuple[int, ...] = Field(min_length=1)
+    root_seed: int
+
+    @model_validator(mode="after")
+    def _check(self) -> FitSpec:
+        self.variant.check_design(self.model.design)
+        return self
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """All members (E): for each point of the sweep, each seed."""
+        return tuple(
+            Member(seed, point, variant) for point, variant in self.variant.points() for seed in self.seeds
+        )

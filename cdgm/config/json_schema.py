@@ -1,0 +1,20 @@
+"""The JSON schema of the config, exported from its types for Snakemake and for editors.
+
+``python -m cdgm.config.json_schema > cdgm/schema.json`` writes it anew; a test fails when the two drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cdgm.config.study import Config
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of ``config.yaml`` with all overlays merged."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
+
+
+if __name__ == "__main__":
+    print(json.dumps(config_schema(), indent=2, sort_keys=True))

@@ -1,0 +1,163 @@
+"""The typed config, and how errors in it are told.
+
+``config.yaml`` holds the science, complete. These types give a default only where absent means "off".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cdgm.claims.spec import Claim
+from cdgm.config.dataset import DatasetSpec, DownloadSpec
+from cdgm.config.design import Design
+from cdgm.config.evaluation import EvaluationSpec
+from cdgm.config.fit import TrainingSpec, VariantSpec
+from cdgm.config.layers import file_with
+from cdgm.config.validation import validated
+from cdgm.figures.catalogue import figure_names
+from cdgm.utils.errors import bad_input
+from cdgm.utils.registry import Strict
+
+# Names end up in paths and in figure labels.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
+
+
+class Template(Strict):
+    """Everything about a fit but its seeds and variant; studies override parts of one.
+
+    Attributes
+    ----------
+    design
+        Name of a design.
+    simulation, dataset
+        Exactly one: a simulated setting (:class:`cdgm.simulation.simulate.Simulation` without its
+        design), or the name of a data set of cells.
+    model
+        :class:`cdgm.config.fit.ModelSpec` without its design.
+    training, evaluation
+        See the types.
+    """
+
+    design: Name
+    simulation: dict[str, Any] | None = None
+    dataset: Name | None = None
+    model: dict[str, Any]
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+
+    @model_validator(mode="after")
+    def _check(self) -> Template:
+        if (self.simulation is None) == (self.dataset is None):
+            raise ValueError("needs exactly one of 'simulation' and 'dataset'")
+        return self
+
+
+class Seeds(Strict):
+    """Seeds of a study.
+
+    Attributes
+    ----------
+    first, count
+        The seeds are first, first + 1, ..., first + count - 1.
+    per_job
+        Members of a replicate stack: seeds fitted in one job.
+    per_file
+        Replicates of a simulated setting in one file; more seeds add files and leave these as they are.
+    """
+
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
+    per_job: int = Field(ge=1)
+    per_file: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Seeds:
+        if self.per_file % self.per_job:
+            raise ValueError(f"per_file is {self.per_file}, expected a multiple of per_job ({self.per_job})")
+        return self
+
+
+class Study(Strict):
+    """One experiment: which fits, scored how, drawn in which figures.
+
+    Attributes
+    ----------
+    target
+        Workflow target that builds it; ``none`` leaves it out of all of them.
+    protocol
+        Name of the template that its settings start from.
+    seeds
+        See :class:`Seeds`.
+    variants
+        Names of variants; each setting is fitted with each.
+    settings
+        Name of a setting to its overrides of the template. A mapping is merged key by key; a value
+        with a ``kind``, a list or a number replaces what stood there.
+    sweep
+        Dotted key to values: every setting is repeated for every combination.
+    figures
+        Figures (modules of ``cdgm/plotting``) drawn from its tables.
+    """
+
+    target: Literal["all", "perturbseq", "atlas", "scaling", "none"]
+    protocol: Name
+    seeds: Seeds
+    variants: tuple[Name, ...] = Field(min_length=1)
+    settings: dict[Name, dict[str, Any]] = Field(min_length=1)
+    sweep: dict[str, tuple[Any, ...]] = Field({})
+    figures: tuple[Name, ...] = Field(min_length=1)
+
+
+class Config(Strict):
+    """The whole config."""
+
+    root_seed: int = Field(ge=0)
+    designs: dict[Name, Design]
+    variants: dict[Name, VariantSpec]
+    downloads: dict[Name, DownloadSpec]
+    datasets: dict[Name, DatasetSpec]
+    protocols: dict[Name, dict[str, Any]]
+    studies: dict[Name, Study] = Field(min_length=1)
+    # None takes a claim of a lower layer away.
+    claims: dict[Name, Claim | None] = Field({})
+
+
+def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
+    """Validate a config that was merged from ``files``, the last one on top.
+
+    Raises
+    ------
+    UserError
+        For the first thing that is wrong: one line with file, key, value and what was expected.
+    """
+
+    def where(path: Sequence[Any]) -> str:
+        return file_with(path, files)
+
+    config = validated(Config, values, where)
+    for path, name, known in _references(config):
+        if name not in known:
+            raise bad_input(where(path), ".".join(map(str, path)), name, f"one of {sorted(known)}")
+    return config
+
+
+def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collection[str]]]:
+    """Every name that refers to another part of the config: its path, the name, and what there is."""
+    for name, dataset in config.datasets.items():
+        yield ("datasets", name, "download"), dataset.download, config.downloads
+    figures = figure_names()
+    for name, study in config.studies.items():
+        yield ("studies", name, "protocol"), study.protocol, config.protocols
+        for i, variant in enumerate(study.variants):
+            yield ("studies", name, "variants", i), variant, config.variants
+        for i, figure in enumerate(study.figures):
+            yield ("studies", name, "figures", i), figure, figures
+    for name, claim in config.claims.items():
+        if claim is None:
+            continue
+        yield ("claims", name, "study"), claim.study, config.studies
+        yield ("claims", name, "figure"), claim.figure, config.studies[claim.study].figures

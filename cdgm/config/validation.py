@@ -1,0 +1,104 @@
+"""Validation of config and specs by pydantic, with errors of one line that name file, key and value."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, PlainValidator, ValidationError
+
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.registry import Registry
+
+
+def validated(
+    build: type[BaseModel] | Callable[[Any], Any],
+    values: Any,
+    where: str | Callable[[Sequence[Any]], str],
+    prefix: tuple[Any, ...] = (),
+) -> Any:
+    """Build a typed spec from raw values; the first mistake becomes a one-line :class:`UserError`.
+
+    Parameters
+    ----------
+    build
+        A type, or a function such as a registry's ``parse``.
+    values
+        Raw values.
+    where
+        Place named in the error (a file, an option), or a function from a key's path to it.
+    prefix
+        Path of ``values`` inside that place.
+    """
+    try:
+        return build.model_validate(values) if isinstance(build, type) else build(values)
+    except ValidationError as error:
+        loc, first = _first_mistake(error)
+        path = (*prefix, *loc)
+    except ValueError as error:
+        place = where(prefix) if callable(where) else where
+        key = ".".join(map(str, prefix))
+        raise UserError(f"{place}: {key + ': ' if key else ''}{error}") from None
+    place = where(path) if callable(where) else where
+    key = ".".join(map(str, path))
+    message = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "extra_forbidden":
+            known = ", ".join(sorted(_fields_at(build, loc[:-1], values)))
+            hint = f", expected one of: {known}" if known else ""
+            raise UserError(f"{place}: {key}: unknown key{hint}") from None
+        case "missing":
+            # No file holds the key itself; what lacks it stands in one.
+            place = where(path[:-1]) if callable(where) else where
+            raise UserError(f"{place}: {key}: missing, expected a value") from None
+        case "value_error":
+            raise UserError(f"{place}: {key + ': ' if key else ''}{message}") from None
+        case "string_pattern_mismatch" if loc and loc[-1] == "[key]":
+            raise bad_input(place, key.removesuffix(".[key]"), loc[-2], _lower(message)) from None
+        case _:
+            raise bad_input(place, key, first["input"], _lower(message)) from None
+
+
+def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any]:
+    """Path of the first mistake and pydantic's record of it."""
+    first = error.errors(include_url=False)[0]
+    # Alternatives of a union and validator functions show up in paths; no key of the user has their names.
+    ours = ("clause-", "function-", "literal[", "constrained-", "float", "tuple[")
+    return tuple(p for p in first["loc"] if not str(p).startswith(ours)), first
+
+
+def _fields_at(build: Any, loc: Sequence[Any], values: Any) -> list[str]:
+    """Field names of the type that a path leads to; a plug-in's type follows from the ``kind`` there."""
+    annotation: Any = build
+    for part in loc:
+        fields = getattr(_model_of(annotation, values), "model_fields", {})
+        if part in fields:
+            field = fields[part]
+            annotation = (
+                Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+            )
+        values = values[part]
+    return list(getattr(_model_of(annotation, values), "model_fields", {}))
+
+
+def _model_of(annotation: Any, values: Any) -> type[BaseModel] | None:
+    """The type behind an annotation, found inside containers and unions too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    registry = getattr(annotation, "__self__", None)
+    if isinstance(registry, Registry) and isinstance(values, Mapping) and values.get("kind") in registry:
+        return registry.load(values["kind"])
+    if isinstance(annotation, PlainValidator):
+        return _model_of(annotation.func, values)
+    for inner in (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ())):
+        found = _model_of(inner, values)
+        if found is not None:
+            return found
+    return None
+
+
+def _lower(message: str) -> str:
+    """What was expected, as the end of a sentence: "Input should be a valid integer" is cut to its end."""
+    message = message.removeprefix("Input should ").removeprefix("be ")
+    return message[:1].lower() + message[1:]

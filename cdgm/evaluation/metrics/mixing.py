@@ -1,0 +1,163 @@
+"""How the sources of cells mix in one latent space.
+
+Neighbours are sought among equally many cells of each source, so that one scale holds for all data sets: with
+nine target cells to one background cell, a space that keeps them wholly apart would score a mere 1.1.
+Nothing here knows which source is which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdgm.evaluation.metrics.cells import knn_accuracy, neighbours
+
+NEIGHBOURS = 50
+#: A class needs this many cells to be called the strongest; a handful of cells tops any list by chance.
+SMALLEST_CLASS = 20
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Neighbours of all cells in one space, and what is known of the cells.
+
+    Parameters
+    ----------
+    nearest
+        (n, k) indices of neighbours, all of them in ``pool``.
+    pool
+        Indices of the cells that may be neighbours, equally many of each source.
+    source
+        (n,) source of each cell.
+    stratum
+        (n,) cell type, where known: expectations are then formed within it.
+    """
+
+    nearest: np.ndarray
+    pool: np.ndarray
+    source: np.ndarray
+    stratum: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        latent: np.ndarray,
+        source: np.ndarray,
+        rng: np.random.Generator | int = 0,
+        k: int = NEIGHBOURS,
+        stratum: np.ndarray | None = None,
+    ) -> Neighbourhood:
+        """Draw the pool and find the neighbours.
+
+        Parameters
+        ----------
+        latent
+            (n, d), cells of all sources.
+        source, stratum
+            (n,) strings.
+        rng
+            Generator or seed.
+        k
+            Neighbours; cut to half the pool where cells are few.
+        """
+        rng = np.random.default_rng(rng)
+        source = np.asarray(source, dtype=str)
+        names, sizes = np.unique(source, return_counts=True)
+        drawn = [rng.permutation(np.flatnonzero(source == name))[: sizes.min()] for name in names]
+        pool = np.sort(np.concatenate(drawn))
+        nearest = neighbours(latent, max(1, min(k, len(pool) // 2)), rng, pool)
+        return cls(nearest, pool, source, None if stratum is None else np.asarray(stratum, dtype=str))
+
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Sources with those of the pool's cells permuted, within cell types where they are known: a null.
+
+        Only the pool is permuted, so that it stays balanced; null scores ask the pool's cells alone.
+        """
+        source = self.source.copy()
+        kinds = np.zeros(len(self.pool)) if self.stratum is None else self.stratum[self.pool]
+        for kind in np.unique(kinds):
+            members = self.pool[kinds == kind]
+            source[members] = self.source[rng.permutation(members)]
+        return source
+
+    def excess(self, which: str, source: np.ndarray | None = None) -> np.ndarray:
+        """Share of a source among each cell's neighbours over its share expected there; (n,).
+
+        Without strata the expectation is the source's share of all other cells of the pool. With strata it
+        is the mean over the neighbours of the source's share in *their* type, so that sources with unlike
+        cell types aren't called unmixed for that.
+
+        Parameters
+        ----------
+        which
+            The source.
+        source
+            Sources of the neighbours in place of the true ones, from :meth:`shuffled`.
+        """
+        own = (self.source if source is None else source) == which
+        if self.stratum is None:
+            inside = np.zeros(len(own), dtype=bool)
+            inside[self.pool] = True
+            expected = (own[self.pool].sum() - (own & inside)) / (len(self.pool) - inside)
+        else:
+            _, codes = np.unique(self.stratum, return_inverse=True)
+            sizes = np.bincount(codes[self.pool], minlength=codes.max() + 1)
+            shares = np.bincount(codes[self.pool], own[self.pool], codes.max() + 1) / np.maximum(sizes, 1)
+            expected = shares[codes][self.nearest].mean(axis=1)
+        share = own[self.nearest].mean(axis=1)
+        return np.where(expected > 0, share / np.where(expected > 0, expected, 1.0), 1.0)
+
+    def mixing(self, which: str, source: np.ndarray | None = None) -> float:
+        """Mean :meth:`excess` of a source over its own cells: 1 mixed, the number of sources apart.
+
+        It can fall below 1 for the source that spreads more widely than the others.
+        """
+        asked = self._asked(source)
+        own = (self.source if source is None else source)[asked] == which
+        return float(self.excess(which, source)[asked][own].mean())
+
+    def by_class(self, which: str, labels: np.ndarray, source: np.ndarray | None = None) -> dict[str, float]:
+        """:meth:`mixing` within each class of the source's cells that has :data:`SMALLEST_CLASS` or more."""
+        own = self.source == which
+        excess = self.excess(which, source)
+        members = {name: own & (labels == name) for name in np.unique(labels[own & (labels != "")])}
+        return {str(n): float(excess[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
+
+    def separation(self, source: np.ndarray | None = None) -> float:
+        """How well neighbours tell the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
+
+        One number for all sources, high also where one of them is merely narrower than the others.
+        """
+        _, codes = np.unique(self.source if source is None else source, return_inverse=True)
+        voters = np.full(len(codes), -1)
+        voters[self.pool] = codes[self.pool]
+        asked = self._asked(source)
+        return knn_accuracy(codes[asked], self.nearest[asked], voters)
+
+    def _asked(self, source: np.ndarray | None) -> np.ndarray:
+        return np.arange(len(self.source)) if source is None else self.pool
+
+
+def source_mixing(latent: np.ndarray, source: np.ndarray, which: str, k: int = NEIGHBOURS) -> float:
+    """Share of a source among the ``k`` neighbours of its own cells, over expectation.
+
+    1 in a space where the sources mix; above it they separate, up to the number of sources.
+
+    Parameters
+    ----------
+    latent
+        (n, d), cells of all sources.
+    source
+        (n,) source of each cell.
+    which
+        The source whose cells are asked.
+    k
+        Neighbours, among equally many cells of each source.
+    """
+    return Neighbourhood.of(latent, source, k=k).mixing(which)
+
+
+def source_separation(latent: np.ndarray, source: np.ndarray, k: int = NEIGHBOURS) -> float:
+    """Balanced accuracy of telling the sources by a vote among ``k`` neighbours."""
+    return Neighbourhood.of(latent, source, k=k).separation()

@@ -1,0 +1,186 @@
+"""What a trained stack says of data: posterior means, held-out ELBOs, learned noise; save and load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cdgm.config.fit import FitSpec
+from cdgm.models.comparative_vae import ComparativeVAE, Posteriors
+from cdgm.training.batches import SourceData, assemble
+from cdgm.utils.errors import UserError
+from cdgm.utils.files import read_npz, write_npz
+
+# Rows a pass: enough for full speed, small beside the data in memory.
+CHUNK = 2_048
+
+
+@torch.no_grad()
+def posterior_means(
+    model: ComparativeVAE, x: np.ndarray, replicates: Sequence[int], source: str
+) -> dict[str, np.ndarray]:
+    """Posterior means of every block for all rows of a source.
+
+    Parameters
+    ----------
+    model
+        The stack.
+    x
+        Observations (R, n, D).
+    replicates
+        Replicate of each member (E,).
+    source
+        Which source the rows are of.
+
+    Returns
+    -------
+    dict
+        Block to (E, n, d), float32.
+    """
+    dtype = next(model.parameters()).dtype
+    parts: dict[str, list[np.ndarray]] = {block: [] for block in model.design.blocks}
+    for start in range(0, x.shape[1], CHUNK):
+        rows = torch.as_tensor(np.asarray(x[replicates, start : start + CHUNK])).to(dtype)
+        for block, mean in model.posterior_means(rows, source).items():
+            parts[block].append(mean.float().numpy())
+    return {block: np.concatenate(values, axis=1) for block, values in parts.items()}
+
+
+@torch.no_grad()
+def held_out_bounds(
+    model: ComparativeVAE,
+    x: Mapping[str, np.ndarray],
+    replicates: Sequence[int],
+    generators: Sequence[np.random.Generator],
+    draws: int,
+) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+    """Mean ELBO of each source and mean KL of each (source, active block), nats a row.
+
+    Parameters
+    ----------
+    model
+        The stack.
+    x
+        Observations of each source (R, n, D).
+    replicates
+        Replicate of each member (E,).
+    generators
+        One a member, for the posterior samples.
+    draws
+        Posterior samples a row.
+
+    Returns
+    -------
+    elbo, kl
+        Source, or (source, block), to (E,).
+    """
+    dtype = next(model.parameters()).dtype
+    members = model.n_members
+    elbos: dict[str, np.ndarray] = {s: np.zeros(members) for s in model.design.sources}
+    kls: dict[tuple[str, str], np.ndarray] = {
+        (s, b): np.zeros(members) for s in model.design.sources for b in model.design.active(s)
+    }
+    data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
+    # Passes hold rows of every source, so chunk by share of each source, weighting by rows.
+    passes = -(-max(d.n for d in data.values()) // CHUNK)
+    for _ in range(draws):
+        for part in range(passes):
+            index = {
+                s: torch.arange(d.n * part // passes, d.n * (part + 1) // passes).expand(members, -1)
+                for s, d in data.items()
+            }
+            rows = {block: sum(index[s].shape[1] for s in ss) for block, ss in model.design.blocks.items()}
+            result = model(assemble(data, index), _noise(model, rows, generators))
+            for k, s in enumerate(model.design.sources):
+                share = index[s].shape[1] / data[s].n / draws
+                if share == 0:
+                    continue
+                elbos[s] += share * result.elbo[k].double().numpy()
+                for b in model.design.active(s):
+                    kls[s, b] += share * result.kl[s, b].double().numpy()
+    return elbos, kls
+
+
+@torch.no_grad()
+def posteriors(
+    model: ComparativeVAE,
+    x: Mapping[str, np.ndarray],
+    replicates: Sequence[int],
+    generators: Sequence[np.random.Generator],
+) -> Posteriors:
+    """Posteriors of every (source, block), active or not, (E, n, d) each, in one pass over few rows.
+
+    Parameters
+    ----------
+    model, x, replicates, generators
+        As in :func:`held_out_bounds`.
+    """
+    dtype = next(model.parameters()).dtype
+    data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
+    index = {s: torch.arange(d.n).expand(model.n_members, -1) for s, d in data.items()}
+    rows = dict.fromkeys(model.design.blocks, sum(d.n for d in data.values()))
+    result = model(assemble(data, index), _noise(model, rows, generators), inactive=True)
+    return {**result.posteriors, **result.inactive}
+
+
+def _noise(
+    model: ComparativeVAE, rows: Mapping[str, int], generators: Sequence[np.random.Generator]
+) -> dict[str, torch.Tensor]:
+    """Standard normal numbers (E, rows, d) for each block, each member's from its own generator."""
+    dtype = next(model.parameters()).dtype
+    return {
+        block: torch.from_numpy(
+            np.stack([rng.standard_normal((n, model.spec.dims[block]), np.float32) for rng in generators])
+        ).to(dtype)
+        for block, n in rows.items()
+    }
+
+
+def save_stack(path: str | Path, model: ComparativeVAE, finite: np.ndarray) -> None:
+    """Write a stack's parameters, (E, ...) each, and which members are finite (E,)."""
+    arrays = {f"parameter/{name}": p.detach().numpy() for name, p in model.named_parameters()}
+    write_npz(path, arrays | {"finite": np.asarray(finite, dtype=bool)})
+
+
+def load_stack(path: str | Path, spec: FitSpec) -> tuple[ComparativeVAE, np.ndarray]:
+    """Read what :func:`save_stack` wrote for a fit of ``spec``.
+
+    Returns
+    -------
+    model
+        The stack.
+    finite
+        Which members are finite (E,).
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or belongs to another spec.
+    """
+    arrays = read_npz(path, required=("finite",))
+    decoder = f"parameter/decoder.layers.{len(spec.model.decoder_hidden)}.bias"
+    if decoder not in arrays or arrays[decoder].ndim != 3:
+        raise UserError(f"{path}: holds no array {decoder!r}, so it is not a fit of this spec")
+    members = len(spec.members)
+    with torch.device("meta"):  # shapes alone: a spec may name any, and the file does not hold them
+        expected = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
+    for name, parameter in expected.named_parameters():
+        _check_array(path, f"parameter/{name}", arrays, "f", tuple(parameter.shape))
+    _check_array(path, "finite", arrays, "b", (members,))
+    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
+    model.to(getattr(torch, spec.training.precision))
+    for name, parameter in model.named_parameters():
+        parameter.data = torch.from_numpy(arrays[f"parameter/{name}"]).to(parameter.dtype)
+    return model, arrays["finite"]
+
+
+def _check_array(
+    path: str | Path, name: str, arrays: Mapping[str, np.ndarray], kind: str, shape: tuple[int, ...]
+) -> None:
+    stored = arrays.get(name)
+    if stored is None or stored.shape != shape or stored.dtype.kind != kind:
+        found = "nothing" if stored is None else f"{stored.dtype} of shape {stored.shape}"
+        raise UserError(f"{path}: {name}: got {found}, expected shape {shape}")

@@ -1,0 +1,41 @@
+"""Leaky ReLU mixing: injective and piecewise affine, where the theory promises identifiable blocks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cdgm.simulation.mixings._base import Mixing, MixingFunction, layered
+
+
+class LeakyReLU(Mixing):
+    """Random orthonormal layers with leaky ReLU between them, without biases.
+
+    Attributes
+    ----------
+    layers
+        Number of linear layers; ``layers - 1`` nonlinearities.
+    slope
+        Slope for negative inputs; positive, so that each layer stays injective.
+    width
+        Width of the hidden layers, at least the number of latents.
+    """
+
+    kind: Literal["leaky_relu"] = "leaky_relu"
+    layers: int = Field(ge=1)
+    slope: float = Field(gt=0, lt=1)
+    width: int = Field(ge=1)
+
+    @property
+    def slug(self) -> str:
+        """Kind and depth."""
+        return f"{self.kind}{self.layers}"
+
+    def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
+        """See :meth:`Mixing.draw`."""
+        slope = self.slope
+        return layered(
+            rng, n_latent, self.width, n_features, self.layers, lambda h: np.where(h > 0, h, slope * h)
+        )

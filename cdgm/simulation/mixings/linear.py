@@ -1,0 +1,19 @@
+"""Linear mixing: the easiest piecewise affine case, a control."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from cdgm.simulation.mixings._base import Mixing, MixingFunction, layered
+
+
+class Linear(Mixing):
+    """One random linear layer with orthonormal rows."""
+
+    kind: Literal["linear"] = "linear"
+
+    def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
+        """See :meth:`Mixing.draw`."""
+        return layered(rng, n_latent, n_latent, n_features, layers=1, activation=lambda h: h)

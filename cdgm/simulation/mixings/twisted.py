@@ -1,0 +1,33 @@
+"""A mixing composed with an inverse twist: the same data law from other latents."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from cdgm.simulation.mixings import MIXINGS
+from cdgm.simulation.mixings._base import Latents, Mixing, MixingFunction
+from cdgm.simulation.twist import Twist
+from cdgm.utils.registry import field_of
+
+
+class Twisted(Mixing):
+    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.simulation.twist`).
+
+    Drawn from equal streams, it uses the same ``f`` as ``base`` alone does, so latents ``T(u)`` here
+    give the very points that ``u`` gives there.
+    """
+
+    kind: Literal["twisted"] = "twisted"
+    base: field_of(MIXINGS)
+    twist: Twist
+
+    def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
+        """See :meth:`Mixing.draw`."""
+        base = self.base.draw(rng, n_latent, n_features)
+
+        def mix(latents: Latents) -> np.ndarray:
+            return base(self.twist.apply(latents, np, inverse=True))
+
+        return mix

@@ -1,0 +1,262 @@
+r"""Posterior means under the *true* model of a simulation, by importance sampling.
+
+What any method could know of the latents of a point, if it knew mixing, noise and law of latents. A score
+of these means is a ceiling for the scores of fits: what they miss of it is theirs, the rest is the noise's.
+
+For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposal q, self-normalised
+importance
+sampling (Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
+:math:`w_s \propto \pi(u_s) / q(u_s)` that sum to 1. The effective number of draws is
+:math:`1 / \sum_s w_s^2`. The proposal is a mixture of Student's t laws, which have heavier tails than
+:math:`\pi`: components are placed at modes that Fisher scoring finds from several start points, and moved
+once to mean and covariance of a first round of weighted draws (Cappé et al. 2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdgm.simulation.mixings._base import MixingFunction
+from cdgm.simulation.noises._base import Noise
+from cdgm.simulation.simulate import Simulation, noise_in, split_blocks
+
+#: Start points that modes are looked for from, the best of so many draws of the law of latents.
+STARTS = 2
+CANDIDATES = 200
+SCORING_STEPS = 12
+#: Degrees of freedom of the proposal, and how much wider it is than what it is fitted to.
+TAILS = 5.0
+WIDENING = 1.2
+#: Numbers that an array of signals may hold, points x draws x features.
+CHUNK_NUMBERS = 12_000_000
+_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class PosteriorMeans:
+    """Of n points of one source.
+
+    Attributes
+    ----------
+    means
+        Posterior mean of each active block, block to (n, d).
+    effective
+        Effective number of draws behind each (n,).
+    """
+
+    means: dict[str, np.ndarray]
+    effective: np.ndarray
+
+
+def posterior_means(
+    spec: Simulation,
+    decode: MixingFunction,
+    source: str,
+    x: np.ndarray,
+    draws: int,
+    rng: np.random.Generator,
+) -> PosteriorMeans:
+    """Posterior means of the latents of points of one source.
+
+    Parameters
+    ----------
+    spec
+        The simulation: noise and law of latents.
+    decode
+        The replicate's :func:`~cdgm.simulation.simulate.true_decoder`.
+    source
+        Where the points are from.
+    x
+        Points (n, features).
+    draws
+        Draws a point in the last round, which alone enters the means.
+    rng
+        Source of the draws.
+    """
+    target = _Target(spec, decode, source)
+    x = np.asarray(x, dtype=np.float64)
+    size = max(1, CHUNK_NUMBERS // (draws * x.shape[1]))
+    parts = [_posterior_means(target, x[i : i + size], draws, rng) for i in range(0, len(x), size)]
+    joined = np.concatenate([means for means, _ in parts])
+    blocks = split_blocks(spec, source, joined)
+    return PosteriorMeans(
+        {block: blocks[block] for block in spec.design.active(source)},
+        np.concatenate([effective for _, effective in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Unnormalised posterior of the active latents, (..., d) side by side, given a point."""
+
+    spec: Simulation
+    decode: MixingFunction
+    source: str
+
+    @property
+    def noise(self) -> Noise:
+        return noise_in(self.spec, self.source)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.spec.latents.moments(self.spec.design, self.spec.dims, self.source)
+
+    def signal(self, latents: np.ndarray) -> np.ndarray:
+        flat = latents.reshape(-1, latents.shape[-1])
+        signal = self.decode(split_blocks(self.spec, self.source, flat))
+        return signal.reshape(*latents.shape[:-1], -1)
+
+    def log_density(self, latents: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """(...) for latents (..., d) and points that broadcast against (..., features)."""
+        prior = self.spec.latents.log_density(latents, self.spec.design, self.spec.dims, self.source)
+        return prior + self.noise.log_density(x, self.signal(latents)).sum(axis=-1)
+
+    def jacobian(self, latents: np.ndarray) -> np.ndarray:
+        """Of the signal, (n, features, d), by central differences."""
+        steps = _STEP * np.eye(latents.shape[1])
+        return np.stack(
+            [(self.signal(latents + h) - self.signal(latents - h)) / (2 * _STEP) for h in steps], axis=-1
+        )
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """A mixture of C multivariate t laws for each point.
+
+    Centres (n, C, d), lower roots of the scale matrices (n, C, d, d), weights (n, C).
+    """
+
+    centres: np.ndarray
+    roots: np.ndarray
+    weights: np.ndarray
+
+    def draw(self, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, draws, d); components in turn, in proportion to their weights."""
+        n, _, d = self.centres.shape
+        # Systematic choice of components: shares are met up to one draw.
+        at = (np.arange(draws) + rng.random((n, 1))) / draws
+        which = (at[:, :, None] > np.cumsum(self.weights, axis=1)[:, None, :-1]).sum(axis=-1)
+        normal = rng.standard_normal((n, draws, d))
+        normal *= np.sqrt(TAILS / rng.chisquare(TAILS, (n, draws, 1)))
+        drawn = np.empty_like(normal)
+        for c in range(self.weights.shape[1]):
+            moved = normal @ self.roots[:, c].swapaxes(-1, -2) + self.centres[:, c, None]
+            drawn = np.where((which == c)[..., None], moved, drawn)
+        return drawn
+
+    def log_density(self, latents: np.ndarray) -> np.ndarray:
+        """(n, draws) for latents (n, draws, d), up to a constant."""
+        d = latents.shape[-1]
+        inverse = np.linalg.inv(self.roots)
+        log_scale = np.log(np.abs(np.diagonal(self.roots, axis1=-2, axis2=-1))).sum(axis=-1)
+        parts = []
+        for c in range(self.weights.shape[1]):
+            standard = (latents - self.centres[:, c, None]) @ inverse[:, c].swapaxes(-1, -2)
+            kernel = -0.5 * (TAILS + d) * np.log1p(np.square(standard).sum(axis=-1) / TAILS)
+            parts.append(kernel + (np.log(self.weights[:, c]) - log_scale[:, c])[:, None])
+        return np.logaddexp.reduce(parts, axis=0)
+
+
+def _posterior_means(
+    target: _Target, x: np.ndarray, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    proposal = _at_modes(target, x, rng)
+    latents, weights = _weighted(target, proposal, x, draws // 2, rng)
+    latents, weights = _weighted(target, _moved(proposal, latents, weights), x, draws, rng)
+    return np.einsum("ns,nsd->nd", weights, latents), 1 / np.square(weights).sum(axis=1)
+
+
+def _weighted(
+    target: _Target, proposal: _Mixture, x: np.ndarray, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws (n, draws, d) and their weights (n, draws), which sum to 1 for each point."""
+    latents = proposal.draw(draws, rng)
+    log_weights = target.log_density(latents, x[:, None]) - proposal.log_density(latents)
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    return latents, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _at_modes(target: _Target, x: np.ndarray, rng: np.random.Generator) -> _Mixture:
+    """Laplace's approximation at the modes found from several starts, weighted by its evidence."""
+    mean, covariance = target.moments()
+    root = np.linalg.cholesky(covariance)
+    candidates = mean + rng.standard_normal((CANDIDATES, len(mean))) @ root.T
+    fits = _log_densities_of_all(target, candidates, x)
+    starts = candidates[np.argsort(-fits, axis=1)[:, :STARTS]]
+    centres, roots, evidence = [], [], []
+    for c in range(STARTS):
+        mode, precision = _mode(target, starts[:, c], x, mean, np.linalg.inv(covariance))
+        scale = WIDENING * np.linalg.cholesky(np.linalg.inv(precision))
+        log_volume = np.log(np.diagonal(scale, axis1=-2, axis2=-1)).sum(axis=-1)
+        centres.append(mode), roots.append(scale)
+        evidence.append(target.log_density(mode, x) + log_volume)
+    return _Mixture(np.stack(centres, 1), np.stack(roots, 1), _shares(np.stack(evidence, 1)))
+
+
+def _log_densities_of_all(target: _Target, candidates: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(n, candidates), a point at a time in the signal of all candidates."""
+    prior = target.spec.latents.log_density(candidates, target.spec.design, target.spec.dims, target.source)
+    signal = target.signal(candidates)
+    return np.stack([prior + target.noise.log_density(point, signal).sum(axis=-1) for point in x])
+
+
+def _shares(log_weights: np.ndarray) -> np.ndarray:
+    """Weights that sum to 1, none below a tenth of an equal share: a mode's evidence is a rough guess."""
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    weights = np.maximum(weights / weights.sum(axis=1, keepdims=True), 0.1 / weights.shape[1])
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _mode(
+    target: _Target, start: np.ndarray, x: np.ndarray, mean: np.ndarray, prior_precision: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mode (n, d) and precision (n, d, d) there, by Fisher scoring with steps halved until they help.
+
+    The law of latents enters by its moments, as if it were normal; the weights make up for it.
+    """
+
+    def height(latents: np.ndarray) -> np.ndarray:
+        away = latents - mean
+        prior = -0.5 * np.einsum("ni,ij,nj->n", away, prior_precision, away)
+        return prior + target.noise.log_density(x, target.signal(latents)).sum(axis=-1)
+
+    def slope(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        signal, jacobian = target.signal(latents), target.jacobian(latents)
+        gradient = np.einsum("nfd,nf->nd", jacobian, target.noise.score(x, signal))
+        weighted = jacobian * target.noise.information(signal)[..., None]
+        return gradient - (latents - mean) @ prior_precision, jacobian.swapaxes(
+            1, 2
+        ) @ weighted + prior_precision
+
+    latents, best = start, height(start)
+    for _ in range(SCORING_STEPS):
+        gradient, precision = slope(latents)
+        step = np.linalg.solve(precision, gradient[..., None])[..., 0]
+        for _ in range(3):
+            there = latents + step
+            value = height(there)
+            better = value > best
+            latents, best = np.where(better[:, None], there, latents), np.where(better, value, best)
+            if better.all():
+                break
+            # A point that has moved stays where it is until its next step is found.
+            step = np.where(better[:, None], 0.0, 0.5 * step)
+    return latents, slope(latents)[1]
+
+
+def _moved(proposal: _Mixture, latents: np.ndarray, weights: np.ndarray) -> _Mixture:
+    """One more component, at mean and covariance of weighted draws, with half of all weight."""
+    mean = np.einsum("ns,nsd->nd", weights, latents)
+    away = latents - mean[:, None]
+    covariance = (away * weights[..., None]).swapaxes(1, 2) @ away
+    # Few effective draws give a poor covariance: then the first component's is nearer to the truth.
+    before = proposal.roots[:, 0] @ proposal.roots[:, 0].swapaxes(-1, -2) / WIDENING**2
+    trust = 1 / np.square(weights).sum(axis=1)
+    trust = (trust / (trust + 2 * latents.shape[-1]))[:, None, None]
+    root = WIDENING * np.linalg.cholesky(trust * covariance + (1 - trust) * before)
+    return _Mixture(
+        np.concatenate([proposal.centres, mean[:, None]], axis=1),
+        np.concatenate([proposal.roots, root[:, None]], axis=1),
+        np.concatenate([0.5 * proposal.weights, np.full((len(mean), 1), 0.5)], axis=1),
+    )

@@ -1,0 +1,1 @@
+"""Training of a replicate stack: loop, optimiser, history, batches, device."""

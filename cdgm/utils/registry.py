@@ -1,0 +1,154 @@
+"""Plug-ins: named, typed options that carry their own behaviour, found through registries.
+
+A plug-in is a frozen pydantic model. Its fields are the options a user writes in the config beside
+``kind``, its methods are the behaviour. A registry maps ``kind`` to the class as a string and imports
+the module only when that kind is asked for. So the config knows every option without loading torch
+(plug-ins import torch inside their methods), and a file's code digest covers just the plug-ins that
+its spec names (:mod:`cdgm.workflow.code_digest`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
+
+
+class Strict(BaseModel):
+    """Base of all config types: unknown keys are refused and values can't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class Plugin(Strict):
+    """Base of every plug-in; subclasses narrow ``kind`` to a ``Literal`` of their own name."""
+
+    kind: str
+
+    @model_serializer(mode="wrap")
+    def _keep_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``kind`` is a default of each subclass, but without it nothing can be read back."""
+        return {"kind": self.kind} | handler(self)
+
+
+class Registry(Mapping[str, str]):
+    """Names of one kind of plug-in and where each lives (``"package.module:Class"``).
+
+    Parameters
+    ----------
+    what
+        What the plug-ins are, in the singular, for error messages ("likelihood").
+    entries
+        ``kind`` to ``"module:Class"``.
+    """
+
+    def __init__(self, what: str, entries: Mapping[str, str]) -> None:
+        self.what = what
+        self._entries = dict(entries)
+
+    def __getitem__(self, kind: str) -> str:
+        return self._entries[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, kind: str) -> type[Plugin]:
+        """Import the class registered under ``kind``.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if kind not in self._entries:
+            known = ", ".join(sorted(self._entries)) or "none yet"
+            raise ValueError(f"unknown {self.what} {kind!r}, known: {known}")
+        module, name = self._entries[kind].split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def parse(self, value: Any) -> Plugin:
+        """Turn ``{"kind": ..., options}`` into the plug-in; a plug-in passes through."""
+        if isinstance(value, Plugin):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            raise ValueError(f"a {self.what} is a mapping with the key 'kind'")
+        return self.load(value["kind"]).model_validate(dict(value))
+
+
+class Sweep(tuple):
+    """Several values of one number: a stack then holds members with each of them."""
+
+
+def per_member(minimum: float | None = None, above: float | None = None, maximum: float | None = None) -> Any:
+    """Type for a pydantic field with a number that may differ between the members of a stack.
+
+    A number in the config is that of all members. A list is a :class:`Sweep`: every seed is fitted
+    with every value, all in one stack.
+    """
+
+    def number(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"expected a number, got {value!r}")
+        for wrong, what in (
+            (minimum is not None and value < minimum, f"of at least {minimum}"),
+            (above is not None and value <= above, f"above {above}"),
+            (maximum is not None and value > maximum, f"of at most {maximum}"),
+        ):
+            if wrong:
+                raise ValueError(f"expected a number {what}, got {value}")
+        return float(value)
+
+    def parse(value: Any) -> float | Sweep:
+        if not isinstance(value, (list, tuple)):
+            return number(value)
+        if len(value) == 0 or len(set(value)) != len(value):
+            raise ValueError(f"expected a number, or a list of different ones, got {list(value)}")
+        return Sweep(number(v) for v in value)
+
+    return Annotated[
+        Any,
+        PlainValidator(parse),
+        PlainSerializer(lambda value: list(value) if isinstance(value, Sweep) else value),
+        WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
+    ]
+
+
+def sweeps(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Sweep]]:
+    """Every sweep anywhere inside a plug-in, a spec, or a container of them: its path and its values."""
+    if isinstance(value, Sweep):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from sweeps(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from sweeps(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from sweeps(item, (*path, i))
+
+
+def field_of(registry: Registry) -> Any:
+    """Type for a pydantic field that holds a plug-in of ``registry``."""
+    return Annotated[
+        Any,
+        PlainValidator(registry.parse),
+        PlainSerializer(lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True)),
+        WithJsonSchema(
+            {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""What Snakemake needs: the plan of jobs, code digests, costs, failures."""

@@ -1,0 +1,59 @@
+"""What a study's jobs cost, from the benchmark files that Snakemake writes beside their results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cdgm.config.fit import FitSpec
+from cdgm.config.validation import validated
+from cdgm.utils.errors import bad_input
+from cdgm.utils.files import read_json
+from cdgm.workflow.benchmarks import read_benchmark
+
+COST_COLUMNS = [
+    "study", "setting", "variant", "stage", "job", "members", "steps", "seconds", "cpu_seconds", "memory_mb",
+]  # fmt: skip
+
+
+def costs_table(study: str, rows: Sequence[Sequence[str]], results: Path) -> pd.DataFrame:
+    """One row a job: wall and processor seconds, peak memory, members and steps of its stack.
+
+    Parameters
+    ----------
+    study
+        Name of the study.
+    rows
+        Setting, variant, fit and evaluation of each stack.
+    results
+        Folder of all results.
+
+    Returns
+    -------
+    DataFrame
+        ``COST_COLUMNS``. Jobs of less than a second are over before Snakemake looks at them: NaN.
+
+    Raises
+    ------
+    UserError
+        If a fit has no readable ``spec.json``, or a job no benchmark.
+    """
+    table = []
+    for setting, variant, fit, evaluation in rows:
+        path = results / "fits" / fit / "spec.json"
+        spec = validated(FitSpec, read_json(path), str(path))
+        for stage, job in (("fit", fit), ("evaluate", evaluation)):
+            file = results / "benchmarks" / stage / f"{job}.tsv"
+            if not file.is_file():
+                raise bad_input(str(file), "", "no file", "the benchmark that Snakemake writes of a job")
+            cost = read_benchmark(file)
+            table.append(
+                {
+                    "study": study, "setting": setting, "variant": variant, "stage": stage, "job": job,
+                    "members": len(spec.members), "steps": spec.training.steps,
+                    "seconds": cost["s"], "cpu_seconds": cost["cpu_time"], "memory_mb": cost["max_rss"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(table, columns=COST_COLUMNS)
