@@ -17,7 +17,7 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 
 
-validate(config, f"{workflow.basedir}/cdgm/schema.json", set_default=False)
+validate(config, f"{workflow.basedir}/cdgm/config/schema.json", set_default=False)
 
 
 include: "rules/data.smk"

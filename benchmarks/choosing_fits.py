@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cdgm.config.layers import merge
+from cdgm.config.simulation import Simulation
 from cdgm.estimator import settings
 from cdgm.estimator.defaults import defaults
 from cdgm.estimator.fitted import Fitted
@@ -19,7 +20,7 @@ from cdgm.estimator.model import ComparativeVAE
 from cdgm.estimator.sweep import measured
 from cdgm.evaluation.metrics.regression import linear_r2
 from cdgm.models.comparative_vae import ComparativeVAE as Stack
-from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train
 from cdgm.utils.command_line import log
 from cdgm.utils.files import write_csv
@@ -128,7 +129,7 @@ def _fitted_rows(
 def train_together(models: Sequence[ComparativeVAE], steps: int) -> None:
     """What ``model.train(max_steps=steps)`` does to each of several models of equal shapes, in one stack."""
     first, members = models[0], len(models[0].seeds)
-    training = dict(first._base["training"]) | {"steps": steps}
+    training = dict(first.base["training"]) | {"steps": steps}
     training["log_every"] = max(1, min(training["log_every"], steps // 20))
     fewest = min(len(rows) for model in models for rows in model.split.train.values())
     training["batch_size"] = min(training["batch_size"], fewest)

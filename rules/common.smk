@@ -34,7 +34,7 @@ from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json, require_writable, write_json
 from cdgm.config.layers import file_with, load_layers
 from cdgm.workflow.plan import dump, expand
-from cdgm.figures.catalogue import needs_costs
+from cdgm.figures import FIGURES, WITH_COSTS
 from cdgm.workflow.timings_plan import write_timings
 from cdgm.workflow.failures import failed_jobs
 

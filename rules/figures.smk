@@ -14,7 +14,7 @@ for figure in sorted(
             scores="results/tables/{study}.csv",
             history="results/tables/{study}_history.parquet",
             maps="results/tables/{study}_maps.csv",
-            costs="results/costs/{study}.csv" if needs_costs(figure) else [],
+            costs="results/costs/{study}.csv" if figure in WITH_COSTS else [],
         output:
             png=report(
                 f"results/figures/{{study}}/{figure}.png",
@@ -37,8 +37,8 @@ for figure in sorted(
             runtime=lambda wildcards, attempt: 15 * attempt,
         params:
             figure=figure,
-            costs="--costs" if needs_costs(figure) else "",
-            code=digest("draw.py", f"cdgm.plotting.{figure}"),
+            costs="--costs" if figure in WITH_COSTS else "",
+            code=digest("draw.py", FIGURES[figure].partition(":")[0]),
         shell:
             "python -m workflow_scripts.draw --study {wildcards.study} --figure {params.figure}"
             " --scores {input.scores} --history {input.history} --maps {input.maps}"

@@ -7,10 +7,10 @@ import argparse
 import pandas as pd
 
 from cdgm.config.evaluation import CeilingSpec
+from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.true_model import score_true_model
-from cdgm.simulation.simulate import Simulation
 from cdgm.utils.command_line import log, parse_json, run
 from cdgm.utils.files import write_csv
 

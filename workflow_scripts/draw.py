@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cdgm.figures.catalogue import load_figure
+from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
 
 
@@ -19,10 +19,10 @@ def main() -> None:
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
-    draw = load_figure(arguments.figure)
+    draw = FIGURES.load(arguments.figure)
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
+    from cdgm.evaluation.table_slices import read_table
     from cdgm.plotting.style import save
-    from cdgm.plotting.tables import read_table
 
     names = ("scores", "history", "maps", "costs")
     paths = {name: getattr(arguments, name) for name in names}

@@ -22,7 +22,7 @@ from cdgm.evaluation.fits import (
     score_cells,
     score_simulation,
 )
-from cdgm.models.inference import load_stack
+from cdgm.models.checkpoint import load_stack
 from cdgm.utils.command_line import parse_json, run
 from cdgm.utils.files import read_json, write_csv, write_npz
 from cdgm.utils.provenance import Provenance

@@ -11,7 +11,7 @@ import torch
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
-from cdgm.models.inference import save_stack
+from cdgm.models.checkpoint import save_stack
 from cdgm.training.device import device_of
 from cdgm.training.loop import train
 from cdgm.utils.command_line import log, parse_json, run

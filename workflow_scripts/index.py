@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.plotting.tables import read_table, rows_of
+from cdgm.evaluation.table_slices import read_table, rows_of
 from cdgm.reports.captions import caption_html
 from cdgm.reports.index import StudySection, index_page, runs_of
 from cdgm.utils.command_line import parse_json, run

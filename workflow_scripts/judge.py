@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from cdgm.claims.judge import claims_table, judge
-from cdgm.claims.spec import Claim
+from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
-from cdgm.plotting.tables import read_table
+from cdgm.evaluation.table_slices import read_table
 from cdgm.reports.claims import claims_page
 from cdgm.utils.command_line import log, run
 from cdgm.utils.errors import bad_input

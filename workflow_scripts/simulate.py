@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
-from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.simulation.simulate import simulate
 from cdgm.utils.command_line import parse_json, run
 from cdgm.utils.files import write_npz
 from cdgm.utils.provenance import Provenance

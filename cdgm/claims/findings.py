@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cdgm.claims.spec import Condition, Selector
+from cdgm.config.claim import Condition, Selector
 from cdgm.utils.errors import UserError
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from cdgm.claims.findings import Finding, Verdict, find
-from cdgm.claims.spec import AnyOf, Claim, Condition
-from cdgm.plotting.tables import rows_of
+from cdgm.config.claim import AnyOf, Claim, Condition
+from cdgm.evaluation.table_slices import rows_of
 from cdgm.utils.errors import UserError
 from cdgm.utils.random_streams import stream
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from cdgm.claims.selectors import Score, pick, scores_of
-from cdgm.claims.spec import Claim
+from cdgm.config.claim import Claim
 from cdgm.config.study import Config
 from cdgm.workflow.plan import dump
 

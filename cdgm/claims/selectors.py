@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cdgm.claims.spec import AnyOf, Claim, Selector
+from cdgm.config.claim import AnyOf, Claim, Selector
 from cdgm.config.design import Design
 from cdgm.config.evaluation import TwistScoring
 from cdgm.config.layers import load_layers, merge, read_yaml
@@ -199,7 +199,7 @@ def _of_any(design: Design) -> Iterator[Row]:
 
 
 def _of_truths(design: Design, twist: TwistScoring | None) -> Iterator[Row]:
-    """Scores against the truth of a simulation; as :func:`cdgm.evaluation.metrics.simulation.score_member`."""
+    """Scores against the truth of a simulation; as :mod:`cdgm.evaluation.metrics.simulation`."""
     for source in design.sources:
         blocks = design.active(source)
         angles = [0.0]

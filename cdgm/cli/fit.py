@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     # Before anything slow: a folder that can't be written is no reason to wait for.
     with whole_folder(arguments.out, arguments.overwrite) as folder:
         from cdgm.estimator.fit_scores import Scores
-        from cdgm.estimator.results import write_results
+        from cdgm.reports.fit_folder import write_results
 
         model = make_model(arguments)
         log(repr(model))

@@ -1,1 +1,1 @@
-"""What a user writes, as types: studies, fits, designs, data sets, and how config files are merged and checked."""
+"""What a user writes, as types: studies, fits, designs, data sets; and how config files are merged."""

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cdgm.config.design import PartName
-from cdgm.data.downloads import DOWNLOADS
-from cdgm.data.genes import GENES
-from cdgm.data.readers import READERS
-from cdgm.data.spike_in import SpikeIn
 from cdgm.utils.registry import Strict, field_of
 
-DownloadSpec = field_of(DOWNLOADS)
+DownloadSpec = field_of("cdgm.data.downloads:DOWNLOADS")
+Reader = field_of("cdgm.data.readers:READERS")
+Genes = field_of("cdgm.data.genes:GENES")
 
 
 class Filters(Strict):
@@ -33,6 +31,40 @@ class Filters(Strict):
     min_cells_per_gene: int = Field(0, ge=0)
     min_counts_per_cell: int = Field(0, ge=0)
     min_genes_per_cell: int = Field(0, ge=0)
+
+
+class SpikeIn(Strict):
+    """Known effects to spike into the cells of a data set.
+
+    Attributes
+    ----------
+    programs
+        Number of programs (and of treated groups of target cells).
+    genes_per_program
+        Genes in a program; programs are disjoint.
+    most_expressed
+        The programs' genes are drawn from that many genes of highest total count: only there is enough
+        signal to take away.
+    keep
+        Probability that a molecule of a program's gene stays.
+    target_fraction
+        Share of the cells that becomes the target source.
+    """
+
+    programs: int = Field(ge=1)
+    genes_per_program: int = Field(ge=1)
+    most_expressed: int = Field(ge=1)
+    keep: float = Field(ge=0, lt=1)
+    target_fraction: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _programs_fit(self) -> SpikeIn:
+        if self.programs * self.genes_per_program > self.most_expressed:
+            raise ValueError(
+                f"{self.programs} disjoint programs of {self.genes_per_program} genes do not fit into the "
+                f"most_expressed {self.most_expressed} genes"
+            )
+        return self
 
 
 class DatasetSpec(Strict):
@@ -59,12 +91,12 @@ class DatasetSpec(Strict):
     """
 
     download: str = Field(min_length=1)
-    reader: field_of(READERS)
+    reader: Reader
     sources: tuple[PartName, ...] = Field(min_length=1)
     spike_in: SpikeIn | None = None
     cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()
-    genes: field_of(GENES)
+    genes: Genes
     held_out: float = Field(gt=0, lt=1)
 
     @field_validator("sources")

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
-from cdgm.models.likelihoods import LIKELIHOODS
-from cdgm.objectives.combiners import COMBINERS
-from cdgm.objectives.constraints import CONSTRAINTS
-from cdgm.objectives.penalties import PENALTIES
-from cdgm.simulation.twist import Twist
+from cdgm.config.twist import Twist
 from cdgm.utils.registry import Strict, field_of, sweeps
+
+Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
+Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
+Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
+Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
 
 Activation = Literal["leaky_relu", "silu", "tanh"]
 
@@ -46,7 +47,7 @@ class ModelSpec(Strict):
     decoder_hidden: tuple[int, ...]
     encoder_activation: Activation
     decoder_activation: Activation
-    likelihood: field_of(LIKELIHOODS)
+    likelihood: Likelihood
     twist: Twist | None = None
     posterior: Literal["mean_field", "twisted"] = "mean_field"
 
@@ -113,9 +114,9 @@ class VariantSpec(Strict):
         Terms added to the loss (plug-ins); none by default. Each kind can be there once.
     """
 
-    combiner: field_of(COMBINERS)
-    penalties: tuple[field_of(PENALTIES), ...] = ()
-    constraints: tuple[field_of(CONSTRAINTS), ...] = ()
+    combiner: Combiner
+    penalties: tuple[Penalty, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> VariantSpec:

@@ -1,6 +1,7 @@
 """The JSON schema of the config, exported from its types for Snakemake and for editors.
 
-``python -m cdgm.config.json_schema > cdgm/schema.json`` writes it anew; a test fails when the two drift apart.
+``python -m cdgm.config.json_schema > cdgm/config/schema.json`` writes it anew;
+a test fails when the two drift apart.
 """
 
 from __future__ import annotations

@@ -11,16 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from cdgm.claims.spec import Claim
+from cdgm.config.claim import Claim
 from cdgm.config.dataset import DatasetSpec, DownloadSpec
 from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import TrainingSpec, VariantSpec
 from cdgm.config.layers import file_with
 from cdgm.config.validation import validated
-from cdgm.figures.catalogue import figure_names
 from cdgm.utils.errors import bad_input
-from cdgm.utils.registry import Strict
+from cdgm.utils.registry import Strict, registry_at
 
 # Names end up in paths and in figure labels.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
@@ -34,7 +33,7 @@ class Template(Strict):
     design
         Name of a design.
     simulation, dataset
-        Exactly one: a simulated setting (:class:`cdgm.simulation.simulate.Simulation` without its
+        Exactly one: a simulated setting (:class:`cdgm.config.simulation.Simulation` without its
         design), or the name of a data set of cells.
     model
         :class:`cdgm.config.fit.ModelSpec` without its design.
@@ -149,7 +148,7 @@ def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collecti
     """Every name that refers to another part of the config: its path, the name, and what there is."""
     for name, dataset in config.datasets.items():
         yield ("datasets", name, "download"), dataset.download, config.downloads
-    figures = figure_names()
+    figures = registry_at("cdgm.figures:FIGURES")
     for name, study in config.studies.items():
         yield ("studies", name, "protocol"), study.protocol, config.protocols
         for i, variant in enumerate(study.variants):

@@ -12,50 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
+from cdgm.config.dataset import SpikeIn
 from cdgm.utils.errors import UserError
-from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
 BACKGROUND, TARGET = "background", "target"
 UNTOUCHED = "untouched"
-
-
-class SpikeIn(Strict):
-    """Known effects to spike into the cells of a data set.
-
-    Attributes
-    ----------
-    programs
-        Number of programs (and of treated groups of target cells).
-    genes_per_program
-        Genes in a program; programs are disjoint.
-    most_expressed
-        The programs' genes are drawn from that many genes of highest total count: only there is enough
-        signal to take away.
-    keep
-        Probability that a molecule of a program's gene stays.
-    target_fraction
-        Share of the cells that becomes the target source.
-    """
-
-    programs: int = Field(ge=1)
-    genes_per_program: int = Field(ge=1)
-    most_expressed: int = Field(ge=1)
-    keep: float = Field(ge=0, lt=1)
-    target_fraction: float = Field(gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _programs_fit(self) -> SpikeIn:
-        if self.programs * self.genes_per_program > self.most_expressed:
-            raise ValueError(
-                f"{self.programs} disjoint programs of {self.genes_per_program} genes do not fit into the "
-                f"most_expressed {self.most_expressed} genes"
-            )
-        return self
 
 
 @dataclass(frozen=True)

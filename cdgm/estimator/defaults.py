@@ -1,7 +1,7 @@
 """Variants, settings and data sets that are installed with the package: a copy of what ``config.yaml`` says.
 
-``python -m cdgm.estimator.defaults > cdgm/estimator/defaults.json`` in a checkout writes the copy anew; a test fails when
-the two drift apart.
+``python -m cdgm.estimator.defaults > cdgm/estimator/defaults.json`` in a checkout writes the copy
+anew; a test fails when the two drift apart.
 """
 
 from __future__ import annotations

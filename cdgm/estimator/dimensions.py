@@ -42,8 +42,8 @@ class Dimensions:
 
     def plot(self, prefix: str | Path) -> None:
         """Write a figure to ``<prefix>.png`` and ``.pdf``, and its numbers to ``.csv``."""
+        from cdgm.figures.choices import dimensions_figure
         from cdgm.plotting import style
-        from cdgm.plotting.choices import dimensions_figure
 
         style.save(dimensions_figure(self.table, AGREE), self.table, prefix)
 

@@ -50,8 +50,8 @@ class Level:
 
     def plot(self, prefix: str | Path) -> None:
         """Write a figure to ``<prefix>.png`` and ``.pdf``, and its numbers to ``.csv``."""
+        from cdgm.figures.choices import level_figure
         from cdgm.plotting import style
-        from cdgm.plotting.choices import level_figure
 
         title = f"{self.number} of {' and '.join(self.of)}"
         style.save(level_figure(self.table, title, AGREE), self.table, prefix)
@@ -82,7 +82,8 @@ def choose_level(
         A variant with penalties or constraints.
     levels
         Levels to try: weights of penalties; of constraints ``alpha``, or ``level`` where the variant has
-        that. The fit without is always there. By default those of :data:`cdgm.estimator.variant_levels.NUMBERS`.
+        that. The fit without is always there. By default
+        those of :data:`cdgm.estimator.variant_levels.NUMBERS`.
     of
         Name of a penalty or constraint to sweep alone; by default all penalties, or else all constraints.
     n_members

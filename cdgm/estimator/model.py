@@ -247,21 +247,21 @@ class ComparativeVAE(Trainable):
         """
         from cdgm.estimator.scores import elbo_table
 
-        return elbo_table(self, split, draws or self._base["evaluation"]["elbo_draws"])
+        return elbo_table(self, split, draws or self.base["evaluation"]["elbo_draws"])
 
     def get_leakage(self, member: int | str = "all", split: str | None = None) -> pd.DataFrame:
         """What can be said about leakage without a truth; see :func:`cdgm.estimator.scores.leakage_table`."""
         from cdgm.estimator.scores import leakage_table
 
         return leakage_table(
-            self, member, split or self.split.scored(), self._base["evaluation"]["null_draws"]
+            self, member, split or self.split.scored(), self.base["evaluation"]["null_draws"]
         )
 
     def stability(self, split: str | None = None) -> pd.DataFrame:
         """How far members agree on each block; see :func:`cdgm.estimator.stability.stability_table`."""
         from cdgm.estimator.stability import stability_table
 
-        return stability_table(self, split or self.split.scored(), self._base["evaluation"]["null_draws"])
+        return stability_table(self, split or self.split.scored(), self.base["evaluation"]["null_draws"])
 
     def rank_genes(
         self, block: str | None = None, label: str | None = None, cells: int = 5_000
@@ -281,7 +281,7 @@ class ComparativeVAE(Trainable):
         return to_anndata(self, member, latents, self.get_elbo())
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write the trained model to a folder, as arrays and JSON; see :func:`cdgm.estimator.storage.save`."""
+        """Write the trained model to a folder; see :func:`cdgm.estimator.storage.save`."""
         from cdgm.estimator.storage import save
 
         save(self, folder, overwrite)

@@ -32,7 +32,7 @@ from cdgm.estimator.saved import (
     stopping_of,
 )
 from cdgm.estimator.trainable import Trainable
-from cdgm.models.inference import load_stack, save_stack
+from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import read_npz, require_writable, write_json, write_npz
 
@@ -162,7 +162,7 @@ def load(cls: type[Model], folder: str | Path, data: Any) -> Model:
     self.seeds = spec.seeds
     self.split = split_of(held, observed, parts, folder / DATA)
     kind = settings.CELLS if spec.model.likelihood.support == "counts" else settings.ARRAYS
-    self._base = settings.base_for(kind, sum(map(len, self.split.set_aside(0, 0).train.values())))
+    self.base = settings.base_for(kind, sum(map(len, self.split.set_aside(0, 0).train.values())))
     self.scaling = scaling_of(held, features, folder / DATA)
     history = history_of(read_npz(folder / HISTORY, ("step",)), len(finite), folder / HISTORY)
     self._fitted = Fitted(spec, stack, finite, history, stopping)

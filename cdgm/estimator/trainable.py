@@ -72,8 +72,8 @@ class Trainable:
                 raise bad_input(name, "", value, f"a whole number of at least {least}")
         self.seeds = tuple(range(int(seed), int(seed) + int(n_members)))
         kind = settings.CELLS if law.support == "counts" else settings.ARRAYS
-        self._base = settings.base_for(kind, sum(map(len, self.split.train.values())))
-        self.model_spec = settings.model_spec(self._base, design, dims, law, changes or {})
+        self.base = settings.base_for(kind, sum(map(len, self.split.train.values())))
+        self.model_spec = settings.model_spec(self.base, design, dims, law, changes or {})
         try:
             self.variant.check_design(design)
         except ValueError as error:
@@ -138,7 +138,7 @@ class Trainable:
         )
         split = self.split.set_aside(rule.share if rule else 0, self.seeds[0])
         sizes = [len(rows) for rows in split.train.values()]
-        training = dict(self._base["training"])
+        training = dict(self.base["training"])
         training |= {
             k: v for k, v in (("batch_size", batch_size), ("learning_rate", learning_rate)) if v is not None
         }

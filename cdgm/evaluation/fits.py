@@ -9,6 +9,7 @@ import numpy as np
 
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import FitSpec
+from cdgm.config.twist import Twist
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.evaluation.metrics.halves import halves
@@ -17,8 +18,7 @@ from cdgm.evaluation.metrics.nulls import row
 from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means, posteriors
-from cdgm.objectives.constraints._base import NULL_ROWS
-from cdgm.simulation.twist import Twist
+from cdgm.objectives.constraints.base import NULL_ROWS
 from cdgm.utils.random_streams import stream
 
 Blocks = Mapping[str, np.ndarray]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from cdgm.config.evaluation import CeilingSpec
+from cdgm.config.simulation import Simulation
 from cdgm.data.bundle import Bundle
 from cdgm.evaluation.metrics.nulls import row
 from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
-from cdgm.simulation.simulate import Simulation, true_decoder
+from cdgm.simulation.simulate import true_decoder
 from cdgm.simulation.true_posterior import posterior_means
 from cdgm.utils.random_streams import stream
 

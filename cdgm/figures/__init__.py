@@ -1,1 +1,27 @@
-"""The figures of the studies, one module each."""
+"""The figures of the studies, one module each; a new one is a module here and a line in the table."""
+
+from cdgm.utils.registry import Registry
+
+FIGURES = Registry(
+    "figure",
+    {
+        "assumptions": "cdgm.figures.assumptions:draw",
+        "cells": "cdgm.figures.cells:draw",
+        "cells_tradeoff": "cdgm.figures.cells_tradeoff:draw",
+        "constraints": "cdgm.figures.constraints:draw",
+        "counts": "cdgm.figures.counts:draw",
+        "dims": "cdgm.figures.dims:draw",
+        "multipliers": "cdgm.figures.multipliers:draw",
+        "objectives": "cdgm.figures.objectives:draw",
+        "recovery": "cdgm.figures.recovery:draw",
+        "scaling": "cdgm.figures.scaling:draw",
+        "sources": "cdgm.figures.sources:draw",
+        "training": "cdgm.figures.training:draw",
+        "twist": "cdgm.figures.twist:draw",
+        "two_models": "cdgm.figures.two_models:draw",
+        "weight_traces": "cdgm.figures.weight_traces:draw",
+        "weights": "cdgm.figures.weights:draw",
+    },
+)
+#: Figures that also read the table of what fits cost.
+WITH_COSTS = frozenset({"scaling"})

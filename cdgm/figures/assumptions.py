@@ -8,19 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from cdgm.evaluation.table_slices import Arm, Tables, arms_of, fits_of, of_arm, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import lane, leakage_scale, lost, rule_lanes
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import scored_on
-from cdgm.plotting.tables import (
-    Arm,
-    SourceData,
-    Tables,
-    arms_of,
-    fits_of,
-    of_arm,
-    order_of,
-    pick,
-)
 
 TITLES = {
     "recovery_cc": ("recovery", "mean canonical\ncorrelation"),

@@ -10,11 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.references import BASELINES
-from cdgm.plotting import style
-from cdgm.plotting.cell_maps import cloud, draw_grid, label_text, labelled_only, limits, shuffled
-from cdgm.plotting.tables import (
+from cdgm.evaluation.table_slices import (
     Arm,
-    SourceData,
     Tables,
     arms_of,
     finished,
@@ -25,6 +22,9 @@ from cdgm.plotting.tables import (
     pick,
     rows_of,
 )
+from cdgm.plotting import style
+from cdgm.plotting.cell_maps import cloud, draw_grid, label_text, labelled_only, limits, shuffled
+from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
 LABEL_SCORES = ("knn_accuracy", "ari", "nmi", "silhouette")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from cdgm.evaluation.references import BASELINES
+from cdgm.evaluation.table_slices import Tables, main_source, median_of, need, order_of, pick, rows_of
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
     COLOURS,
@@ -24,17 +25,8 @@ from cdgm.plotting.lanes import (
     share_range,
 )
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant, private_blocks
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    main_source,
-    median_of,
-    need,
-    order_of,
-    pick,
-    rows_of,
-)
 from cdgm.utils.errors import bad_input
 
 LABELS = "knn_accuracy"

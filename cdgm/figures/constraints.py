@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
     Member,
@@ -23,14 +24,8 @@ from cdgm.plotting.lanes import (
     share_range,
 )
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    fits_of,
-    order_of,
-    pick,
-)
 
 #: A constraint whose name ends so holds its value up; all others hold it down.
 FLOOR = "floor"

@@ -13,10 +13,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from cdgm.plotting import style
-from cdgm.plotting.sweeps import scored_on, swept
-from cdgm.plotting.tables import (
-    SourceData,
+from cdgm.evaluation.table_slices import (
     Tables,
     main_source,
     median_of,
@@ -26,6 +23,9 @@ from cdgm.plotting.tables import (
     rows_of,
     seeds_of,
 )
+from cdgm.plotting import style
+from cdgm.plotting.source_data import SourceData
+from cdgm.plotting.sweeps import scored_on, swept
 from cdgm.utils.errors import bad_input
 
 COLUMNS = 4

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cdgm.evaluation.table_slices import Tables, median_of, pick, rows_of
 from cdgm.plotting import style
 from cdgm.plotting.lanes import COLOURS, line_label, share_range
 from cdgm.plotting.paired import signed_scale
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import lines_of, of_line
-from cdgm.plotting.tables import SourceData, Tables, median_of, pick, rows_of
 from cdgm.utils.errors import bad_input
 
 #: Recorded steps whose running mean is drawn: one minibatch says little about a dependence.

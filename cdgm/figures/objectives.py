@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from cdgm.evaluation.table_slices import Tables, fits_of, median_of, order_of, pick, rows_of
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
     Look,
@@ -28,16 +29,8 @@ from cdgm.plotting.lanes import (
 )
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
 from cdgm.plotting.rates import draw_rates
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant, scored_on, swept
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    fits_of,
-    median_of,
-    order_of,
-    pick,
-    rows_of,
-)
 from cdgm.utils.errors import bad_input
 
 BETTER = "#E3F1E8"

@@ -6,11 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cdgm.plotting import style
-from cdgm.plotting.lanes import lane, rule_lanes
-from cdgm.plotting.tables import (
+from cdgm.evaluation.table_slices import (
     Arm,
-    SourceData,
     Tables,
     arms_of,
     finished,
@@ -21,6 +18,9 @@ from cdgm.plotting.tables import (
     pick,
     rows_of,
 )
+from cdgm.plotting import style
+from cdgm.plotting.lanes import lane, rule_lanes
+from cdgm.plotting.source_data import SourceData
 
 #: The two-model arm of a study has a figure of its own.
 OTHER_FIGURE = "twisted_decoder"

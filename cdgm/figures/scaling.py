@@ -9,21 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from cdgm.evaluation.table_slices import Tables, main_source, median_of, need, order_of, pick, rows_of
 from cdgm.plotting import style
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    main_source,
-    median_of,
-    need,
-    order_of,
-    pick,
-    rows_of,
-)
+from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
-#: Draws from the table of costs as well.
-COSTS = True
 ROWS = (
     ("recovery_cc", "recovery\n(mean canonical correlation)"),
     ("leakage_cc", "leakage\n(mean canonical correlation)"),

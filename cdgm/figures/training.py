@@ -12,18 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, order_of, pick, rows_of, seeds_of
 from cdgm.plotting import style
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    arms_of,
-    finished,
-    of_arm,
-    order_of,
-    pick,
-    rows_of,
-    seeds_of,
-)
+from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
 ROWS = {

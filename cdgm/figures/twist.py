@@ -10,10 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.metrics.bounds import twisted_recovery
-from cdgm.figures.recovery import OTHER_FIGURE
-from cdgm.plotting import style
-from cdgm.plotting.tables import (
-    SourceData,
+from cdgm.evaluation.table_slices import (
     Tables,
     arms_of,
     finished,
@@ -25,6 +22,9 @@ from cdgm.plotting.tables import (
     pick,
     rows_of,
 )
+from cdgm.figures.recovery import OTHER_FIGURE
+from cdgm.plotting import style
+from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
 LEAKAGES = ("leakage_cc", "leakage_r2_nonlinear")

@@ -9,11 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import ScalarFormatter
 
-from cdgm.figures.recovery import OTHER_FIGURE
-from cdgm.plotting import style
-from cdgm.plotting.tables import (
+from cdgm.evaluation.table_slices import (
     Arm,
-    SourceData,
     Tables,
     arms_of,
     finished,
@@ -25,6 +22,9 @@ from cdgm.plotting.tables import (
     pick,
     rows_of,
 )
+from cdgm.figures.recovery import OTHER_FIGURE
+from cdgm.plotting import style
+from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
 # Hatched, so that nobody takes it for the null's plain grey.

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cdgm.evaluation.table_slices import Tables, order_of, pick, rows_of
 from cdgm.plotting import style
 from cdgm.plotting.lanes import short_label
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import lines_of, of_line
-from cdgm.plotting.tables import SourceData, Tables, order_of, pick, rows_of
 from cdgm.utils.errors import bad_input
 
 #: Records over which each seed's weights are averaged: single minibatches swing too far to see a course.

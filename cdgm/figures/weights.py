@@ -10,18 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.columns import EMPTIED, Columns, dress, reference, shade, strips
 from cdgm.plotting.lanes import Member, leakage_scale, share_range
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import lines_of, plain_variant
-from cdgm.plotting.tables import (
-    SourceData,
-    Tables,
-    fits_of,
-    order_of,
-    pick,
-)
 
 TITLES = {
     "leakage_r2": ("another block's truth in a block", "linear R²"),

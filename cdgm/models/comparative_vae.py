@@ -143,7 +143,7 @@ class ComparativeVAE(nn.Module):
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
         if self.spec.twist is not None:
-            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.simulation.twist).
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.twist).
             latents = self.spec.twist.apply(latents, torch, inverse=True)
         return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
 

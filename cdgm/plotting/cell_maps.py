@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cdgm.evaluation.table_slices import Arm, finished, of_arm, pick
 from cdgm.plotting import style
-from cdgm.plotting.tables import Arm, SourceData, finished, of_arm, pick
+from cdgm.plotting.source_data import SourceData
 
 #: Beyond this many cells the points of a map are stored as pixels in the PDF.
 MANY = 1500

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from cdgm.evaluation.table_slices import median_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
     Member,
     number,
 )
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import Line, of_line, swept
-from cdgm.plotting.tables import SourceData, median_of, pick
 
 #: Shade of a column in which a block was emptied; deeper the more seeds did.
 EMPTIED = "#E58CA6"

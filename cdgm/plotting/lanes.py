@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from cdgm.evaluation.table_slices import median_of, pick, seeds_of
 from cdgm.plotting import style
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import Line, of_line, swept
-from cdgm.plotting.tables import SourceData, median_of, pick, seeds_of
 
 # Paul Tol's vibrant and dark colours; the marker tells them apart a second time.
 COLOURS = ("#000000", "#0077BB", "#EE7733", "#009988", "#CC3311", "#AA3377", "#33A6DD", "#8C6D00", "#777777")

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from cdgm.evaluation.table_slices import Tables, main_source, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import Member, number, share_range
 from cdgm.plotting.sweeps import private_blocks, scored_on
-from cdgm.plotting.tables import Tables, main_source, order_of, pick
 
 #: Differences of evidence are linear up to this many nats and logarithmic beyond.
 EVIDENCE_LINEAR = 1.0

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from cdgm.evaluation.table_slices import median_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import Look, leakage_scale, lost, number, share_range
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
+from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import scored_on, swept
-from cdgm.plotting.tables import SourceData, median_of, pick
 from cdgm.utils.errors import bad_input
 
 #: Marks of a second dimension, told apart without colour.

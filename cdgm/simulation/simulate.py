@@ -5,85 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from cdgm.config.design import Design
-from cdgm.config.support import WORDS
-from cdgm.simulation.latents import LATENTS
-from cdgm.simulation.latents.standard_normal import StandardNormal
-from cdgm.simulation.mixings import MIXINGS
-from cdgm.simulation.mixings._base import Latents, MixingFunction
-from cdgm.simulation.noises import NOISES
-from cdgm.simulation.noises._base import Noise
+from cdgm.config.simulation import Simulation
+from cdgm.simulation.mixings.base import Latents, MixingFunction
+from cdgm.simulation.noises.base import Noise
 from cdgm.utils.random_streams import stream
-from cdgm.utils.registry import Strict, field_of
 
 # Points from which the global output scale is taken; enough that it varies by well under 1 %.
 SCALE_POINTS = 20_000
-
-
-class Simulation(Strict):
-    """A simulated setting.
-
-    Attributes
-    ----------
-    design
-        Sources and blocks.
-    dims
-        True dimension of each block.
-    n_features
-        Number of observed features.
-    mixing, noise
-        Mixing function (plug-in) and observation noise (plug-in).
-    noise_of
-        Noise of single sources (plug-ins) in place of ``noise``; of the same support.
-    latents
-        Law of the latents (plug-in); N(0, I), as models assume, if absent.
-    n_train, n_test
-        Points per source; a mapping where sources differ in size.
-    """
-
-    design: Design
-    dims: dict[str, int]
-    n_features: int = Field(ge=1)
-    mixing: field_of(MIXINGS)
-    noise: field_of(NOISES)
-    noise_of: dict[str, field_of(NOISES)] = Field({})
-    latents: field_of(LATENTS) = StandardNormal()
-    n_train: dict[str, int]
-    n_test: dict[str, int]
-
-    @model_validator(mode="after")
-    def _check(self) -> Simulation:
-        self.design.check_dims(self.dims, "dims of the simulation")
-        for key, sizes in (("n_train", self.n_train), ("n_test", self.n_test)):
-            if set(sizes) != set(self.design.sources):
-                raise ValueError(f"{key} names {sorted(sizes)}, the sources are {list(self.design.sources)}")
-            if min(sizes.values()) < 2:
-                raise ValueError(f"{key} must be at least 2 in each source")
-        if min(self.dims.values()) < 1:
-            raise ValueError(f"dims holds {min(self.dims.values())}, expected values of at least 1")
-        if self.n_features < sum(self.dims.values()):
-            raise ValueError(
-                f"n_features is {self.n_features}, an injective mixing of {sum(self.dims.values())} "
-                "latents needs at least as many"
-            )
-        if unknown := sorted(set(self.noise_of) - set(self.design.sources)):
-            raise ValueError(f"noise_of names {unknown}, the sources are {list(self.design.sources)}")
-        for source, noise in self.noise_of.items():
-            if noise.support != self.noise.support:
-                raise ValueError(
-                    f"noise_of gives {WORDS[noise.support]} in source {source!r}, "
-                    f"noise gives {WORDS[self.noise.support]}: all sources need the same"
-                )
-        self.latents.check(self.design)
-        width = getattr(self.mixing, "width", None)
-        if width is not None and not sum(self.dims.values()) <= width <= self.n_features:
-            raise ValueError(
-                f"mixing width is {width}, an injective mixing needs a value from "
-                f"{sum(self.dims.values())} latents to {self.n_features} features"
-            )
-        return self
 
 
 def noise_in(spec: Simulation, source: str) -> Noise:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdgm.simulation.mixings._base import MixingFunction
-from cdgm.simulation.noises._base import Noise
-from cdgm.simulation.simulate import Simulation, noise_in, split_blocks
+from cdgm.config.simulation import Simulation
+from cdgm.simulation.mixings.base import MixingFunction
+from cdgm.simulation.noises.base import Noise
+from cdgm.simulation.simulate import noise_in, split_blocks
 
 #: Start points that modes are looked for from, the best of so many draws of the law of latents.
 STARTS = 2

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from cdgm.config.design import Design
-from cdgm.config.fit import FitSpec, TrainingSpec
+from cdgm.config.fit import FitSpec
 from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
-from cdgm.objectives.lagrangian import Lagrangian, Step
+from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.objectives.setup import Setup
-from cdgm.training.batches import SourceData, assemble, shuffled_indices, standard_normals
+from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
+from cdgm.training.history import History
+from cdgm.training.optimiser import FrozenAwareAdam
 from cdgm.utils.files import canonical_json
 from cdgm.utils.random_streams import stream
 
@@ -151,91 +152,3 @@ def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device | str 
         )
         for name, members in parts.items()
     }
-
-
-class FrozenAwareAdam:
-    """Adam under a one-cycle schedule, with clipping and freezing of each member on its own.
-
-    A member whose loss or gradient is not finite is frozen at its last finite parameters for good:
-    a gradient of zero would not hold it, since Adam's momentum goes on. The others' numbers do not
-    change by it.
-    """
-
-    def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
-        self.flat, self.clip = flat, training.clip
-        self.alive = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
-        self._adam = torch.optim.Adam([flat], lr=training.learning_rate, fused=True)
-        # One step more than is taken: the schedule refuses to be asked past its end.
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._adam, max_lr=training.learning_rate, total_steps=training.steps + 1
-        )
-        self._frozen: Tensor | None = None
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the coming step."""
-        return self._adam.param_groups[0]["lr"]
-
-    def step(self, gradient: Tensor, loss: Tensor) -> Tensor:
-        """Take one step.
-
-        Parameters
-        ----------
-        gradient
-            (E, P), overwritten.
-        loss
-            (E,), only looked at for being finite.
-
-        Returns
-        -------
-        Tensor
-            Norm of each member's gradient before clipping (E,).
-        """
-        norm = gradient.norm(dim=1)
-        finite = self.alive & norm.isfinite() & loss.isfinite()
-        if not torch.equal(finite, self.alive):
-            self.alive = finite
-            self._frozen = self.flat.detach().clone()
-        gradient *= (self.clip / norm.clamp(min=self.clip)).unsqueeze(1)
-        if self._frozen is not None:
-            gradient[~self.alive] = 0.0
-        self.flat.grad = gradient
-        self._adam.step()
-        self._schedule.step()
-        if self._frozen is not None:
-            self.flat[~self.alive] = self._frozen[~self.alive]
-        return norm
-
-
-class History:
-    """Collects what happens during training, every ``log_every`` steps and at the last one."""
-
-    def __init__(self, design: Design, training: TrainingSpec) -> None:
-        self.design, self.training = design, training
-        self._rows: dict[str, list] = {}
-
-    def due(self, step: int) -> bool:
-        """Whether to record this step (0-based)."""
-        return (step + 1) % self.training.log_every == 0 or step + 1 == self.training.steps
-
-    def record(self, step: int, result: Step, norm: Tensor, learning_rate: float) -> None:
-        """Add a record."""
-        row = {"step": step + 1, "learning_rate": learning_rate, "gradient_norm": norm}
-        for k, source in enumerate(self.design.sources):
-            row[f"elbo/{source}"] = result.result.elbo[k]
-            row[f"weight/{source}"] = result.weights[k]
-        for (source, block), value in result.result.kl.items():
-            row[f"kl/{source}/{block}"] = value
-        row |= result.terms
-        for name, value in row.items():
-            value = value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
-            self._rows.setdefault(name, []).append(value)
-
-    def every_step(self, result: Step) -> None:
-        """Keep the weights of this step, whether or not it is recorded."""
-        for source, weight in zip(self.design.sources, result.weights, strict=True):
-            self._rows.setdefault(f"each/weight/{source}", []).append(weight.cpu().numpy().copy())
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All records as arrays, time first."""
-        return {name: np.asarray(values) for name, values in self._rows.items()}

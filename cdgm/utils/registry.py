@@ -142,8 +142,18 @@ def sweeps(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
             yield from sweeps(item, (*path, i))
 
 
-def field_of(registry: Registry) -> Any:
-    """Type for a pydantic field that holds a plug-in of ``registry``."""
+def registry_at(address: str) -> Registry:
+    """The registry at ``"package:NAME"``; its package imports nothing, so this is cheap."""
+    module, name = address.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def field_of(registry: Registry | str) -> Any:
+    """Type for a pydantic field that holds a plug-in of ``registry``.
+
+    Types of the config name a registry by its address: they lie below the packages that hold plug-ins.
+    """
+    registry = registry_at(registry) if isinstance(registry, str) else registry
     return Annotated[
         Any,
         PlainValidator(registry.parse),

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from cdgm.config.evaluation import CeilingSpec, EvaluationSpec
 from cdgm.config.fit import FitSpec, ModelSpec
 from cdgm.config.layers import file_with, merge, read_yaml
+from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
 from cdgm.config.support import WORDS, holds
 from cdgm.config.validation import validated
-from cdgm.simulation.simulate import Simulation
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json
 

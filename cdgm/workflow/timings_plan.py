@@ -42,7 +42,7 @@ def benchmarks(config: Config, plan: Plan, folder: Path) -> Iterator[tuple[str, 
 
 
 def write_timings(path: Path, config: Config, plan: Plan, folder: Path) -> None:
-    """Write :func:`cdgm.workflow.benchmarks.timings` of the jobs of a plan that have left a record in ``folder``."""
+    """Write :func:`cdgm.workflow.benchmarks.timings` of the jobs that left a record in ``folder``."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
         writer.writeheader()

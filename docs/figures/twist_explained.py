@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cdgm.config.twist import Twist
 from cdgm.plotting import style
 from cdgm.simulation.mixings import MIXINGS
-from cdgm.simulation.twist import Twist
 
 POINTS, SHARED, SALIENT, FEATURES = 1500, 2, 3, 30
 TWIST = Twist(angle=2.0, block="background", by="salient")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cdgm.config.fit import FitSpec
-from cdgm.simulation.simulate import Simulation
+from cdgm.config.simulation import Simulation
 
 CONTRASTIVE = {
     "sources": ["background", "target"],

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
-from cdgm.objectives.combiners._base import normalised
+from cdgm.objectives.combiners.base import normalised
 from cdgm.objectives.combiners.pcgrad import projected
 from cdgm.objectives.per_source import PerSourceGradients
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
-from cdgm.training.batches import SourceData, assemble
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 

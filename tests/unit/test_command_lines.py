@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cdgm.config.fit import FitSpec
-from cdgm.models.inference import save_stack
+from cdgm.models.checkpoint import save_stack
 from cdgm.training.loop import build_model
 from cdgm.utils import command_line
 from cdgm.utils.files import canonical_json, write_json, write_npz

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from cdgm.config.fit import VariantSpec
+from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.constraints import CONSTRAINTS
-from cdgm.objectives.constraints._base import Constraint
+from cdgm.objectives.constraints.base import Constraint
 from cdgm.objectives.constraints.kl_floor import private_pairs
 from cdgm.objectives.setup import Setup
-from cdgm.training.batches import SourceData, assemble
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import THREE_SOURCES, fit_spec, observations
 

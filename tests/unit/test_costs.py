@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.figures.catalogue import figure_names, load_figure, needs_costs
+from cdgm.figures import FIGURES, WITH_COSTS
 from cdgm.utils.errors import UserError
 from cdgm.workflow.costs import COST_COLUMNS, costs_table
 from cdgm.workflow.plan import dump
@@ -61,7 +61,8 @@ def test_a_damaged_file_is_named(results, damage, words):
 
 
 def test_only_figures_of_costs_ask_for_them():
-    assert [name for name in figure_names() if needs_costs(name)] == ["scaling"]
+    assert {"scaling"} == WITH_COSTS
+    assert WITH_COSTS <= set(FIGURES)
 
 
 def tables(sizes=(100, 1000, 10000), seeds=3):
@@ -94,7 +95,7 @@ def tables(sizes=(100, 1000, 10000), seeds=3):
 
 
 def test_the_figure_shows_time_a_step_and_member():
-    _, data = load_figure("scaling")(tables(), "scaling")
+    _, data = FIGURES.load("scaling")(tables(), "scaling")
     jobs = data[(data["kind"] == "job") & (data["metric"] == "time")]
     # 3 s of 10 steps of 3 members are 100 ms each.
     assert sorted(jobs["value"]) == pytest.approx([100, 100, 1000, 1000, 10000, 10000])
@@ -109,4 +110,4 @@ def test_what_the_figure_can_not_draw_is_told(change):
     else:
         given["scores"]["setting"] = "points"
     with pytest.raises(UserError, match="a table of costs" if change == "costs" else "a name and a number"):
-        load_figure("scaling")(given, "scaling")
+        FIGURES.load("scaling")(given, "scaling")

@@ -18,7 +18,7 @@ from cdgm.data.genes.pearson_residuals import residual_variances
 from cdgm.data.preprocess import preprocess, write_prepared
 from cdgm.data.readers import READERS
 from cdgm.models.likelihoods import LIKELIHOODS
-from cdgm.training.batches import SourceData, assemble
+from cdgm.models.source_data import SourceData, assemble
 from tests.unit.data_helpers import made_counts, refused, treated, write_h5ad
 from tests.unit.test_data_preprocess import SPEC, spec
 

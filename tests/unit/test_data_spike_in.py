@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
-from cdgm.data.spike_in import SpikeIn, spike_in
+from cdgm.config.dataset import SpikeIn
+from cdgm.data.spike_in import spike_in
 from tests.unit.data_helpers import made_counts, refused
 
 OPTIONS = SpikeIn(programs=3, genes_per_program=8, most_expressed=40, keep=0.3, target_fraction=0.5)

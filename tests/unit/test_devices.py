@@ -11,10 +11,11 @@ import json
 import pytest
 import torch
 
+from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.training import loop as training
-from cdgm.training.batches import SourceData, assemble, shuffled_indices, standard_normals
+from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import canonical_json, write_npz

@@ -17,16 +17,17 @@ import yaml
 from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.claims.plan import not_run
 from cdgm.claims.selectors import check_claims
-from cdgm.claims.spec import AnyOf, Claim, Condition, Selector
+from cdgm.config.claim import AnyOf, Claim, Condition, Selector
 from cdgm.config.design import Design
 from cdgm.config.fit import ModelSpec, TrainingSpec
 from cdgm.config.layers import merge
+from cdgm.config.simulation import Simulation
 from cdgm.config.study import parse_config
-from cdgm.figures.catalogue import figure_names
+from cdgm.figures import FIGURES
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.reports.readme_table import readme_table, with_table
 from cdgm.simulation.mixings import MIXINGS
-from cdgm.simulation.simulate import Simulation, simulate
+from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train
 from cdgm.utils.errors import UserError
 from cdgm.workflow.benchmarks import COLUMNS
@@ -231,7 +232,7 @@ def test_the_new_penalty_trains(new_penalty):
 @pytest.fixture
 def new_figure(tmp_path, monkeypatch):
     """The worked example of a figure, loaded."""
-    monkeypatch.setattr("cdgm.config.study.figure_names", lambda: [*figure_names(), "steps"])
+    monkeypatch.setitem(FIGURES._entries, "steps", "cdgm.figures.recovery:draw")
     file = tmp_path / "steps.py"
     file.write_text(blocks(DOCS / "extending.md", "python")[4], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("steps", file)

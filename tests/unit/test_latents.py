@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cdgm.config.simulation import Simulation
 from cdgm.simulation.latents import LATENTS
-from cdgm.simulation.simulate import SCALE_POINTS, Simulation, simulate_one
+from cdgm.simulation.simulate import SCALE_POINTS, simulate_one
 from cdgm.utils.random_streams import stream
 from cdgm.workflow.plan import dump, identify
 from tests.unit.builders import THREE_SOURCES, simulation

@@ -13,9 +13,9 @@ from cdgm.evaluation.metrics.nulls import permutation_null
 from cdgm.evaluation.metrics.recovery import recovery_cc
 from cdgm.models.inference import posterior_means
 from cdgm.models.likelihoods import LIKELIHOODS
-from cdgm.models.likelihoods._base import Likelihood
+from cdgm.models.likelihoods.base import Likelihood
+from cdgm.models.source_data import SourceData
 from cdgm.simulation.simulate import simulate
-from cdgm.training.batches import SourceData
 from cdgm.training.loop import train
 from tests.unit.builders import fit_spec, simulation
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.models.comparative_vae import Batch
-from cdgm.models.inference import held_out_bounds, load_stack, posterior_means, save_stack
+from cdgm.models.inference import held_out_bounds, posterior_means
 from cdgm.models.likelihoods.gaussian import Gaussian
+from cdgm.models.source_data import SourceData, assemble, rows_of
 from cdgm.models.stacks import StackedMLP, flatten_parameters
-from cdgm.training.batches import SourceData, assemble, rows_of
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 

@@ -117,6 +117,6 @@ def test_cells_are_counts():
 
 
 def test_the_schema_file_is_that_of_the_types_and_admits_the_config():
-    stored = json.loads((ROOT / "cdgm/schema.json").read_text(encoding="utf-8"))
+    stored = json.loads((ROOT / "cdgm/config/schema.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(config_schema()))
     jsonschema.validate(load_layers([BASE], {}), stored)

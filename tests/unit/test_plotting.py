@@ -30,14 +30,14 @@ fake_sweeps = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fake_sweeps)
 
 from cdgm.config.study import Study  # noqa: E402
-from cdgm.figures.catalogue import figure_names, load_figure  # noqa: E402
+from cdgm.evaluation.table_slices import main_source, order_of, read_table, rows_of  # noqa: E402
+from cdgm.figures import FIGURES  # noqa: E402
 from cdgm.plotting import style  # noqa: E402
 from cdgm.plotting.sweeps import swept  # noqa: E402
-from cdgm.plotting.tables import main_source, order_of, read_table, rows_of  # noqa: E402
 from cdgm.workflow.plan import settings_of  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-FIGURES = {
+STUDY_OF = {
     "recovery": "identifiability",
     "twist": "identifiability",
     "two_models": "identifiability",
@@ -64,22 +64,22 @@ def points_of(axes):
 
 
 def test_every_figure_is_listed_and_has_a_caption():
-    assert set(FIGURES) <= set(figure_names())
-    for name in figure_names():
+    assert set(STUDY_OF) <= set(FIGURES)
+    for name in FIGURES:
         assert (ROOT / "report" / f"{name}.rst").is_file()
 
 
 def test_listing_figures_does_not_import_matplotlib():
-    code = "import sys, cdgm.figures.catalogue as f; f.figure_names(); print('matplotlib' in sys.modules)"
+    code = "import sys; from cdgm.figures import FIGURES; list(FIGURES); print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "False"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_source_data_holds_every_seed_and_its_median(tables, name):
-    study = FIGURES[name]
-    _, data = load_figure(name)(tables[study], study)
+    study = STUDY_OF[name]
+    _, data = FIGURES.load(name)(tables[study], study)
     assert {"panel", "kind", "value"} <= set(data.columns)
     keys = [
         c
@@ -107,11 +107,11 @@ def test_source_data_holds_every_seed_and_its_median(tables, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_same_tables_give_equal_bytes(tables, name, tmp_path):
-    study = FIGURES[name]
+    study = STUDY_OF[name]
     for part in "ab":
-        style.save(*load_figure(name)(tables[study], study), tmp_path / part)
+        style.save(*FIGURES.load(name)(tables[study], study), tmp_path / part)
     for kind in ("png", "pdf", "csv"):
         first = (tmp_path / f"a.{kind}").read_bytes()
         assert first == (tmp_path / f"b.{kind}").read_bytes()
@@ -121,7 +121,7 @@ def test_same_tables_give_equal_bytes(tables, name, tmp_path):
 
 
 def test_recovery_draws_all_seeds_and_leaves_the_two_models_out(tables):
-    figure, data = load_figure("recovery")(tables["identifiability"], "identifiability")
+    figure, data = FIGURES.load("recovery")(tables["identifiability"], "identifiability")
     settings = [s for s in fake.SETTINGS if "twisted_decoder" not in s]
     assert list(data["setting"].unique()) == settings
     for axes in figure.axes:
@@ -132,7 +132,7 @@ def test_recovery_draws_all_seeds_and_leaves_the_two_models_out(tables):
 
 def test_recovery_matches_the_table(tables):
     scores = tables["identifiability"]["scores"]
-    _, data = load_figure("recovery")(tables["identifiability"], "identifiability")
+    _, data = FIGURES.load("recovery")(tables["identifiability"], "identifiability")
     rows = scores[(scores["setting"] == "leaky_relu_2") & (scores["metric"] == "recovery_cc")]
     rows = rows[(rows["twist"] == 0) & (rows["block"] == "salient")]
     drawn = data[(data["kind"] == "median") & (data["setting"] == "leaky_relu_2")]
@@ -143,12 +143,12 @@ def test_recovery_matches_the_table(tables):
 def test_recovery_without_nonlinear_leakage_shows_the_largest_correlation(tables):
     scores = tables["identifiability"]["scores"]
     scores = scores[scores["metric"] != "leakage_r2_nonlinear"]
-    _, data = load_figure("recovery")(tables["identifiability"] | {"scores": scores}, "identifiability")
+    _, data = FIGURES.load("recovery")(tables["identifiability"] | {"scores": scores}, "identifiability")
     assert set(data["metric"]) == {"recovery_cc", "leakage_cc", "leakage_cc_max"}
 
 
 def test_twist_overlays_the_closed_form_of_the_twisted_block(tables):
-    _, data = load_figure("twist")(tables["identifiability"], "identifiability")
+    _, data = FIGURES.load("twist")(tables["identifiability"], "identifiability")
     line = data[data["kind"] == "closed_form"]
     assert set(line["block"]) == {"background"}
     start = data[(data["kind"] == "median") & (data["metric"] == "recovery_cc") & (data["twist"] == 0)]
@@ -160,7 +160,7 @@ def test_twist_overlays_the_closed_form_of_the_twisted_block(tables):
 def test_twist_without_dimensions_has_no_closed_form(tables):
     scores = tables["identifiability"]["scores"]
     scores = scores[scores["metric"] != "active_dims"]
-    _, data = load_figure("twist")(tables["identifiability"] | {"scores": scores}, "identifiability")
+    _, data = FIGURES.load("twist")(tables["identifiability"] | {"scores": scores}, "identifiability")
     assert "closed_form" not in set(data["kind"])
 
 
@@ -168,7 +168,7 @@ def test_two_models_pairs_fits_by_seed(tables):
     scores = tables["identifiability"]["scores"].sample(frac=1.0, random_state=0)
     # Shuffled rows would give other differences if they were paired by order.
     order = scores["setting"].map(list(fake.SETTINGS).index).sort_values(kind="stable").index
-    _, data = load_figure("two_models")(
+    _, data = FIGURES.load("two_models")(
         tables["identifiability"] | {"scores": scores.loc[order]}, "identifiability"
     )
     table = scores[(scores["metric"] == "elbo") & (scores["source"] == "target")]
@@ -180,7 +180,7 @@ def test_two_models_pairs_fits_by_seed(tables):
 
 
 def test_cells_show_baselines_and_one_map_a_block(tables):
-    figure, data = load_figure("cells")(tables["perturbation"], "perturbation")
+    figure, data = FIGURES.load("cells")(tables["perturbation"], "perturbation")
     assert set(data.loc[data["kind"] == "reference", "variant"]) == {"pca", "contrastive_pca", "oracle"}
     maps = data[data["kind"] == "map"]
     assert maps.groupby(["setting", "block"]).size().eq(200).all()
@@ -191,7 +191,7 @@ def test_cells_work_without_baselines_mixing_and_nulls(tables):
     scores = tables["perturbation"]["scores"]
     scores = scores[(scores["variant"] == "cvae") & ~scores["metric"].str.startswith("source_")]
     scores = scores.assign(null_high=np.nan)
-    figure, data = load_figure("cells")(tables["perturbation"] | {"scores": scores}, "perturbation")
+    figure, data = FIGURES.load("cells")(tables["perturbation"] | {"scores": scores}, "perturbation")
     assert "reference" not in set(data["kind"])
     assert len(figure.axes) == 2 * (4 + 1)
 
@@ -199,7 +199,7 @@ def test_cells_work_without_baselines_mixing_and_nulls(tables):
 @pytest.mark.parametrize("name", ["recovery", "twist", "two_models", "training"])
 def test_fits_that_did_not_finish_are_left_out_and_counted(name):
     tables = fake.simulation(SEEDS, failed=(("leaky_relu_2", 102),))
-    figure, data = load_figure(name)(tables, "identifiability")
+    figure, data = FIGURES.load(name)(tables, "identifiability")
     drawn = data[(data["kind"] == "seed") & (data["setting"] == "leaky_relu_2")]
     assert set(drawn["seed"]) == {100, 101, 103}
     texts = " ".join(
@@ -212,7 +212,7 @@ def test_fits_that_did_not_finish_are_left_out_and_counted(name):
 @pytest.mark.parametrize("name", ["recovery", "twist", "two_models", "training"])
 def test_one_seed_and_no_finished_fit_still_draw(name):
     for failed in ((), (("leaky_relu_2", 100),)):
-        figure, _ = load_figure(name)(fake.simulation(1, failed=failed), "identifiability")
+        figure, _ = FIGURES.load(name)(fake.simulation(1, failed=failed), "identifiability")
         figure.draw_without_rendering()
 
 
@@ -230,10 +230,10 @@ def test_one_seed_and_no_finished_fit_still_draw(name):
     ],
 )
 def test_a_missing_metric_is_named(tables, name, metric):
-    study = FIGURES[name]
+    study = STUDY_OF[name]
     scores = tables[study]["scores"]
     with pytest.raises(UserError, match=metric) as caught:
-        load_figure(name)(tables[study] | {"scores": scores[scores["metric"] != metric]}, study)
+        FIGURES.load(name)(tables[study] | {"scores": scores[scores["metric"] != metric]}, study)
     assert "\n" not in str(caught.value)
 
 
@@ -244,22 +244,24 @@ def test_a_missing_model_is_named(tables, setting):
         ~scores["setting"].str.startswith(setting) | (scores["setting"] == f"{setting}_twisted_decoder")
     ]
     with pytest.raises(UserError, match=setting.removeprefix("leaky_relu_2_")):
-        load_figure("two_models")({"scores": scores}, "identifiability")
+        FIGURES.load("two_models")({"scores": scores}, "identifiability")
 
 
 def test_missing_tables_columns_and_studies_are_named(tables):
     mine = tables["identifiability"]
     with pytest.raises(UserError, match="maps"):
-        load_figure("cells")({k: v for k, v in tables["perturbation"].items() if k != "maps"}, "perturbation")
+        FIGURES.load("cells")(
+            {k: v for k, v in tables["perturbation"].items() if k != "maps"}, "perturbation"
+        )
     with pytest.raises(UserError, match="null_high"):
-        load_figure("recovery")(
+        FIGURES.load("recovery")(
             mine | {"scores": mine["scores"].drop(columns="null_high")}, "identifiability"
         )
     with pytest.raises(UserError, match="elsewhere"):
-        load_figure("recovery")(mine, "elsewhere")
+        FIGURES.load("recovery")(mine, "elsewhere")
     untwisted = mine["scores"][mine["scores"]["twist"] == 0]
     with pytest.raises(UserError, match="twist"):
-        load_figure("twist")(mine | {"scores": untwisted}, "identifiability")
+        FIGURES.load("twist")(mine | {"scores": untwisted}, "identifiability")
 
 
 def three_sources() -> dict[str, pd.DataFrame]:
@@ -293,7 +295,7 @@ def test_designs_with_other_names_and_more_sources():
     tables = three_sources()
     sources, blocks = order_of(tables, "many")
     assert (sources, blocks) == (["p", "q", "r"], ["common", "own_p", "own_q", "own_r"])
-    figure, data = load_figure("recovery")(tables, "many")
+    figure, data = FIGURES.load("recovery")(tables, "many")
     assert set(data["block"]) == set(blocks)
     assert len(figure.axes) == 2  # no third leakage was scored
 
@@ -366,7 +368,7 @@ def test_command_line(tables, tmp_path):
     done = draw_py("--figure", "cells", *common)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in out.parent.iterdir()) == ["cells.csv", "cells.pdf", "cells.png"]
-    style.save(*load_figure("cells")(tables["perturbation"], "perturbation"), tmp_path / "direct")
+    style.save(*FIGURES.load("cells")(tables["perturbation"], "perturbation"), tmp_path / "direct")
     assert (tmp_path / "direct.png").read_bytes() == out.with_suffix(".png").read_bytes()
 
     done = draw_py("--figure", "cell", *common)
@@ -404,7 +406,7 @@ def test_a_label_without_a_number_is_named():
 
 def test_dims_matches_the_table_and_marks_the_truth(tables):
     mine = tables["misspecification"]
-    figure, data = load_figure("dims")(mine, "misspecification")
+    figure, data = FIGURES.load("dims")(mine, "misspecification")
     setting = "dims@background=10,salient=3"
     rows = mine["scores"]
     rows = rows[
@@ -426,7 +428,7 @@ def test_dims_matches_the_table_and_marks_the_truth(tables):
 
 def test_dims_draws_a_mark_for_every_seed_and_one_for_a_leak(tables):
     mine = tables["misspecification"]
-    figure, data = load_figure("dims")(mine, "misspecification")
+    figure, data = FIGURES.load("dims")(mine, "misspecification")
     leaks = data[(data["panel"] == "d") & (data["kind"] == "seed")]
     beyond = (leaks.groupby("setting")["value"].max() > 0.2).sum()
     assert beyond
@@ -437,7 +439,7 @@ def test_dims_shows_seeds_beyond_the_scale_as_arrows(tables):
     scores = tables["misspecification"]["scores"].copy()
     one = (scores["metric"] == "elbo") & (scores["source"] == "target") & (scores["seed"] == 202)
     scores.loc[one & (scores["setting"] == "dims@background=5,salient=3"), "value"] = -500.0
-    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    figure, data = FIGURES.load("dims")({"scores": scores}, "misspecification")
     (axes,) = (
         a for a in figure.axes if a.get_title("left").endswith("evidence on target,\nbelow the best cell")
     )
@@ -451,7 +453,7 @@ def test_dims_with_lost_fits_missing_cells_and_no_truth():
     failed = [(gone, "cvae", s) for s in (200, 201)] + [("dims@background=5,salient=3", "cvae", 201)]
     scores = fake_sweeps.misspecification(2, failed, GRID)["scores"]
     scores = scores[(scores["setting"] != "dims@background=10,salient=1") & (scores["metric"] != "true_dims")]
-    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    figure, data = FIGURES.load("dims")({"scores": scores}, "misspecification")
     figure.draw_without_rendering()
     assert "true_dims" not in set(data["kind"])
     assert set(data.loc[data["setting"] == gone, "kind"]) == {"left out", "median"}
@@ -465,7 +467,7 @@ def test_dims_with_one_seed_other_names_and_several_variants():
     scores["block"], scores["truth"] = scores["block"].replace(names), scores["truth"].replace(names)
     scores["setting"] = scores["setting"].str.replace("background", "common").str.replace("salient", "own")
     scores = pd.concat([scores, scores.assign(variant="mo-cvae")])
-    figure, data = load_figure("dims")({"scores": scores}, "misspecification")
+    figure, data = FIGURES.load("dims")({"scores": scores}, "misspecification")
     figure.draw_without_rendering()
     assert set(data["block"].dropna()) == {"common", "own", ""}
     assert set(data["variant"].dropna()) == {"cvae", "mo-cvae"}
@@ -474,7 +476,7 @@ def test_dims_with_one_seed_other_names_and_several_variants():
 def test_dims_needs_two_swept_dimensions(tables):
     scores = tables["misspecification"]["scores"].assign(setting="dims@background=3")
     with pytest.raises(UserError, match="two swept") as caught:
-        load_figure("dims")({"scores": scores}, "misspecification")
+        FIGURES.load("dims")({"scores": scores}, "misspecification")
     assert "\n" not in str(caught.value)
 
 

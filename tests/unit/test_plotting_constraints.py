@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.figures.catalogue import figure_names, load_figure
+from cdgm.figures import FIGURES
 from cdgm.plotting import style
 from cdgm.plotting.paired import _ticks, elbo_differences, signed_scale
 from cdgm.plotting.sweeps import lines_of, plain_variant, private_blocks
@@ -159,7 +159,7 @@ TABLES = {
 def drawn_of(name):
     """The figure of its default tables, and its numbers."""
     tables = TABLES[name]()
-    return load_figure(name)(tables, tables["scores"]["study"].iloc[0])
+    return FIGURES.load(name)(tables, tables["scores"]["study"].iloc[0])
 
 
 def medians_of_seeds(data):
@@ -178,7 +178,7 @@ def texts_of(figure):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_figures_are_listed_with_captions_and_draw_every_seed(name):
-    assert name in figure_names()
+    assert name in FIGURES
     assert (ROOT / "report" / f"{name}.rst").is_file()
     figure, data = drawn_of(name)
     figure.draw_without_rendering()
@@ -193,7 +193,7 @@ def test_figures_are_listed_with_captions_and_draw_every_seed(name):
 def test_same_tables_give_equal_bytes(name, tmp_path):
     tables = TABLES[name]()
     for part in "ab":
-        style.save(*load_figure(name)(tables, tables["scores"]["study"].iloc[0]), tmp_path / part)
+        style.save(*FIGURES.load(name)(tables, tables["scores"]["study"].iloc[0]), tmp_path / part)
     for kind in ("png", "pdf", "csv"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
@@ -244,12 +244,12 @@ def test_the_tinted_side_of_a_floor_is_the_other_one():
 
 
 def test_constraints_count_diverged_fits_and_draw_without_a_plain_one():
-    figure, data = load_figure("constraints")(constrained([("d5x10", "held", 201)]), "constrained")
+    figure, data = FIGURES.load("constraints")(constrained([("d5x10", "held", 201)]), "constrained")
     assert "held (1 of 3 diverged)" in texts_of(figure)
     left = data[data["kind"] == "left out"]
     assert set(left["seed"]) == {201}
     held = {k: v[v["variant"] == "held"] for k, v in constrained(settings=("d10x3",)).items()}
-    figure, data = load_figure("constraints")(held, "constrained")
+    figure, data = FIGURES.load("constraints")(held, "constrained")
     assert "elbo_difference" not in set(data["metric"])
     figure.draw_without_rendering()
 
@@ -259,7 +259,7 @@ def test_constraints_with_missing_fits_and_levels():
     scores = tables["scores"]
     gone = (scores["setting"] == "d5x10") & (scores["variant"] == "grid")
     gone |= (scores["metric"] == "constraint_level") & (scores["block"] == "hsic")
-    figure, data = load_figure("constraints")(tables | {"scores": scores[~gone]}, "constrained")
+    figure, data = FIGURES.load("constraints")(tables | {"scores": scores[~gone]}, "constrained")
     figure.draw_without_rendering()
     assert "(not fitted)" in texts_of(figure)
     drawn = data[(data["kind"] == "seed") & (data["metric"] == "constraint_ratio")]
@@ -268,7 +268,7 @@ def test_constraints_with_missing_fits_and_levels():
 
 def test_multipliers_smooth_values_but_not_multipliers():
     tables = constrained()
-    _, data = load_figure("multipliers")(tables, "constrained")
+    _, data = FIGURES.load("multipliers")(tables, "constrained")
     mine = data[(data["kind"] == "seed") & (data["setting"] == "d10x3") & (data["seed"] == 201)]
     history = tables["history"]
     raw = history[(history["setting"] == "d10x3") & (history["seed"] == 201) & (history["variant"] == "held")]
@@ -281,14 +281,14 @@ def test_multipliers_smooth_values_but_not_multipliers():
 
 
 def test_multipliers_end_where_a_fit_diverged():
-    _, data = load_figure("multipliers")(constrained([("d10x3", "held", 202)]), "constrained")
+    _, data = FIGURES.load("multipliers")(constrained([("d10x3", "held", 202)]), "constrained")
     left = data[data["kind"] == "left out"]
     assert set(left["seed"]) == {202}
     assert left["step"].max() == 50
     seeds = data[(data["kind"] == "seed") & (data["setting"] == "d10x3")]
     assert set(seeds["seed"]) == {200, 201}
     every = [("d10x3", "held", s) for s in SEEDS]
-    figure, _ = load_figure("multipliers")(constrained(every, settings=("d10x3",)), "constrained")
+    figure, _ = FIGURES.load("multipliers")(constrained(every, settings=("d10x3",)), "constrained")
     figure.draw_without_rendering()
 
 
@@ -311,7 +311,7 @@ def test_a_missing_metric_is_named(name, metric):
     scores = tables["scores"]
     study = scores["study"].iloc[0]
     with pytest.raises(UserError, match=metric) as caught:
-        load_figure(name)(tables | {"scores": scores[scores["metric"] != metric]}, study)
+        FIGURES.load(name)(tables | {"scores": scores[scores["metric"] != metric]}, study)
     assert "\n" not in str(caught.value)
 
 
@@ -320,7 +320,7 @@ def test_multipliers_need_constraints():
     history = tables["history"]
     free = history[history["quantity"] == "penalty/hsic"]
     with pytest.raises(UserError, match="constraint/<name>"):
-        load_figure("multipliers")(tables | {"history": free}, "constrained")
+        FIGURES.load("multipliers")(tables | {"history": free}, "constrained")
 
 
 @pytest.mark.parametrize(("low", "high", "linear"), [(-300, 2000, 1), (-3e-4, 0.02, 1e-4), (0, 40, 1)])
@@ -378,7 +378,7 @@ def test_counts_place_series_side_by_side_at_every_number():
 
 def test_counts_without_ceiling_and_with_lost_fits():
     every = [("bernoulli@n_features=10", "cvae", s) for s in SEEDS]
-    figure, data = load_figure("counts")(counts(every, ceiling=False), "counts")
+    figure, data = FIGURES.load("counts")(counts(every, ceiling=False), "counts")
     assert "10: 3 of 3 diverged" in texts_of(figure)
     assert "true model" not in texts_of(figure)
     assert set(data.loc[data["kind"] == "left out", "setting"]) == {"bernoulli@n_features=10"}
@@ -389,11 +389,11 @@ def test_counts_without_ceiling_and_with_lost_fits():
 def test_counts_need_one_swept_number(setting):
     scores = counts()["scores"].assign(setting=setting)
     with pytest.raises(UserError, match="one swept number"):
-        load_figure("counts")({"scores": scores}, "counts")
+        FIGURES.load("counts")({"scores": scores}, "counts")
 
 
 def test_assumptions_show_leakage_both_ways_and_what_was_learned():
-    figure, data = load_figure("assumptions")(assumptions([("matched", "cvae", 202)]), "assumptions")
+    figure, data = FIGURES.load("assumptions")(assumptions([("matched", "cvae", 202)]), "assumptions")
     seeds = data[data["kind"] == "seed"]
     found = set(map(tuple, seeds[["metric", "block", "truth"]].to_numpy()))
     ways = {("z", "t"), ("t", "z")}
@@ -410,7 +410,7 @@ def test_assumptions_show_leakage_both_ways_and_what_was_learned():
 
 def test_assumptions_without_anything_learned_or_nonlinear():
     scores = assumptions(learned="")["scores"]
-    figure, _ = load_figure("assumptions")(
+    figure, _ = FIGURES.load("assumptions")(
         {"scores": scores[scores["metric"] != "leakage_r2_nonlinear"]}, "assumptions"
     )
     assert len(figure.axes) == 2
@@ -421,7 +421,7 @@ def test_trades_pair_scores_of_a_seed():
     tables = cells([("s", "held", 201)])
     shuffled = tables["scores"].sample(frac=1.0, random_state=1)
     order = shuffled["variant"].map([*CELLS, "pca", "oracle"].index).sort_values(kind="stable").index
-    figure, data = load_figure("cells_tradeoff")(tables | {"scores": shuffled.loc[order]}, "cells")
+    figure, data = FIGURES.load("cells_tradeoff")(tables | {"scores": shuffled.loc[order]}, "cells")
     seeds = data[(data["kind"] == "seed") & (data["panel"] == "a") & (data["variant"] == "penalised")]
     seeds = seeds.sort_values("seed")
     np.testing.assert_allclose(seeds["x"], [0.35, 0.36, 0.37])
@@ -452,14 +452,14 @@ def test_trades_have_references_as_lines_and_evidence_of_both_sources():
 
 def test_trades_of_one_variant_or_without_references():
     for tables in (cells(variants=("plain",)), cells(baselines=False)):
-        figure, _ = load_figure("cells_tradeoff")(tables, "cells")
+        figure, _ = FIGURES.load("cells_tradeoff")(tables, "cells")
         figure.draw_without_rendering()
-    assert len(load_figure("cells_tradeoff")(cells(variants=("plain",)), "cells")[0].axes) == 3
+    assert len(FIGURES.load("cells_tradeoff")(cells(variants=("plain",)), "cells")[0].axes) == 3
 
 
 def test_eleven_variants_look_different():
     tables = cells(variants=("plain", *(f"v{i}" for i in range(10))))
-    figure, _ = load_figure("cells_tradeoff")(tables, "cells")
+    figure, _ = FIGURES.load("cells_tradeoff")(tables, "cells")
     handles = [h for h in figure.legends[0].legend_handles if h.get_linestyle() == "None"]
     assert len({(h.get_color(), h.get_marker()) for h in handles}) == len(handles) == 11
 
@@ -469,14 +469,14 @@ def test_trades_need_a_shared_and_a_private_space():
     scores = tables["scores"]
     gone = (scores["metric"] == "knn_accuracy") & (scores["block"] == "z")
     with pytest.raises(UserError, match="a shared and a private block"):
-        load_figure("cells_tradeoff")(tables | {"scores": scores[~gone]}, "cells")
+        FIGURES.load("cells_tradeoff")(tables | {"scores": scores[~gone]}, "cells")
 
 
 def test_maps_of_many_variants_are_a_grid():
     tables = cells([("s", "held", 201)])
     maps = tables["maps"]
     mine = tables | {"maps": maps[maps["variant"] != "other"]}
-    figure, data = load_figure("cells")(mine, "cells")
+    figure, data = FIGURES.load("cells")(mine, "cells")
     assert len(figure.axes) == 3 * len(CELLS)
     assert figure.get_figheight() < 6
     assert set(data["variant"]) == {"plain", "penalised", "held"}
@@ -488,6 +488,6 @@ def test_maps_of_many_variants_are_a_grid():
 
 
 def test_maps_of_few_variants_have_scores_beside_them():
-    figure, data = load_figure("cells")(cells(variants=CELLS[:2]), "cells")
+    figure, data = FIGURES.load("cells")(cells(variants=CELLS[:2]), "cells")
     assert len(figure.axes) == 2 * 6
     assert {"scores", "mixing"} <= set(data["panel"])

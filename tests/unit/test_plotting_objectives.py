@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from cdgm.figures.catalogue import figure_names, load_figure
+from cdgm.figures import FIGURES
 from cdgm.plotting import style
 from cdgm.utils.errors import UserError
 
@@ -141,7 +141,7 @@ def many(failed=(), seeds=SEEDS):
     return make.tables()
 
 
-FIGURES = {
+STUDY_OF = {
     "weights": ("reg", penalised),
     "objectives": ("weighed", weighed),
     "weight_traces": ("weighed", weighed),
@@ -152,8 +152,8 @@ FIGURES = {
 @cache
 def usual(name):
     """Figure and data of the made-up tables as they are, drawn once for all tests that only look."""
-    study, make = FIGURES[name]
-    return load_figure(name)(make(), study)
+    study, make = STUDY_OF[name]
+    return FIGURES.load(name)(make(), study)
 
 
 def painted(figure):
@@ -169,18 +169,18 @@ def texts(figure):
     return " ".join(t.get_text().replace("\n", " ") for t in found)
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_it_is_listed_has_a_caption_and_a_line_in_the_docs(name):
-    assert name in figure_names()
+    assert name in FIGURES
     assert "*What to conclude.*" in (ROOT / "report" / f"{name}.rst").read_text()
     assert f"| `{name}` |" in (ROOT / "docs" / "results.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_same_tables_give_equal_pictures_and_numbers(name):
-    study, make = FIGURES[name]
-    (first, numbers), (second, again) = (load_figure(name)(make(seeds=SEEDS[:2]), study) for _ in range(2))
+    study, make = STUDY_OF[name]
+    (first, numbers), (second, again) = (FIGURES.load(name)(make(seeds=SEEDS[:2]), study) for _ in range(2))
     pd.testing.assert_frame_equal(numbers, again)
     pictures = [np.asarray(painted(figure).canvas.buffer_rgba()) for figure in (first, second)]
     assert np.ptp(pictures[0]) > 0
@@ -188,7 +188,7 @@ def test_same_tables_give_equal_pictures_and_numbers(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_medians_are_those_of_the_drawn_seeds(name):
     _, data = usual(name)
     keys = ["panel", "setting", "variant", "point", "source", "block", "truth", "metric", "quantity", "step"]
@@ -201,10 +201,10 @@ def test_medians_are_those_of_the_drawn_seeds(name):
     np.testing.assert_allclose(medians[expected.index], expected["median"])
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(STUDY_OF))
 def test_one_seed_draws(name):
-    study, make = FIGURES[name]
-    _, data = load_figure(name)(make(seeds=(200,)), study)
+    study, make = STUDY_OF[name]
+    _, data = FIGURES.load(name)(make(seeds=(200,)), study)
     assert set(data["seed"].dropna()) == {200}
 
 
@@ -234,11 +234,11 @@ def test_weights_rise_along_the_axis_and_count_emptied_blocks():
 def test_weights_without_true_dimensions_count_blocks_without_any():
     tables = penalised()
     scores = tables["scores"][tables["scores"]["metric"] != "true_dims"]
-    _, data = load_figure("weights")(tables | {"scores": scores}, "reg")
+    _, data = FIGURES.load("weights")(tables | {"scores": scores}, "reg")
     assert (data.loc[data["kind"] == "emptied", "value"] == 0).all()
     assert "true_dims" not in set(data["kind"])
     dims = scores["value"].where(scores["metric"] != "active_dims", scores["value"] - 2)
-    _, data = load_figure("weights")(tables | {"scores": scores.assign(value=dims)}, "reg")
+    _, data = FIGURES.load("weights")(tables | {"scores": scores.assign(value=dims)}, "reg")
     assert data.loc[data["kind"] == "emptied", "value"].max() == 2
 
 
@@ -248,7 +248,7 @@ def test_weights_with_lost_fits_a_missing_point_and_no_plain_variant():
     scores = tables["scores"]
     gone = (scores["setting"] == "d5x10") & (scores["point"] == "hsic.weight=100")
     scores = scores[~gone]
-    figure, data = load_figure("weights")(tables | {"scores": scores}, "reg")
+    figure, data = FIGURES.load("weights")(tables | {"scores": scores}, "reg")
     painted(figure)
     assert "1 lost" in texts(figure)
     assert "4 lost" in texts(figure)
@@ -256,7 +256,7 @@ def test_weights_with_lost_fits_a_missing_point_and_no_plain_variant():
     left = data[(data["kind"] == "left out") & (data["setting"] == "d10x3")]
     assert set(left["seed"]) == {201}
     scores = scores[scores["variant"] != "cvae"]
-    _, data = load_figure("weights")(tables | {"scores": scores}, "reg")
+    _, data = FIGURES.load("weights")(tables | {"scores": scores}, "reg")
     assert "elbo_difference" not in set(data["metric"])
 
 
@@ -264,7 +264,7 @@ def test_weights_with_lost_fits_a_missing_point_and_no_plain_variant():
 def test_weights_need_scores(metric):
     scores = penalised()["scores"]
     with pytest.raises(UserError, match=metric):
-        load_figure("weights")({"scores": scores[scores["metric"] != metric]}, "reg")
+        FIGURES.load("weights")({"scores": scores[scores["metric"] != metric]}, "reg")
 
 
 def test_objectives_pair_seeds_with_equal_weights_and_join_the_ratios():
@@ -286,7 +286,7 @@ def test_objectives_pair_seeds_with_equal_weights_and_join_the_ratios():
 
 def test_objectives_leave_out_pairs_without_a_plain_fit():
     failed = [("equal", "plain", 201), ("equal", "mgda", 202), *(("small", "mgda", s) for s in SEEDS)]
-    figure, data = load_figure("objectives")(weighed(failed), "weighed")
+    figure, data = FIGURES.load("objectives")(weighed(failed), "weighed")
     painted(figure)
     drawn = data[(data["kind"] == "seed") & (data["metric"] == "elbo_difference")]
     drawn = drawn[drawn["variant"] == "mgda"]
@@ -297,12 +297,12 @@ def test_objectives_leave_out_pairs_without_a_plain_fit():
 
 def test_objectives_without_history_compare_with_the_first_unswept_variant():
     tables = weighed()
-    figure, _ = load_figure("objectives")({"scores": tables["scores"]}, "weighed")
+    figure, _ = FIGURES.load("objectives")({"scores": tables["scores"]}, "weighed")
     assert "sized (compared with)" in texts(figure)
 
 
 def test_objectives_along_a_sweep_compare_with_the_best_number():
-    figure, data = load_figure("objectives")(rates(), "rates")
+    figure, data = FIGURES.load("objectives")(rates(), "rates")
     median = data[(data["kind"] == "median") & (data["source"] == "target")].set_index(["variant", "setting"])
     best = median.loc[median["metric"] == "elbo_less_best", "value"]
     expected = {"plain": (-4, 0, -1), "mgda": (-3, 2, 2)}
@@ -318,7 +318,7 @@ def test_objectives_along_a_sweep_with_gaps():
     failed.append(("equal@learning_rate=0.008", "plain", 200))
     scores = rates(failed, bases=("equal", "other"))["scores"]
     scores = scores[~((scores["setting"] == "other@learning_rate=0.001") & (scores["variant"] == "mgda"))]
-    figure, _ = load_figure("objectives")({"scores": scores}, "rates")
+    figure, _ = FIGURES.load("objectives")({"scores": scores}, "rates")
     painted(figure)
     for note in ("mgda: 4 of 4 diverged", "plain: 1 of 4 diverged", "mgda: not fitted"):
         assert note in texts(figure)
@@ -328,17 +328,17 @@ def test_objectives_refuse_what_they_cannot_draw():
     tables = weighed()
     scores = tables["scores"]
     with pytest.raises(UserError, match="two sources"):
-        load_figure("objectives")({"scores": scores[scores["source"] == "target"]}, "weighed")
+        FIGURES.load("objectives")({"scores": scores[scores["source"] == "target"]}, "weighed")
     with pytest.raises(UserError, match="without a sweep"):
-        load_figure("objectives")({"scores": scores[scores["variant"] == "grid"]}, "weighed")
+        FIGURES.load("objectives")({"scores": scores[scores["variant"] == "grid"]}, "weighed")
     with pytest.raises(UserError, match="elbo"):
-        load_figure("objectives")({"scores": scores[scores["metric"] != "elbo"]}, "weighed")
+        FIGURES.load("objectives")({"scores": scores[scores["metric"] != "elbo"]}, "weighed")
     mixed = rates()["scores"]
     with pytest.raises(UserError, match="one swept number"):
-        load_figure("objectives")({"scores": mixed.replace("equal@learning_rate=0.001", "equal")}, "rates")
+        FIGURES.load("objectives")({"scores": mixed.replace("equal@learning_rate=0.001", "equal")}, "rates")
     swept = mixed.assign(point=["a=1" if v == "mgda" else "" for v in mixed["variant"]])
     with pytest.raises(UserError, match="inside of variants"):
-        load_figure("objectives")({"scores": swept}, "rates")
+        FIGURES.load("objectives")({"scores": swept}, "rates")
 
 
 def test_weight_traces_average_records_and_keep_constants():
@@ -365,7 +365,7 @@ def test_weight_traces_leave_out_frozen_members_and_missing_fits():
     history = history[~((history["setting"] == "equal") & (history["variant"] == "grid"))]
     # What is not finite is a gap, whether or not the fit counts as lost.
     history.loc[(history["step"] == 300) & (history["seed"] == 203), "value"] = np.nan
-    figure, data = load_figure("weight_traces")(tables | {"history": history}, "weighed")
+    figure, data = FIGURES.load("weight_traces")(tables | {"history": history}, "weighed")
     painted(figure)
     drawn = data[(data["kind"] == "seed") & (data["setting"] == "equal") & (data["variant"] == "mgda")]
     assert set(drawn["seed"]) == {200, 202, 203}
@@ -378,9 +378,9 @@ def test_weight_traces_need_weights():
     tables = weighed()
     history = tables["history"].replace("weight", "elbo")
     with pytest.raises(UserError, match="weight"):
-        load_figure("weight_traces")(tables | {"history": history}, "weighed")
+        FIGURES.load("weight_traces")(tables | {"history": history}, "weighed")
     with pytest.raises(UserError, match="history"):
-        load_figure("weight_traces")({"scores": tables["scores"]}, "weighed")
+        FIGURES.load("weight_traces")({"scores": tables["scores"]}, "weighed")
 
 
 def test_sources_show_every_source_the_largest_leak_and_the_worst_source():
@@ -410,14 +410,14 @@ def test_sources_with_lost_and_missing_fits():
     # One score of one source is missing: the worst source of that fit is not known.
     hole = (scores["setting"] == "three") & (scores["seed"] == 203) & (scores["metric"] == "elbo")
     hole &= (scores["source"] == "s2") & (scores["variant"] == "plain")
-    figure, data = load_figure("sources")({"scores": scores[~hole]}, "many")
+    figure, data = FIGURES.load("sources")({"scores": scores[~hole]}, "many")
     painted(figure)
     worst = data[(data["kind"] == "seed") & (data["metric"] == "elbo_difference_smallest")]
     assert set(worst.loc[worst["setting"] == "two", "seed"]) == {200, 202, 203}
     assert set(worst.loc[worst["setting"] == "three", "seed"]) == {200, 201}
     assert "two (2 sources); mgda: 1 of 4 diverged" in texts(figure)
     alone = scores[(scores["variant"] == "mgda") & (scores["setting"] == "two")]
-    figure, data = load_figure("sources")({"scores": alone}, "many")
+    figure, data = FIGURES.load("sources")({"scores": alone}, "many")
     assert "elbo_difference" not in set(data["metric"])
 
 
@@ -425,4 +425,4 @@ def test_sources_with_lost_and_missing_fits():
 def test_sources_need_scores(metric):
     scores = many()["scores"]
     with pytest.raises(UserError, match=metric):
-        load_figure("sources")({"scores": scores[scores["metric"] != metric]}, "many")
+        FIGURES.load("sources")({"scores": scores[scores["metric"] != metric]}, "many")

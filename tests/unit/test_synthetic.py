@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cdgm.simulation.mixings._base import orthonormal
-from cdgm.simulation.simulate import Simulation, draw_latents, simulate, simulate_one
-from cdgm.simulation.twist import Twist
+from cdgm.config.simulation import Simulation
+from cdgm.config.twist import Twist
+from cdgm.simulation.mixings.base import orthonormal
+from cdgm.simulation.simulate import draw_latents, simulate, simulate_one
 from cdgm.utils.random_streams import stream
 from tests.unit.builders import THREE_SOURCES, simulation
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.training.loop import FrozenAwareAdam, build_model, train
+from cdgm.training.loop import build_model, train
+from cdgm.training.optimiser import FrozenAwareAdam
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 

@@ -12,9 +12,9 @@ import torch
 from cdgm.config.fit import FitSpec, VariantSpec
 from cdgm.config.layers import read_yaml
 from cdgm.config.study import parse_config
+from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
-from cdgm.training.batches import SourceData, assemble
 from cdgm.training.loop import _setups, build_model, train
 from cdgm.workflow.plan import dump
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations

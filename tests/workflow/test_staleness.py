@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 
 from cdgm.config.fit import FitSpec
+from cdgm.config.simulation import Simulation
 from cdgm.data.downloads import DOWNLOADS
-from cdgm.simulation.simulate import Simulation
 from cdgm.workflow.code_digest import WITHOUT_EFFECT, code_files, plugin_modules
 from tests.snakemake_runs import ROOT, TINY, command, copy_checkout, scheduled, snakemake
 from tests.unit.staleness import OUTCOMES

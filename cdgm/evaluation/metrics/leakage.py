@@ -1,7 +1,7 @@
 """How much a block holds of *another* block's truth, by canonical correlations.
 
-The regression counterparts are :func:`cdgm.evaluation.metrics.regression.linear_r2` and the nonlinear ones there: a
-fold such as ``sign(w) |t|`` leaks without any linear trace.
+The regression counterparts are :func:`cdgm.evaluation.metrics.regression.linear_r2` and
+the nonlinear ones there: a fold such as ``sign(w) |t|`` leaks without any linear trace.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cdgm.config.design import Design
-from cdgm.objectives.combiners._base import Combiner
+from cdgm.objectives.combiners.base import Combiner
 from cdgm.objectives.setup import Setup
 from cdgm.utils.registry import per_member
 

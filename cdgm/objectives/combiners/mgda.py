@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cdgm.objectives.combiners._base import GradientCombiner
+from cdgm.objectives.combiners.base import GradientCombiner
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
 
 

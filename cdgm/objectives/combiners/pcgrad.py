@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cdgm.objectives.combiners._base import GradientCombiner
+from cdgm.objectives.combiners.base import GradientCombiner
 from cdgm.objectives.setup import Setup
 
 

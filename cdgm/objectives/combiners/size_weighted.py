@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cdgm.objectives.combiners._base import Combiner
+from cdgm.objectives.combiners.base import Combiner
 from cdgm.objectives.setup import Setup
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from cdgm.objectives.combiners._base import Combiner
+from cdgm.objectives.combiners.base import Combiner
 
 if TYPE_CHECKING:
     from torch import Tensor

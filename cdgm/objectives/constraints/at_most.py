@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from cdgm.config.design import Design
-from cdgm.objectives.constraints._base import NULL_ROWS, Constraint
+from cdgm.objectives.constraints.base import NULL_ROWS, Constraint
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.setup import Setup
 from cdgm.utils.registry import field_of, per_member

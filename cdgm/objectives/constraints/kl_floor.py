@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cdgm.config.design import Design
-from cdgm.objectives.constraints._base import Constraint
+from cdgm.objectives.constraints.base import Constraint
 from cdgm.objectives.setup import Setup
 from cdgm.utils.registry import per_member
 

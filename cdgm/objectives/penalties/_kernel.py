@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cdgm.objectives.penalties._base import Penalty
+from cdgm.objectives.penalties.base import Penalty
 
 if TYPE_CHECKING:
     from torch import Tensor

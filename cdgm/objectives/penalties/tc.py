@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.objectives.penalties._base import Penalty
+from cdgm.objectives.penalties.base import Penalty
 from cdgm.objectives.setup import Setup
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cdgm.config.design import Design
-from cdgm.objectives.penalties._base import Penalty
 from cdgm.objectives.penalties._inactive import check_inactive, inactive_blocks
+from cdgm.objectives.penalties.base import Penalty
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents._base import Dims, LatentLaw, width
+from cdgm.simulation.latents.base import Dims, LatentLaw, width
 
 
 class HeavyTailed(LatentLaw):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents._base import Dims, LatentLaw, width
+from cdgm.simulation.latents.base import Dims, LatentLaw, width
 
 
 class StandardNormal(LatentLaw):

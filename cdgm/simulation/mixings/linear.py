@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cdgm.simulation.mixings._base import Mixing, MixingFunction, layered
+from cdgm.simulation.mixings.base import Mixing, MixingFunction, layered
 
 
 class Linear(Mixing):

@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 
+from cdgm.config.twist import Twist
 from cdgm.simulation.mixings import MIXINGS
-from cdgm.simulation.mixings._base import Latents, Mixing, MixingFunction
-from cdgm.simulation.twist import Twist
+from cdgm.simulation.mixings.base import Latents, Mixing, MixingFunction
 from cdgm.utils.registry import field_of
 
 
 class Twisted(Mixing):
-    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.simulation.twist`).
+    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.config.twist`).
 
     Drawn from equal streams, it uses the same ``f`` as ``base`` alone does, so latents ``T(u)`` here
     give the very points that ``u`` gives there.

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.support import Support
-from cdgm.simulation.noises._base import Noise, log_one_plus_exp
+from cdgm.simulation.noises.base import Noise, log_one_plus_exp
 
 
 class Bernoulli(Noise):

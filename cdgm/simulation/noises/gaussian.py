@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.support import Support
-from cdgm.simulation.noises._base import Noise
+from cdgm.simulation.noises.base import Noise
 
 
 class Gaussian(Noise):

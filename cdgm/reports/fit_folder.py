@@ -46,8 +46,8 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     scores
         Its scores.
     """
+    from cdgm.figures.own_data import map_table, maps_figure, training_figure
     from cdgm.plotting import style
-    from cdgm.plotting.own_data import map_table, maps_figure, training_figure
     from cdgm.reports.own_data import own_data_page
 
     member = model.fitted.members()[0]

@@ -7,7 +7,7 @@ Nothing here knows names of sources or blocks: they come from the tables, with t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -189,34 +189,6 @@ def median_of(values: pd.Series) -> float:
     """Median of the finite values, NaN without any (where pandas would warn)."""
     finite = values[np.isfinite(values)]
     return float(finite.median()) if len(finite) else float("nan")
-
-
-class SourceData:
-    """Collects the numbers that a figure shows, one row a mark."""
-
-    COLUMNS: Sequence[str] = (
-        *("panel", "kind", "setting", "variant", "point", "source", "block", "truth", "twist", "metric"),
-        *("quantity", "step", "seed", "cell", "label", "x", "y", "value"),
-    )
-
-    def __init__(self) -> None:
-        self._frames: list[pd.DataFrame] = []
-
-    def add(self, panel: str, kind: str, rows: pd.DataFrame | None = None, **fixed: object) -> None:
-        """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
-
-        ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
-        the null band), "true_dims", "spread",
-        "reference", "closed_form", "map"; "left out" is a score that isn't finite and so isn't drawn.
-        """
-        frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
-        self._frames.append(frame.assign(panel=panel, kind=kind, **fixed))
-
-    def table(self) -> pd.DataFrame:
-        """All marks; columns that no mark of the figure has are left out."""
-        used = [c for c in self.COLUMNS if any(c in frame for frame in self._frames)]
-        columns = {c: [v for f in self._frames for v in (f[c] if c in f else [None] * len(f))] for c in used}
-        return pd.DataFrame(columns)
 
 
 def _unique(values: Iterable[str]) -> list[str]:

@@ -1,0 +1,80 @@
+"""The observations of one source as a stack sees them, and batches of rows of all sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdgm.models.comparative_vae import Batch
+from cdgm.models.likelihoods.base import Likelihood
+
+# Rows that are held as floating point numbers at once before training; speed and memory only.
+ROWS = 8_192
+
+
+def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Where each source's rows lie when the sources are laid end to end."""
+    rows, start = {}, 0
+    for source, size in sizes.items():
+        rows[source] = slice(start, start + size)
+        start += size
+    return rows
+
+
+class SourceData:
+    """The observations of one source, with what the likelihood needs of each row computed once.
+
+    Observations keep the type that they come in, for counts of cells one or two bytes each, and are
+    converted batch by batch: 310,000 cells x 2,000 genes take 1.2 GB and not 2.5.
+
+    Parameters
+    ----------
+    x
+        Observations (R, n, D), one slice a replicate.
+    replicates
+        Replicate of each member (E,).
+    likelihood
+        Gives the parameter-free part of the log-probability and the library size of each row.
+    dtype
+        Floating point type of the stack.
+    device
+        Where the stack is; the observations are moved there once.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        replicates: Sequence[int],
+        likelihood: Likelihood,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.dtype = dtype
+        self.n, self.n_features = x.shape[1:]
+        self.x = torch.as_tensor(np.ascontiguousarray(x), device=device).flatten(0, 1)
+        constants, libraries = [], []
+        for values in (part.to(dtype) for part in self.x.split(ROWS)):
+            constants.append(likelihood.constant(values))
+            libraries.append(likelihood.library_size(values).flatten())
+        self.constant, self.library = torch.cat(constants), torch.cat(libraries)
+        self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B)."""
+        flat = (index.to(self.x.device) + self.offset).flatten()
+        members, size = index.shape
+        return (
+            self.x.index_select(0, flat).to(self.dtype).view(members, size, self.n_features),
+            self.library.index_select(0, flat).view(members, size, 1),
+            self.constant.index_select(0, flat).view(members, size),
+        )
+
+
+def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Batch:
+    """Batch of the rows ``index``, source to (E, B_k), all sources laid end to end."""
+    parts = [source_data.take(index[source]) for source, source_data in data.items()]
+    x, library, constant = (torch.cat(arrays, dim=1) for arrays in zip(*parts, strict=True))
+    return Batch(x, library, constant, rows_of({source: index[source].shape[1] for source in data}))

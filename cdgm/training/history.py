@@ -1,0 +1,44 @@
+"""The history of a training run: what is recorded, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from cdgm.config.design import Design
+from cdgm.config.fit import TrainingSpec
+from cdgm.objectives.lagrangian import Step
+
+
+class History:
+    """Collects what happens during training, every ``log_every`` steps and at the last one."""
+
+    def __init__(self, design: Design, training: TrainingSpec) -> None:
+        self.design, self.training = design, training
+        self._rows: dict[str, list] = {}
+
+    def due(self, step: int) -> bool:
+        """Whether to record this step (0-based)."""
+        return (step + 1) % self.training.log_every == 0 or step + 1 == self.training.steps
+
+    def record(self, step: int, result: Step, norm: Tensor, learning_rate: float) -> None:
+        """Add a record."""
+        row = {"step": step + 1, "learning_rate": learning_rate, "gradient_norm": norm}
+        for k, source in enumerate(self.design.sources):
+            row[f"elbo/{source}"] = result.result.elbo[k]
+            row[f"weight/{source}"] = result.weights[k]
+        for (source, block), value in result.result.kl.items():
+            row[f"kl/{source}/{block}"] = value
+        row |= result.terms
+        for name, value in row.items():
+            value = value.detach().cpu().numpy().copy() if isinstance(value, Tensor) else value
+            self._rows.setdefault(name, []).append(value)
+
+    def every_step(self, result: Step) -> None:
+        """Keep the weights of this step, whether or not it is recorded."""
+        for source, weight in zip(self.design.sources, result.weights, strict=True):
+            self._rows.setdefault(f"each/weight/{source}", []).append(weight.cpu().numpy().copy())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All records as arrays, time first."""
+        return {name: np.asarray(values) for name, values in self._rows.items()}

@@ -1,0 +1,62 @@
+"""Adam for a stack: clipping and freezing of each member on its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cdgm.config.fit import TrainingSpec
+
+
+class FrozenAwareAdam:
+    """Adam under a one-cycle schedule, with clipping and freezing of each member on its own.
+
+    A member whose loss or gradient is not finite is frozen at its last finite parameters for good:
+    a gradient of zero would not hold it, since Adam's momentum goes on. The others' numbers do not
+    change by it.
+    """
+
+    def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
+        self.flat, self.clip = flat, training.clip
+        self.alive = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
+        self._adam = torch.optim.Adam([flat], lr=training.learning_rate, fused=True)
+        # One step more than is taken: the schedule refuses to be asked past its end.
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._adam, max_lr=training.learning_rate, total_steps=training.steps + 1
+        )
+        self._frozen: Tensor | None = None
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the coming step."""
+        return self._adam.param_groups[0]["lr"]
+
+    def step(self, gradient: Tensor, loss: Tensor) -> Tensor:
+        """Take one step.
+
+        Parameters
+        ----------
+        gradient
+            (E, P), overwritten.
+        loss
+            (E,), only looked at for being finite.
+
+        Returns
+        -------
+        Tensor
+            Norm of each member's gradient before clipping (E,).
+        """
+        norm = gradient.norm(dim=1)
+        finite = self.alive & norm.isfinite() & loss.isfinite()
+        if not torch.equal(finite, self.alive):
+            self.alive = finite
+            self._frozen = self.flat.detach().clone()
+        gradient *= (self.clip / norm.clamp(min=self.clip)).unsqueeze(1)
+        if self._frozen is not None:
+            gradient[~self.alive] = 0.0
+        self.flat.grad = gradient
+        self._adam.step()
+        self._schedule.step()
+        if self._frozen is not None:
+            self.flat[~self.alive] = self._frozen[~self.alive]
+        return norm
