@@ -85,7 +85,7 @@ def test_every_locked_version_runs_on_the_oldest_python():
 
 def test_declared_ranges_admit_the_locked_versions():
     versions = locked()
-    for requirement in requirements("dev", "docs", "slurm"):
+    for requirement in requirements("workflow", "test", "dev", "docs", "slurm"):
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is declared, but not in requirements.lock"
         assert versions[name] in requirement.specifier, f"{requirement} does not admit {versions[name]}"
