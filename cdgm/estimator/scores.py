@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cdgm.evaluation.metrics.cell_scores import score_space
-from cdgm.evaluation.metrics.cells import NEIGHBOURS, knn_accuracy, neighbours
 from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
+from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
+from cdgm.evaluation.metrics.latent_space_scores import score_space
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.utils.random_streams import stream
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cdgm.evaluation.references import BASELINES
 from cdgm.evaluation.table_slices import (
+    BASELINES,
     Arm,
     Tables,
     arms_of,

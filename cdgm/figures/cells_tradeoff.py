@@ -10,8 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, main_source, median_of, need, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import (
+    BASELINES,
+    Tables,
+    main_source,
+    median_of,
+    need,
+    order_of,
+    pick,
+    rows_of,
+)
 from cdgm.plotting import style
 from cdgm.plotting.lanes import (
     COLOURS,

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, median_of, need, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, Tables, median_of, need, order_of, pick, rows_of
 from cdgm.plotting import style
 from cdgm.plotting.lanes import Look, leakage_scale, looks_of, lost, number
 from cdgm.plotting.source_data import SourceData

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from cdgm.config.design import JOINT
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import Look, lane, leakage_scale, looks_of, lost, rule_lanes, share_range
@@ -133,7 +134,7 @@ def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
     which = "largest" if largest else "smallest"
     names = {"metric": f"{rows['metric'].iloc[0]}_{which}"}
     for column in ("source", "block", "truth"):
-        names[column] = "+".join(dict.fromkeys(rows[column]))
+        names[column] = JOINT.join(dict.fromkeys(rows[column]))
     return table.reset_index().assign(**names)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from cdgm.config.design import JOINT
 from cdgm.evaluation.metrics.bounds import twisted_recovery
 from cdgm.evaluation.table_slices import (
     Tables,
@@ -113,14 +114,14 @@ def _against_angle(
 
     A joint score belongs to several blocks: it takes the colour of the truth that it explains.
     """
-    joint = rows["block"].str.contains("+", regex=False)
+    joint = rows["block"].str.contains(JOINT, regex=False)
     rows = rows.assign(lane=rows["block"].where(~joint, rows["truth"]))
     angles = sorted(rows["twist"].unique())
     gap = min(np.diff(angles), default=1.0)
     lanes = [(b, t) for b in colours for t in _truths(rows, b)]
     for j, (block, truth) in enumerate(lanes):
         lane = pick(rows, lane=block, truth=truth)
-        source = lane["source"].iloc[0] if "+" in lane["block"].iloc[0] else main_source(rows, block)
+        source = lane["source"].iloc[0] if JOINT in lane["block"].iloc[0] else main_source(rows, block)
         lane = pick(lane, source=source).sort_values(["twist", "seed"])
         shift = (j - (len(lanes) - 1) / 2) * dodge * gap
         for angle in angles:

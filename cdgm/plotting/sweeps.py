@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, main_source, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, Tables, main_source, order_of, pick, rows_of
 from cdgm.utils.errors import bad_input
 
 #: A fit: a variant and the point of its sweep, "" without one.

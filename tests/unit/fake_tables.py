@@ -166,7 +166,7 @@ def _cell_scores(rng, strength, classes, kept=0.25):
             yield _row(source, block, "", "source_mixing", value, (1.0, 1.02))
         strongest = mixed + 0.1 + rng.normal(0, 0.03)
         yield _row("target", block, "label", "source_mixing_strongest", strongest, (1.04, 1.08))
-        yield _row("background+target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
+        yield _row("background&target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
 
 
 def _maps(rng, fixed, labels, strength, n, spike):

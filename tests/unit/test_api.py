@@ -189,7 +189,7 @@ def test_leakage_tells_traces_from_none():
     means["target", "background"][1, :, 0] = means["target", "salient"][0, :, 0] + 2.5
     means["target", "salient"][1] = means["target", "salient"][0]
     table = with_latents(means).get_leakage(split="all").set_index(["member", "metric", "block", "source"])
-    pair, joint = "background+salient", "background+target"
+    pair, joint = "background&salient", "background&target"
     asked = [("hsic", pair, "target"), ("source_separation", "background", joint)]
     asked += [("source_mixing", "background", "target"), ("knn_accuracy", "background", "target")]
     for question in asked:

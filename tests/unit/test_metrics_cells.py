@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, pairwi
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from cdgm.evaluation.metrics import cells, mixing
-from cdgm.evaluation.metrics.cell_scores import score_space
+from cdgm.evaluation.metrics.latent_space_scores import score_space
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):
         source = rng.permutation(np.repeat(names, sizes))
         points = rng.normal(size=(len(source), 4))
         mixed = score_space(points, source, np.full(len(source), ""), "z", rng=0, draws=10)
-        joint = table(mixed)["+".join(names), "source_separation"]
+        joint = table(mixed)["&".join(names), "source_separation"]
         assert joint["value"] == pytest.approx(1 / len(names), abs=0.06)
         assert joint["null_mean"] == pytest.approx(1 / len(names), abs=0.03)
         apart = points + 30.0 * np.unique(source, return_inverse=True)[1][:, None]

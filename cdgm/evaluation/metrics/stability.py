@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.evaluation.metrics.halves import halves
 from cdgm.evaluation.metrics.nulls import summary
 from cdgm.evaluation.metrics.recovery import ACTIVE_VARIANCE, held_out_correlations
 from cdgm.evaluation.metrics.regression import linear_r2
+from cdgm.evaluation.metrics.split_half import halves
 
 #: Rows used at most, spread evenly.
 MOST_ROWS = 5_000
