@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdgm.config.claim import AnyOf, Claim, Selector
-from cdgm.config.design import JOINT, Design
+from cdgm.config.design import Design
 from cdgm.config.evaluation import TwistScoring
 from cdgm.config.layers import load_layers, merge, read_yaml
 from cdgm.config.study import Config, Study, parse_config
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.joint_names import JOINT
 from cdgm.workflow.plan import settings_of
 
 OF_OWN_TRUTH = (

@@ -13,11 +13,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.utils.registry import Strict
 
-#: Joins names where a score belongs to several blocks or sources; no name contains it.
-JOINT = "&"
-
-# Names become parts of the names of arrays, where "/" separates; those of blocks also of parameters, where
-# "." does.
+# Names become parts of the names of arrays, where "/" separates, and of joint scores, where
+# cdgm.utils.joint_names.JOINT does; those of blocks also become parts of parameters, where "." separates.
 SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
 BlockName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$", max_length=60)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cdgm.config.design import JOINT
+from cdgm.utils.joint_names import JOINT
 
 #: From here on members are said to agree: share of a block's variance that another member's explains.
 AGREE = 0.8

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cdgm.config.design import JOINT
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.joint_names import JOINT
 
 #: Variants of rows that no fit of ours made; they stand in the tables beside the fits.
 BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")

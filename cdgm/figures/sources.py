@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from cdgm.config.design import JOINT
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting import style
 from cdgm.plotting.lanes import Look, lane, leakage_scale, looks_of, lost, rule_lanes, share_range
 from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
 from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import plain_variant
+from cdgm.utils.joint_names import JOINT
 
 COLOURS = ("#000000", "#AA4499", "#117733", "#332288", "#999933", "#882255")
 TITLES = {

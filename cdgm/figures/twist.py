@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cdgm.config.design import JOINT
 from cdgm.evaluation.metrics.bounds import twisted_recovery
 from cdgm.evaluation.table_slices import (
     Tables,
@@ -27,6 +26,7 @@ from cdgm.figures.recovery import OTHER_FIGURE
 from cdgm.plotting import style
 from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
+from cdgm.utils.joint_names import JOINT
 
 LEAKAGES = ("leakage_cc", "leakage_r2_nonlinear")
 

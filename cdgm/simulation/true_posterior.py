@@ -30,7 +30,7 @@ SCORING_STEPS = 12
 #: Degrees of freedom of the proposal, and how much wider it is than what it is fitted to.
 TAILS = 5.0
 WIDENING = 1.2
-#: Points that are worked on together, and numbers of a signal that are formed at once: few enough for a cache.
+#: Points of a chunk, and numbers of a signal that are formed at once: few enough for the cache.
 CHUNK_POINTS = 500
 CHUNK_NUMBERS = 150_000
 #: Scoring of a point ends when its log-density rises by less.

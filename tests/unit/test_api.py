@@ -368,7 +368,7 @@ def test_more_sources_and_blocks():
     assert model.get_latent_representation("shared").shape == (93, 2)
     assert model.get_latent_representation("own", source="b").shape == (31, 1)
     assert set(model.stability()["block"]) == {"shared", "own"}
-    assert set(model.get_leakage()["block"]) >= {"shared+own", "shared"}
+    assert set(model.get_leakage()["block"]) >= {"shared&own", "shared"}
     assert len(model.rank_genes()) == 5
     adata = model.to_anndata()
     assert list(adata.obs["source"].value_counts(sort=False)) == [30, 31, 32]

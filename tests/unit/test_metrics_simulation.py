@@ -67,7 +67,7 @@ def test_the_values_of_a_good_fit(study):
             for block, truth in (("shared", "own"), ("own", "shared")):
                 place = {"source": "g1", "block": block, "truth": truth, "twist": twist}
                 assert abs(lookup(rows, metric=metric, **place)) < 0.07
-    joint = {"source": "g1", "block": "shared+own", "truth": "shared", "metric": "entanglement_r2"}
+    joint = {"source": "g1", "block": "shared&own", "truth": "shared", "metric": "entanglement_r2"}
     assert abs(lookup(rows, twist=0.0, **joint)) < 0.02
     assert lookup(rows, twist=2.0, **joint) > 0.35
     assert lookup(rows, metric="hsic_p", source="g1") > 0.01
@@ -96,4 +96,4 @@ def test_three_blocks_are_scored_by_the_same_code():
     rows = score_member({"s": blocks}, {"s": blocks}, hsic_draws=9)
     assert sum(row["metric"] == "leakage_r2" for row in rows) == 6
     assert sum(row["metric"] == "hsic" for row in rows) == 3
-    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a+b+c"}
+    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a&b&c"}

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from cdgm.config.design import JOINT
 from cdgm.evaluation.metrics.baselines import Split, oracle_predictions, spaces
 from cdgm.evaluation.metrics.label_scores import agreement, label_scores
 from cdgm.evaluation.metrics.mixing import Neighbourhood
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.recovery import active_dims
 from cdgm.evaluation.metrics.split_half import as_matrix
+from cdgm.utils.joint_names import JOINT
 
 #: Beyond this many cells a seeded subsample is scored: neighbours cost n^2.
 MOST_CELLS = 12_000

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from cdgm.config.design import JOINT
 from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, spread_rows
 from cdgm.evaluation.metrics.leakage import leakage_cc_excess
 from cdgm.evaluation.metrics.nulls import NO_NULL, Null, row, summary
 from cdgm.evaluation.metrics.recovery import active_dims, alignment, held_out_correlations, mcc
 from cdgm.evaluation.metrics.regression import KernelRegression, linear_r2
+from cdgm.utils.joint_names import JOINT
 
 Blocks = Mapping[str, np.ndarray]
 Sources = Mapping[str, Blocks]
