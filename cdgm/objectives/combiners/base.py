@@ -20,9 +20,9 @@ class Combiner(Plugin):
 
     Shapes: K sources, E members. Parameters that several sources use get the weighted sum of these
     sources' gradients; those that one source uses alone (a private block's encoder) get its own gradient,
-    unweighted. Penalties and constraints are added unweighted to the result, so every combiner returns a
-    direction on the scale of the *sum* of the gradients: where all gradients agree, so do the combiners,
-    and a penalty has one strength beside each. Each class states how it gets there.
+    unweighted. Penalties and constraints are added to the result with their own weights, so every
+    combiner returns a direction on the scale of the *sum* of the gradients, beside which a penalty's
+    weight is understood. Each class states how it keeps that scale.
     """
 
     per_source: ClassVar[bool] = True
