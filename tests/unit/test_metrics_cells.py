@@ -45,7 +45,9 @@ def test_knn_accuracy_agrees_with_sklearn_on_equal_classes(rng):
         model = KNeighborsClassifier(15).fit(points[rest], codes[rest])
         predicted[i] = model.predict(points[i : i + 1])[0]
     expected = balanced_accuracy_score(codes, predicted)
-    assert label_scores.knn_accuracy(codes, label_scores.neighbours(points, 15)) == pytest.approx(expected, abs=0.02)
+    assert label_scores.knn_accuracy(codes, label_scores.neighbours(points, 15)) == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 def test_knn_accuracy_is_at_chance_for_unequal_classes_that_mix(rng):
@@ -61,7 +63,9 @@ def test_votes_weigh_one_over_the_size_of_their_class():
     nearest = np.tile([0, 1, 2, 3, 6, 7], (8, 1))
     assert label_scores.knn_accuracy(codes, nearest) == 0.5
     assert label_scores.knn_accuracy(np.array([0] * 4 + [1] * 4), np.tile([0, 1, 4], (8, 1))) == 0.5
-    assert label_scores.knn_accuracy(codes, np.where(codes[:, None] == 1, nearest, [[0, 1, 2, 3, 4, 6]])) == 1.0
+    assert (
+        label_scores.knn_accuracy(codes, np.where(codes[:, None] == 1, nearest, [[0, 1, 2, 3, 4, 6]])) == 1.0
+    )
 
 
 def test_silhouette_agrees_with_sklearn(groups):
