@@ -1,4 +1,4 @@
-"""How Sphinx builds the guide (`make docs`). Its pages load nothing from the network."""
+"""Sphinx settings of the guide (`make docs`), whose pages load nothing from the network."""
 
 import os.path
 import re
@@ -19,16 +19,18 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "math_ml",
     "plugins",
 ]
 exclude_patterns = ["images/README.md"]
-# References to libraries would need their inventories from the network; those to the package are checked.
+# Only references to the package are checked: those to libraries would need inventories from the network.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!cdgm\.).*")]
 
-# The pages are read on git hosts too: their anchors are those of headings, their formulas fences of `math`.
+# Git hosts show the pages too, so anchors are those of headings, and formulas are `$...$` or fences of `math`.
 myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": "model_config"}
@@ -45,7 +47,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 
 def outward_links(app, docname, source):
-    """Links to files outside of docs/ work on git hosts as they are; here the files come along."""
+    """Turn links to files outside docs/, which work on git hosts as they are, into downloads."""
     folder = (Path(app.srcdir) / docname).parent
 
     def link(found):
