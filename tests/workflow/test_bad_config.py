@@ -198,7 +198,7 @@ def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: 
     overlay.write_text(
         "claims: {mine: {statement: It is so, source: ours, study: identifiability, figure: twist,"
         " conditions: [{name: c, of: {setting: linear, source: target, metric: elbow},"
-        " relation: at_least, value: 0}]}}",
+        " at_least: 0}]}}",
         encoding="utf-8",
     )
     done = dry_run(checkout, tmp_path, overlay=overlay)

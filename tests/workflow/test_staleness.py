@@ -127,7 +127,7 @@ EDITS = {
     "a constant in how claims are judged": Edit("cdgm/claims/findings.py", constant, JUDGE),
     "a constant in the page of claims": Edit("cdgm/reports/intervals.py", constant, JUDGE),
     "a constant in the first page": Edit("cdgm/reports/index.py", constant, INDEX),
-    "a constant in what is checked of claims": Edit("cdgm/claims/selectors.py", constant, NOTHING),
+    "a constant in what is checked of claims": Edit("cdgm/claims/check.py", constant, NOTHING),
     # Command lines and rules.
     "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),
@@ -148,7 +148,7 @@ EDITS = {
         NOTHING,
     ),
     "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), CLAIMS),
-    "the value of a claim": Edit(TINY, replaced("value: 0.5", "value: 0.6"), CLAIMS),
+    "the value of a claim": Edit(TINY, replaced("at_least: 0.5", "at_least: 0.6"), CLAIMS),
     "why a claim is not run": Edit(
         TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), CLAIMS
     ),
