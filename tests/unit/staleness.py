@@ -10,8 +10,10 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         # They check, tell, record and plan: what a job is given stands in its parameters.
         "cdgm/__init__.py",
         "cdgm/__main__.py",
-        "cdgm/claims/selectors.py",
-        "cdgm/claims/plan.py",
+        "cdgm/claims/check.py",
+        "cdgm/claims/expected_scores.py",
+        "cdgm/claims/scope.py",
+        "cdgm/config/claim_rules.py",
         "cdgm/utils/command_line.py",
         "cdgm/config/study.py",
         "cdgm/workflow/code_digest.py",
@@ -29,7 +31,6 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/cli/",
         "cdgm/evaluation/metrics/stability.py",
         "cdgm/reports/own_data.py",
-        "cdgm/reports/readme_table.py",
         "cdgm/figures/choices.py",
         "cdgm/figures/own_data.py",
         # Tables of plug-ins.
@@ -135,6 +136,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/plotting/__init__.py",
         "cdgm/evaluation/table_slices.py",
     ),
+    "index, judge, summarise": ("cdgm/evaluation/intervals.py",),
     "judge": ("workflow_scripts/judge.py",),
     "index, judge": (
         "cdgm/claims/findings.py",
@@ -154,9 +156,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "baselines, ceiling, evaluate, fit, preprocess, simulate": ("cdgm/config/support.py",),
     "baselines, ceiling, evaluate, fetch, fit, map_cells, preprocess": ("cdgm/data/__init__.py",),
     "baselines, ceiling, costs, evaluate, fit, preprocess, simulate, summarise": ("cdgm/config/design.py",),
-    "baselines, ceiling, evaluate, fit, index, judge, map_cells, preprocess, simulate, summarise": (
-        "cdgm/utils/random_streams.py",
-    ),
+    "baselines, ceiling, evaluate, fit, map_cells, preprocess, simulate": ("cdgm/utils/random_streams.py",),
     "baselines, ceiling, costs, evaluate, fetch, fit, index, judge, preprocess, simulate, summarise": (
         "cdgm/utils/registry.py",
     ),

@@ -82,7 +82,10 @@ def test_seeds_that_lack_or_diverged_are_left_out_and_counted():
     assert found.estimate == pytest.approx(np.median(x[1:8] - y[1:]))
     many = np.append(np.full(7, NAN), around(0.9, n=6))
     few = verdict(scores(range(100, 113), x=many), condition()).judged[0].findings[0]
-    assert (few.verdict, few.reason) == ("inconclusive", "more than half of the seeds diverged or are missing")
+    assert (few.verdict, few.reason) == (
+        "inconclusive",
+        "more than half of the seeds diverged or are missing",
+    )
 
 
 def test_few_seeds_give_no_verdict_and_no_interval():
@@ -201,8 +204,7 @@ def test_selectors_take_over_what_they_do_not_name():
         **{"statement": "It is so", "source": "paper", "study": "s", "figure": "f"},
         "at": {"setting": "a", "source": "target", "twist": 0},
         "conditions": [
-            {"name": "c", "of": {"variant": "x", "metric": "m"}, "minus": {"variant": "y"}}
-            | {"at_least": 0},
+            {"name": "c", "of": {"variant": "x", "metric": "m"}, "minus": {"variant": "y"}} | {"at_least": 0},
             {
                 **{"name": "g", "any_of": [{"point": "w=1"}, {"point": "w=2"}]},
                 "conditions": [
