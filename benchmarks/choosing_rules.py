@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cdgm.evaluation.intervals import share_interval
 from cdgm.estimator.dimensions import SIZES, recommend
 from cdgm.estimator.sweep import BLOCKS
+from cdgm.evaluation.intervals import share_interval
 
 Sizes = tuple[int, int]
 

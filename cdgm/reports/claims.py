@@ -57,8 +57,8 @@ def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "", up: str = "", st
         ),
         element(
             "p",
-            f"Intervals of the median over seeds are exact, of at least {100 * (1 - ALPHA):.0f} % where there are"
-            " seeds enough (of alternatives, wider: the error is shared among them). Fewer than"
+            f"Intervals of the median over seeds are exact, of {100 * (1 - ALPHA):.0f} % or more where there"
+            " are seeds enough (of alternatives, wider: the error is shared among them). Fewer than"
             f" {FEWEST_SEEDS} seeds give no verdict."
             " Differences and ratios are formed seed by seed.",
             class_="small",

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.claims.check import check_claims
+from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.claims.scope import not_run
 from cdgm.config.claim import AnyOf, Claim, Condition, Selector
 from cdgm.config.design import Design
@@ -28,7 +28,6 @@ from cdgm.objectives.penalties import PENALTIES
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train
-from cdgm.utils.errors import UserError
 from cdgm.workflow.benchmarks import COLUMNS
 from cdgm.workflow.code_digest import code_digest
 from cdgm.workflow.plan import expand
