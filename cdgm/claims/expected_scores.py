@@ -125,7 +125,7 @@ def _of_truths(design: Design, twist: TwistScoring | None) -> Iterator[Row]:
 
 
 def _of_cells(design: Design, blocks: Sequence[str] | None = None) -> Iterator[Row]:
-    """Scores of latent spaces of cells; as :func:`cdgm.evaluation.metrics.latent_space_scores.score_space`."""
+    """Scores of latent spaces of cells; as :mod:`cdgm.evaluation.metrics.latent_space_scores`."""
     for block in design.blocks if blocks is None else blocks:
         for source in design.sources:
             yield source, block, "", 0.0, "active_dims", True

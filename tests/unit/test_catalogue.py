@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cdgm.evaluation.catalogue import METRICS, OF_PREDICTIONS, metrics_of
-from cdgm.evaluation.metrics.cell_scores import score_baselines, score_space
+from cdgm.evaluation.metrics.latent_space_scores import score_baselines, score_space
 from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from cdgm.utils.joint_names import JOINT
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def test_scores_of_simulations_are_the_catalogue_s(of_simulation):
     place = {"source": "target", "block": "background"}
     for truth, of in (("background", "own truth"), ("salient", "other truth"), ("", "size of block")):
         assert names(of_simulation, **place, truth=truth) == set(metrics_of(of))
-    both = "background+salient"
+    both = f"background{JOINT}salient"
     assert names(of_simulation, block=both, truth="salient") == set(metrics_of("all blocks"))
     assert names(of_simulation, block=both, truth="") == set(metrics_of("pair of blocks"))
 
@@ -52,7 +53,7 @@ def test_scores_of_simulations_are_the_catalogue_s(of_simulation):
 def test_scores_of_cells_are_the_catalogue_s(of_cells):
     assert names(of_cells, source="target", truth="label") == set(metrics_of("labels"))
     assert names(of_cells, source="target", truth="") == {"active_dims", *metrics_of("source in block")}
-    assert names(of_cells, source="background+target") == set(metrics_of("sources in block"))
+    assert names(of_cells, source=f"background{JOINT}target") == set(metrics_of("sources in block"))
     assert names(of_cells, variant="oracle") == set(OF_PREDICTIONS)
 
 
