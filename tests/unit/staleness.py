@@ -134,6 +134,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "draw*": ("cdgm/evaluation/metrics/bounds.py", "cdgm/plotting/"),
     "draw, index, judge": (
         "cdgm/plotting/__init__.py",
+        "cdgm/evaluation/catalogue.py",
         "cdgm/evaluation/table_slices.py",
     ),
     "index, judge, summarise": ("cdgm/evaluation/intervals.py",),
