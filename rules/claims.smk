@@ -4,34 +4,14 @@
 
 # Seconds each; a job of a cluster would cost more.
 localrules:
-    write_claims,
     judge,
     index,
-
-
-# All claims are too long for a command line.
-rule write_claims:
-    """Write down what is claimed in this configuration, and what can't be judged in it."""
-    output:
-        "results/claims{of}.json",
-    log:
-        "results/logs/write_claims/claims{of}.log",
-    benchmark:
-        "results/benchmarks/write_claims/claims{of}.tsv"
-    resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
-    params:
-        claims=lambda w: as_json(as_job(CONFIG, target_of(w))),
-    run:
-        write_json(output[0], json.loads(params.claims))
 
 
 rule judge:
     """Hold every claim against the scores of its study."""
     input:
-        claims="results/claims{of}.json",
-        tables=lambda w: [
+        lambda w: [
             f"results/tables/{study}.csv"
             for study in judged_studies(CONFIG, target_of(w))
         ],
@@ -48,10 +28,11 @@ rule judge:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
+        spec=lambda w: as_json(as_job(CONFIG, target_of(w))),
         root_seed=CONFIG.root_seed,
         code=digest("judge.py"),
     shell:
-        "python -m workflow_scripts.judge --claims {input.claims} --tables {input.tables}"
+        "python -m workflow_scripts.judge --claims results/specs/judge/claims{wildcards.of}.json --tables {input}"
         " --root-seed {params.root_seed} --out {output.table} --page {output.page} 2> {log}"
 
 
@@ -71,9 +52,9 @@ rule index:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        studies=lambda w: as_json(
+        spec=lambda w: as_json(
             [
-                [study, CONFIG.studies[study].figures]
+                {"study": study, "figures": CONFIG.studies[study].figures}
                 for study in studies_of(target_of(w))
             ]
         ),
@@ -85,5 +66,5 @@ rule index:
             f"--claims {input.claims}" if "claims" in input.keys() else ""
         ),
     shell:
-        "python -m workflow_scripts.index --studies {params.studies:q} {params.claims}"
+        "python -m workflow_scripts.index --spec results/specs/index/index{wildcards.of}.json {params.claims}"
         " --root-seed {params.root_seed} --results results --out {output} 2> {log}"
