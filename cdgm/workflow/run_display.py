@@ -122,7 +122,7 @@ class RunDisplay(logging.Handler):
         if said in STOPPED:
             self.interrupted = True
             return
-        self.failed[record.jobid] = f"{job}: {said} ({log})" if log else f"{job}: {said}"
+        self.failed[record.jobid] = f"{job.rule}: {log}: {said}" if log else f"{job}: {said}"
         self._tell(f"FAILED {self.failed[record.jobid]}", always=True)
 
     def _message(self, record: logging.LogRecord) -> None:
