@@ -225,7 +225,7 @@ def study_outputs(target):
     names = studies_of(target)
     of = "" if target == "all" else f"_{target}"
     return [
-        "results/plan.csv",
+        f"results/plan{of}.csv",
         f"results/index{of}.html",
         *([f"results/claims{of}.html"] if claims_of(CONFIG, target) else []),
         *(f"results/tables/{name}_summary.csv" for name in names),

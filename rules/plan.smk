@@ -1,4 +1,4 @@
-# The plan. In: the config. Out: results/plan.csv, which says what every id stands for.
+# The plan. In: the config. Out: results/plan.csv, which says what every id of a target's studies stands for.
 
 
 # Seconds; a job of a cluster would cost more.
@@ -7,13 +7,13 @@ localrules:
 
 
 rule plan:
-    """List every stack of every study: its setting, variant and seeds, and the ids of its results."""
+    """List every stack of a target's studies: its setting, variant and seeds, and the ids of its results."""
     output:
-        "results/plan.csv",
+        "results/plan{of}.csv",
     log:
-        "results/logs/plan/plan.log",
+        "results/logs/plan/plan{of}.log",
     benchmark:
-        "results/benchmarks/plan/plan.tsv"
+        "results/benchmarks/plan/plan{of}.tsv"
     # Before all others: whoever watches the run can look ids up.
     priority: 1
     conda:
@@ -22,7 +22,7 @@ rule plan:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        spec=as_json(plan_rows(CONFIG, PLAN)),
+        spec=lambda w: as_json(plan_rows(CONFIG, PLAN, target_of(w))),
         code=digest("plan.py"),
     shell:
-        "python -m workflow_scripts.plan --spec results/specs/plan/plan.json --out {output} 2> {log}"
+        "python -m workflow_scripts.plan --spec results/specs/plan/plan{wildcards.of}.json --out {output} 2> {log}"

@@ -18,10 +18,10 @@ RAW = "results/downloads/mine/raw"
 
 @dataclass(frozen=True)
 class Finished:
-    """A checkout whose tiny study also has a download, and the folder with the finished results: to be read only.
+    """A checkout whose tiny study also has a download, and its finished results; both to be read only.
 
-    ``data`` is the file that is downloaded, ``loaded`` a folder where each job noted the modules that it ran with,
-    and ``said`` the output of the run.
+    ``data`` is the file that is downloaded, ``loaded`` a folder where each job noted the modules that it ran
+    with, and ``said`` the output of the run.
     """
 
     checkout: Path

@@ -10,7 +10,7 @@ from cdgm.utils.command_line import run
 from cdgm.utils.files import read_json, write_csv
 
 COLUMNS = (
-    "target", "study", "setting", "variant", "seeds", "members", "data", "fit", "evaluation", "ceiling",
+    "study", "setting", "variant", "seeds", "members", "data", "fit", "evaluation", "ceiling",
 )  # fmt: skip
 
 

@@ -77,14 +77,13 @@ class Plan:
     studies: dict[str, list[StudyRow]] = field(default_factory=dict)
 
 
-def plan_rows(config: Config, plan: Plan) -> list[dict[str, Any]]:
-    """Rows of ``results/plan.csv``: every stack of the studies that belong to a target, and its ids.
+def plan_rows(config: Config, plan: Plan, target: str) -> list[dict[str, Any]]:
+    """Rows of ``results/plan.csv``: every stack of a target's studies, and its ids.
 
     ``data`` is the folder of the data set, ``members`` the fits of a stack: its seeds times swept values.
     """
     return [
         {
-            "target": config.studies[study].target,
             "study": study,
             "setting": row.setting,
             "variant": row.variant,
@@ -96,7 +95,7 @@ def plan_rows(config: Config, plan: Plan) -> list[dict[str, Any]]:
             "ceiling": row.ceiling,
         }
         for study, rows in plan.studies.items()
-        if config.studies[study].target != "none"
+        if config.studies[study].target == target
         for row in rows
         for fit in [plan.evaluations[row.evaluation].fit]
     ]

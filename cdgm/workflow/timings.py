@@ -52,7 +52,7 @@ def records(config: Config, plan: Plan, benchmarks: Path) -> Iterator[tuple[str,
     }
     targets = ["", *(f"_{target}" for target in sorted({study.target for study in config.studies.values()}))]
     jobs = {
-        "plan": ["plan"],
+        "plan": [f"plan{target}" for target in targets],
         "fetch": config.downloads,
         "preprocess": config.datasets,
         "simulate": plan.simulations,

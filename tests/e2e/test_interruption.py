@@ -175,6 +175,23 @@ def test_killed_runs_end_as_if_left_alone(
     assert dry_run_with(checkout, folder, overlay=ONE).jobs == {}
 
 
+def test_ctrl_c_is_one_line_and_nothing_stays_locked(checkout: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with started(checkout, folder) as (process, out, _):
+        wait_for_first_job(process, out)
+        # As a terminal does it: to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+        said = out.read_text(encoding="utf-8")
+    after = re.split(r"^total +\d+$", said, flags=re.MULTILINE)[1]
+    assert "Interrupted: finished results are kept, and the same command continues." in after, said
+    for noise in ("Traceback", "CalledProcessError", "RuleException", "WorkflowError", "Error in rule"):
+        assert noise not in after, said
+    assert dry_run_with(checkout, folder, overlay=ONE).code == 0
+    assert list((folder / ".snakemake/locks").iterdir()) == []
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Mount]:
     """Mounts a file system in memory with given options."""

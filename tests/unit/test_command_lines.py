@@ -144,13 +144,13 @@ def test_a_missing_spec_is_named(tmp_path):
 
 
 def test_the_table_of_the_plan_is_written(tmp_path):
-    row = {"study": "s", "setting": "a", "variant": "v", "target": "all", "seeds": "1 2", "members": 2}
+    row = {"study": "s", "setting": "a", "variant": "v", "seeds": "1 2", "members": 2}
     row |= {"data": "simulations/x", "fit": "f", "evaluation": "e", "ceiling": ""}
     write_json(tmp_path / "plan.json", [row])
     assert run("plan", "--spec", tmp_path / "plan.json", "--out", tmp_path / "plan.csv").returncode == 0
     assert (tmp_path / "plan.csv").read_text().splitlines() == [
-        "target,study,setting,variant,seeds,members,data,fit,evaluation,ceiling",
-        "all,s,a,v,1 2,2,simulations/x,f,e,",
+        "study,setting,variant,seeds,members,data,fit,evaluation,ceiling",
+        "s,a,v,1 2,2,simulations/x,f,e,",
     ]
 
 

@@ -34,7 +34,7 @@ BASE = ROOT / "config.yaml"
 
 
 def config_of(title: str = ""):
-    """The config with the overlay of an example, after its claims were checked as the workflow checks them."""
+    """The config with the overlay of an example, its claims checked as the workflow checks them."""
     overlay = yaml.safe_load(example(title)["yaml"][0]) if title else {}
     config = parse_config(load_layers([BASE], overlay), [BASE])
     check_claims(config, [BASE])
@@ -76,7 +76,7 @@ def new_figure(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_tests_of_the_repository_pass_with_all_examples(tmp_path: Path):
-    """Nobody who follows the page has to touch a test, a schema or a list elsewhere; and nothing becomes stale."""
+    """Who follows the page need not touch a test, a schema or a list elsewhere; and nothing becomes stale."""
     checkout = copy_checkout(tmp_path / "checkout")
     used = ["cdgm.simulation.mixings.leaky_relu", "cdgm.objectives.penalties.hsic", "cdgm.figures.twist"]
     scripts = sorted((checkout / "workflow_scripts").glob("*.py"))

@@ -150,11 +150,11 @@ def test_types_refuse_what_the_schema_refuses(value):
         jsonschema.validate(load_layers([BASE], identifiability(seeds={"count": value})), config_schema())
 
 
-def test_the_table_of_the_plan_names_each_stack_of_each_target():
+def test_the_table_of_the_plan_names_each_stack_of_a_target():
     config = parse_config(load_layers([BASE], {"studies": {"dispersion": {"target": "none"}}}))
     made = expand(config)
-    rows = plan_rows(config, made)
-    assert {row["study"] for row in rows} == {n for n, s in config.studies.items() if s.target != "none"}
+    rows = plan_rows(config, made, "all")
+    assert {row["study"] for row in rows} == {n for n, s in config.studies.items() if s.target == "all"}
     assert "dispersion" not in {row["study"] for row in rows}
     first = [row for row in rows if row["study"] == "identifiability" and row["setting"] == "linear"]
     assert [(row["variant"], row["seeds"]) for row in first] == [

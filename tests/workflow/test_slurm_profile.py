@@ -93,7 +93,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_file_a_rule() -> dict[str, str]:
-    """For each submitted rule an output of one of its jobs in the smoke run; no job needs the output of another."""
+    """An output of one job of each submitted rule in the smoke run; none of these jobs needs another."""
     files = [ROOT / "config.yaml", ROOT / SMOKE]
     plan = expand(parse_config(load_layers(files, {}), files), files)
     simulated = {name: job for name, job in plan.fits.items() if job.simulated}
@@ -132,7 +132,7 @@ def submitted(checkout: Path, folder: Path, rules: list[str], *options: object) 
     plan = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", run, "--configfile", SMOKE]
     done = command(*plan, *(targets[rule] for rule in rules), cwd=checkout)
     assert done.code == 0, done.err
-    # Every result is there, though empty, in the order of their making: only what is forced has a reason to run.
+    # Every result is there, though empty, in the order of making: only forced jobs have a reason to run.
     for line in re.findall(r"^ {4}output: (.*)$", done.out + done.err, re.MULTILINE):
         for name in line.split(", "):
             (run / name).parent.mkdir(parents=True, exist_ok=True)

@@ -151,7 +151,7 @@ EDITS = {
     "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), JUDGE),
     "the value of a claim": Edit(TINY, replaced("value: 0.5", "value: 0.6"), JUDGE),
     "why a claim is not run": Edit(
-        TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), PLAN | JUDGE
+        TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), JUDGE
     ),
     "a claim that is taken away": Edit(
         TINY,
