@@ -76,20 +76,29 @@ class Plan:
     ceilings: dict[str, CeilingJob] = field(default_factory=dict)
     studies: dict[str, list[StudyRow]] = field(default_factory=dict)
 
-    def table(self) -> list[dict[str, Any]]:
-        """The fits of all studies, a row a stack."""
-        return [
-            {
-                "study": study,
-                "setting": row.setting,
-                "variant": row.variant,
-                "dataset": row.dataset,
-                "fit": self.evaluations[row.evaluation].fit,
-                "seeds": list(self.fits[self.evaluations[row.evaluation].fit].spec.seeds),
-            }
-            for study, rows in self.studies.items()
-            for row in rows
-        ]
+
+def plan_rows(config: Config, plan: Plan, target: str) -> list[dict[str, Any]]:
+    """Rows of ``results/plan.csv``: every stack of a target's studies, and its ids.
+
+    ``data`` is the folder of the data set, ``members`` the fits of a stack: its seeds times swept values.
+    """
+    return [
+        {
+            "study": study,
+            "setting": row.setting,
+            "variant": row.variant,
+            "seeds": " ".join(map(str, plan.fits[fit].spec.seeds)),
+            "members": len(plan.fits[fit].spec.members),
+            "data": f"{'simulations' if plan.fits[fit].simulated else 'data'}/{row.dataset}",
+            "fit": fit,
+            "evaluation": row.evaluation,
+            "ceiling": row.ceiling,
+        }
+        for study, rows in plan.studies.items()
+        if config.studies[study].target == target
+        for row in rows
+        for fit in [plan.evaluations[row.evaluation].fit]
+    ]
 
 
 def dump(spec: BaseModel) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -118,8 +117,9 @@ def index(folder: Path, table: pd.DataFrame, *more: object):
         record = {"commit": commit, "python": "3.11.9", "system": "Linux", "machine": "x86_64"}
         record |= {"versions": {"numpy": "2.0.1"}, "wall_seconds": 12.345, "started": "2026-01-02"}
         write_json(results / f"fits/d-{variant}/provenance.json", record)
+    write_json(folder / "index.json", [{"study": "s", "figures": ["twist", "training"]}])
     return run(
-        "index", "--studies", json.dumps([["s", ["twist", "training"]]]), "--root-seed", 77,
+        "index", "--spec", folder / "index.json", "--root-seed", 77,
         "--results", results, "--out", results / "index.html", *more,
     )  # fmt: skip
 
