@@ -1,1 +1,1 @@
-"""What Snakemake needs: the plan of jobs, code digests, costs, failures."""
+"""What Snakemake needs: the plan of jobs and their specifications, code digests, costs, the display of a run."""
