@@ -1,1 +1,1 @@
-"""What Snakemake needs: the plan of jobs and their specifications, code digests, costs, the display of a run."""
+"""What Snakemake needs: plan and specifications of jobs, code digests, costs, and what a run shows."""
