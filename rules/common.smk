@@ -280,3 +280,5 @@ def write_specs_of_jobs():
         write_specs(workflow.dag.needrun_jobs())
     except UserError as error:
         stop(error)
+    except KeyboardInterrupt:
+        stop("interrupted")
