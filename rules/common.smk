@@ -1,7 +1,6 @@
 # Shared by all: the validated config, the plan of jobs, code digests and paths. Nothing else.
 # Each function gives a job just the part of the config that its result depends on.
 
-import json
 import os
 import sys
 from functools import cache
@@ -72,7 +71,7 @@ except UserError as error:
     stop(error)
 
 
-DISPLAY = follow_run(logger, workflow.output_settings)
+DISPLAY = follow_run(logger, workflow.output_settings, workflow.is_main_process)
 
 
 wildcard_constraints:
@@ -288,3 +287,5 @@ def write_specs_of_jobs():
         write_specs(workflow.dag.needrun_jobs())
     except UserError as error:
         stop(error)
+    except KeyboardInterrupt:
+        stop("interrupted")

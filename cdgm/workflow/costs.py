@@ -19,7 +19,7 @@ COST_COLUMNS = [
 
 
 def costs_table(study: str, rows: Sequence[Mapping[str, str]], results: Path) -> pd.DataFrame:
-    """One row a job: wall and processor seconds, peak memory, members and steps of its stack.
+    """Return one row a job: wall and processor seconds, peak memory, members and steps of its stack.
 
     Parameters
     ----------

@@ -200,15 +200,15 @@ class RunDisplay(logging.Handler):
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def follow_run(logger: logging.Logger, settings: Any) -> RunDisplay:
+def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = True) -> RunDisplay:
     """Attach a display to Snakemake's logger, in place of the usual twenty lines a job.
 
     With a logger plug-in, ``--quiet``, ``--verbose`` or ``--printshellcmds`` the output stays as asked for,
-    and the display only collects failures.
+    and the display only collects failures. So it does in the process of a cluster's single job.
     """
     streams = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
     as_asked = settings.dryrun or settings.quiet or settings.verbose or settings.printshellcmds
-    if as_asked or not streams:
+    if as_asked or not streams or not is_main_process:
         display = RunDisplay(None)
     else:
         stream = streams[0].stream
