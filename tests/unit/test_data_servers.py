@@ -185,8 +185,9 @@ def test_a_download_that_is_killed_goes_on_where_it_stopped(server, tmp_path):
 
     server.answer = answer
     command = [sys.executable, "-m", "workflow_scripts.fetch", "--name", "toy", "--out", tmp_path / "raw"]
-    write_json(tmp_path / "spec.json", options(server))
-    command += ["--spec", tmp_path / "spec.json"]
+    spec = tmp_path.with_suffix(".json")
+    write_json(spec, options(server))
+    command += ["--spec", spec]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
         while not (tmp_path / "raw.part").is_file() or (tmp_path / "raw.part").stat().st_size < half:
             assert process.poll() is None
