@@ -55,7 +55,7 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
 
 
 def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
-    """Files that :func:`code_digest` covers, sorted."""
+    """Return the files that :func:`code_digest` covers, sorted; tables of plug-ins count by their imports."""
     root = entry.resolve().parent.parent
     files = {entry.resolve()}
     queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in modules))]
@@ -64,7 +64,7 @@ def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
         files.add(file)
         found = (_file_of(root, module) for module in _source(file).imports)
         queue.extend(f for f in found if f is not None and f not in files)
-    return sorted(files)
+    return sorted(file for file in files if not _source(file).makes_registry)
 
 
 def plugin_modules(value: Any) -> set[str]:
@@ -119,15 +119,13 @@ def _read(file: Path, modified: int, size: int) -> _Source:
 
 
 def _file_of(root: Path, module: str) -> Path | None:
-    """File of a module of this package, or None for anything else and for tables of plug-ins."""
+    """Return the file of a module of this package, or None for anything else."""
     if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:
         return None
     path = root.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     # The package's own front door lists the public names and computes nothing.
-    if module == PACKAGE or not file.is_file() or _source(file).makes_registry:
-        return None
-    return file
+    return file if module != PACKAGE and file.is_file() else None
 
 
 def _imported_modules(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
