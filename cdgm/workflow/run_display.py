@@ -132,12 +132,14 @@ class RunDisplay(logging.Handler):
         """Say at the end which jobs failed and why: above, each stands among the lines of others."""
         self.close()
         kept = "finished results are kept, and the same command continues"
+        # Ctrl-C stops jobs too, some before they can say so.
+        failed = [line for line in self.failed.values() if not self.interrupted or ": error: " in line]
         if self.interrupted:
             print(f"Interrupted: {kept}.", file=stream)
-        elif self.failed:
-            jobs = "1 job failed" if len(self.failed) == 1 else f"{len(self.failed)} jobs failed"
-            print(f"{jobs}; {kept}:", *(f"  {line}" for line in self.failed.values()), sep="\n", file=stream)
-        elif self.begun is not None and self.stream is not None:
+        if failed:
+            jobs = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
+            print(f"{jobs}; {kept}:", *(f"  {line}" for line in failed), sep="\n", file=stream)
+        elif self.begun is not None and self.stream is not None and not self.interrupted:
             print(f"{self.finished} of {self.total} jobs done in {self._elapsed()}.", file=stream)
 
     def close(self) -> None:

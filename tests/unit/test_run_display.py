@@ -156,6 +156,13 @@ def test_ctrl_c_is_one_line():
     )
     assert run.end() == ["Interrupted: finished results are kept, and the same command continues."]
     assert run.out.getvalue() == ""
+    # Another failed before, and one was stopped before it could write anything.
+    run.fail(2, name="b")
+    run.fail(3, name="c")
+    assert run.end()[1:] == [
+        "1 job failed; finished results are kept, and the same command continues:",
+        "  fit: results/logs/fit/b.log: error: bad data",
+    ]
 
 
 def test_a_terminal_gets_a_bar_and_only_failures_as_lines():
