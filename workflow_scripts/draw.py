@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from cdgm.config.validation import validated
 from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
+from cdgm.utils.errors import UserError
 
 
 def main() -> None:
     """Parse, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, help="name of the figure, as registered in cdgm/figures")
+    parser.add_argument(
+        "--figure", required=True, help="name of the figure: one of the registry in cdgm/figures"
+    )
     parser.add_argument("--study", required=True)
     parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
@@ -20,7 +22,10 @@ def main() -> None:
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
-    draw = validated(FIGURES.load, arguments.figure, "--figure")
+    try:
+        draw = FIGURES.load(arguments.figure)
+    except ValueError as error:
+        raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
     from cdgm.plotting.style import save
