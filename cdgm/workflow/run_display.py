@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,10 @@ SAID_OTHERWISE = ("At least one job did not complete", "Exiting because a job ex
 
 #: Last words of a job that Ctrl-C stopped.
 STOPPED = ("error: interrupted", "KeyboardInterrupt")
+
+#: What a dry run shows of a job: characters of its reason, and inputs.
+LONGEST_REASON = 300
+MOST_INPUTS = 5
 
 
 @dataclass
@@ -209,6 +214,9 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
     and the display only collects failures. So it does in the process of a cluster's single job.
     """
     streams = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    if settings.dryrun and not settings.verbose:
+        for handler in streams:
+            handler.addFilter(_shorten)
     as_asked = settings.dryrun or settings.quiet or settings.verbose or settings.printshellcmds
     if as_asked or not streams or not is_main_process:
         display = RunDisplay(None)
@@ -218,6 +226,16 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
         streams[0].addFilter(display.shows)
     logger.addHandler(display)
     return display
+
+
+def _shorten(record: Any) -> bool:
+    """Show of a job's inputs and reasons, which name a hundred files and more, only the beginning."""
+    if getattr(record, "event", None) == "job_info":
+        record.reason = textwrap.shorten(record.reason, LONGEST_REASON, placeholder=" ...")
+        if len(record.input) > MOST_INPUTS:
+            rest = f"... and {len(record.input) - MOST_INPUTS + 1} more"
+            record.input = [*record.input[: MOST_INPUTS - 1], rest]
+    return True
 
 
 def _typical(rule: str) -> float:
