@@ -29,21 +29,9 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
         return read_npz(path)
     if path.suffix != ".h5ad":
         raise bad_input(path, "", path.suffix, "a file .h5ad (AnnData) or .npz (an array a source)")
-    import warnings
+    from cdgm.data.h5ad import read_h5ad
 
-    import anndata
-
-    from cdgm.data.readers._hdf5 import bounded, open_h5ad, unreadable
-
-    with open_h5ad(path) as handle:
-        bounded(handle, handle, path)
-    try:
-        with warnings.catch_warnings():
-            # Notes about old formats and names that repeat; what matters is checked later, with a message.
-            warnings.simplefilter("ignore")
-            return anndata.read_h5ad(path)
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise unreadable(path, error) from error
+    return read_h5ad(path)
 
 
 def model_folder(path: Path) -> Path:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from cdgm.config.dataset import DatasetSpec, Filters
 from cdgm.data.bundle import SPLITS
-from cdgm.data.cells import Cells
-from cdgm.data.counts import Counts, blocks, census
+from cdgm.data.count_matrix import Counts, blocks, count_totals
+from cdgm.data.filters import passing_cells, passing_genes
+from cdgm.data.read_cells import Cells
 from cdgm.data.spike_in import spike_in
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import atomic, write_npz
@@ -71,7 +72,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     where = f"dataset {name}: {raw}"
     logger.info("%s: reading", where)
     cells = spec.reader.read(Path(raw))
-    logger.info("%s: %d cells, %d genes", where, *cells.counts.shape)
+    logger.info("%s: %d cells, %d genes", where, *cells.x.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
         cells, programs = _spike(cells, spec, name, root, where)
@@ -80,15 +81,15 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
     )
     cells = _filter(cells, spec.filters, where)
-    logger.info("%s: choosing from %d genes in %d cells", where, *cells.counts.shape[::-1])
+    logger.info("%s: choosing from %d genes in %d cells", where, *cells.x.shape[::-1])
     try:
-        chosen = spec.genes.select(cells.counts)
+        chosen = spec.genes.select(cells.x)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     cells = cells.take_genes(chosen)
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
-    cells = _keep(cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where)
-    logger.info("%s: %d cells, %d genes are left", where, *cells.counts.shape)
+    cells = _keep(cells, passing_cells(cells.x, 1, 1), "have no count on the chosen genes", where)
+    logger.info("%s: %d cells, %d genes are left", where, *cells.x.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
     programs["selected"] = programs["gene"].isin(cells.genes)
@@ -110,7 +111,7 @@ def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
 def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
     cells = cells.held()
     try:
-        spiked = spike_in(cells.counts, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
+        spiked = spike_in(cells.x, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     obs = cells.obs.assign(source=spiked.source, label=spiked.label)
@@ -142,16 +143,13 @@ def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator, whe
 
 def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
     # A gene without any count carries nothing, filter or not.
-    genes = census(cells.counts).gene_cells >= max(1, filters.min_cells_per_gene)
+    genes = passing_genes(cells.x, max(1, filters.min_cells_per_gene))
     if not genes.any():
         raise bad_input(
             where, "filters.min_cells_per_gene", filters.min_cells_per_gene, "some gene to be left"
         )
     cells = cells.take_genes(np.flatnonzero(genes))
-    known = census(cells.counts)
-    keep = (known.cell_totals >= filters.min_counts_per_cell) & (
-        known.cell_genes >= filters.min_genes_per_cell
-    )
+    keep = passing_cells(cells.x, filters.min_counts_per_cell, filters.min_genes_per_cell)
     return _keep(cells, keep, "fall to the filters", where)
 
 
@@ -193,7 +191,7 @@ def _split(
             part.insert(0, "cell", part.index)
             parts.append(part)
     arrays = {
-        f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.counts, rows).items()
+        f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.x, rows).items()
     }
     table = pd.concat(parts, ignore_index=True)
     fixed = ["cell", "split", "source", "row", "label"]
@@ -206,7 +204,7 @@ def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tupl
     Nothing else of the size of the result is held: of genes that were chosen for varying, most counts are
     there, and a sparse matrix of them takes four times the memory of these arrays.
     """
-    dtype = np.min_scalar_type(census(counts).largest)
+    dtype = np.min_scalar_type(count_totals(counts).largest)
     arrays = {key: np.empty((members.size, counts.shape[1]), dtype) for key, members in rows.items()}
     start = 0
     for block in blocks(counts):
@@ -219,7 +217,7 @@ def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tupl
 
 
 def _gene_table(cells: Cells, program_of: dict[str, str]) -> pd.DataFrame:
-    known, n = census(cells.counts), cells.counts.shape[0]
+    known, n = count_totals(cells.x), cells.x.shape[0]
     mean = known.gene_totals / n
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""AnnData objects: registering what is what, checking it, and reading counts without a dense copy."""
+"""AnnData objects: which columns and which matrix a model uses, and reading them without a dense copy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdgm.config.support import Support
+from cdgm.data.count_matrix import in_memory
+from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
+from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observed import Observed, check_values, narrowest
+from cdgm.estimator.observed import Observed, narrowest
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
@@ -19,14 +22,12 @@ if TYPE_CHECKING:
 
 KEY = "_cdgm"
 SOURCES = ("background", "target")
-#: Rows of a dense matrix that are looked at together.
-ROWS = 4_096
 _RAW = "; name the layer that holds raw counts (layer=), or choose likelihood='gaussian'"
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What :func:`setup_anndata` was told.
+    """Arguments of :func:`setup_anndata`.
 
     Attributes
     ----------
@@ -55,9 +56,15 @@ class Registration:
         }
         return {key: value for key, value in values.items() if value is not None}
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Argument to column of ``obs``."""
+        named = {"source_key": self.source_key, "labels_key": self.labels_key}
+        return {argument: column for argument, column in named.items() if column is not None}
+
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
-        """What an object was registered with."""
+        """Read back what an object was registered with."""
         require_anndata(adata)
         if KEY not in adata.uns:
             raise UserError(
@@ -87,10 +94,9 @@ def setup_anndata(
     if isinstance(background, str) or not isinstance(background, Sequence):
         background = (background,)
     registration = Registration(source_key, tuple(map(str, background)), layer, labels_key)
-    is_background(adata, registration)
-    labels(adata, registration)
-    _check_layer(adata, layer)
-    _check_genes(adata)
+    _in_background(text_columns(adata, registration.columns)["source_key"], registration)
+    matrix_of(adata, layer)
+    gene_names(adata)
     adata.uns[KEY] = registration.plain()
 
 
@@ -123,17 +129,14 @@ def observe(
         If the object does not hold what the registration says, or a value is none of ``support``.
     """
     require_anndata(adata)
-    in_background = is_background(adata, registration, both)
-    genes = _check_genes(adata)
-    where = f"layer {registration.layer!r}" if registration.layer else "adata.X"
-    x = matrix(adata, registration.layer)
-    if x.shape != adata.shape:
-        raise bad_input(where, "shape", x.shape, f"(cells, genes) = {adata.shape}")
-    _check_matrix(x, support, where)
+    hint = _RAW if support == "counts" else ""
+    cells = read_cells(adata, registration.columns, layer=registration.layer, support=support, hint=hint)
+    in_background = _in_background(cells.obs["source_key"], registration, both)
+    x = in_memory(cells.x)
     if named is None:
         chosen = choose_genes(x, n_genes, support)
     else:
-        place = {gene: i for i, gene in enumerate(genes)}
+        place = {gene: i for i, gene in enumerate(cells.genes)}
         missing = [gene for gene in named if gene not in place]
         if missing:
             raise bad_input("adata.var_names", "", f"no {missing[0]}", f"all {len(named)} genes of the model")
@@ -146,98 +149,28 @@ def observe(
     for source, positions in rows.items():
         part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-        parts[source] = part
+        parts[source] = narrowest(part, support)
     return Observed(
-        {source: narrowest(part, support) for source, part in parts.items()},
+        parts,
         rows,
-        genes[chosen],
+        cells.genes[chosen].astype(str),
         np.asarray(adata.obs_names, dtype=str),
         labels(adata, registration),
     )
-
-
-def is_background(adata: AnnData, registration: Registration, both: bool = True) -> np.ndarray:
-    """Whether each cell is of the background (n,); with ``both`` there must be cells that are and are not."""
-    column = _column(adata, "source_key", registration.source_key)
-    key = f"obs[{registration.source_key!r}]"
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise UserError(
-            f"{key}: {int(missing.sum())} of {len(missing)} cells have no value, expected one in each: fill "
-            "them or leave these cells out"
-        )
-    values = column.astype(str).to_numpy()
-    # Of the values that cells have: categories of a column may be left from cells that are gone.
-    found = sorted(set(values))
-    shown = found if len(found) <= 12 else [*found[:12], "..."]
-    for value in registration.background if both else ():
-        if value not in found:
-            raise bad_input(key, "background", value, f"one of its values {shown}")
-    inside = np.isin(values, registration.background)
-    if both and inside.all():
-        raise bad_input(
-            key, "background", list(registration.background), "some cells of other values, the target"
-        )
-    return inside
 
 
 def labels(adata: AnnData, registration: Registration) -> np.ndarray | None:
     """Label of each cell (n,), "" where it has none; None without a column of labels."""
     if registration.labels_key is None:
         return None
-    column = _column(adata, "labels_key", registration.labels_key)
-    return np.where(column.isna().to_numpy(), "", column.astype(object).astype(str).to_numpy()).astype(str)
+    return text_columns(adata, {"labels_key": registration.labels_key})["labels_key"].to_numpy(dtype=str)
 
 
-def matrix(adata: AnnData, layer: str | None) -> Any:
-    """The matrix: CSR, or a dense array; of a file opened in backed mode it is read block by block."""
-    import scipy.sparse as sp
-
-    _check_layer(adata, layer)
-    x = adata.X if layer is None else adata.layers[layer]
-    if sp.issparse(x):
-        return x.tocsr()
-    if hasattr(x, "to_memory"):
-        return x.to_memory().tocsr()
-    if isinstance(x, np.ndarray):
-        return x
-    # Left in the file: zeros of counts take no memory once they are read.
-    return sp.vstack([sp.csr_matrix(np.asarray(x[i : i + ROWS])) for i in range(0, x.shape[0], ROWS)]).tocsr()
-
-
-def _check_matrix(x: Any, support: Support, where: str) -> None:
-    hint = _RAW if support == "counts" else ""
-    if hasattr(x, "data") and not isinstance(x, np.ndarray):
-        check_values(x.data, support, where, hint)
-        return
-    for start in range(0, len(x), ROWS):
-        check_values(x[start : start + ROWS], support, where, hint)
-
-
-def _column(adata: AnnData, argument: str, name: str) -> pd.Series:
-    if name not in adata.obs:
-        raise bad_input(
-            "adata.obs", argument, name, f"one of its columns {sorted(map(str, adata.obs.columns))}"
-        )
-    return adata.obs[name]
-
-
-def _check_layer(adata: AnnData, layer: str | None) -> None:
-    if layer is not None and layer not in adata.layers:
-        raise bad_input("adata.layers", "layer", layer, f"one of {sorted(adata.layers)}, or None for adata.X")
-    if layer is None and adata.X is None:
-        raise bad_input("adata.X", "", None, f"a matrix, or a layer: one of {sorted(adata.layers)}")
-
-
-def _check_genes(adata: AnnData) -> np.ndarray:
-    genes = adata.var_names
-    if genes.has_duplicates:
-        twice = genes[genes.duplicated()]
-        raise bad_input(
-            "adata.var_names", "", str(twice[0]),
-            f"each name once, {len(twice)} repeat an earlier one: call adata.var_names_make_unique()",
-        )  # fmt: skip
-    return np.asarray(genes, dtype=str)
+def _in_background(column: pd.Series, registration: Registration, both: bool = True) -> np.ndarray:
+    """Whether each cell is of the background (n,); with ``both`` there must be cells that are and are not."""
+    sources = dict(zip(SOURCES, (registration.background, REST), strict=True))
+    where = f"adata.obs[{registration.source_key!r}]"
+    return (assign_sources(column, sources, where, complete=both) == SOURCES[0]).to_numpy()
 
 
 def require_anndata(adata: Any) -> None:

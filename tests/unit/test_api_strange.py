@@ -86,7 +86,7 @@ def test_views_are_read_and_not_set_up(plain):
 def test_what_is_not_there_is_named():
     adata = own_data.cells()
     refused(lambda: setup(adata, "batch", "ctrl"), "source_key", "'batch'", "['condition', 'state']")
-    refused(lambda: setup(adata, "condition", "control"), "obs['condition']", "'control'", "['ctrl', 'drug']")
+    refused(lambda: setup(adata, "condition", "control"), "obs['condition']", "'control'", "'ctrl' (80 cells)")
     refused(
         lambda: setup(adata, "condition", "ctrl", layer="counts"), "layer", "'counts'", "None for adata.X"
     )
@@ -111,7 +111,7 @@ def test_repeated_gene_names_are_refused():
 def test_unused_categories_are_no_sources(plain):
     adata = own_data.cells()
     adata.obs["condition"] = adata.obs["condition"].cat.add_categories(["vehicle"])
-    refused(lambda: own_data.set_up(adata, background="vehicle"), "'vehicle'", "['ctrl', 'drug']")
+    refused(lambda: own_data.set_up(adata, background="vehicle"), "'vehicle'", "'ctrl' (80 cells)")
     equal(seen(adata), plain)
 
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from cdgm.data.counts import Counts
+from cdgm.data.count_matrix import Counts
 from cdgm.utils.errors import bad_input
 from cdgm.utils.registry import Plugin
 
@@ -22,7 +22,7 @@ class GeneSelection(Plugin):
         ----------
         counts
             Integer counts (cells, genes), held or stored: look at them through
-            :func:`cdgm.data.counts.blocks` or :func:`~cdgm.data.counts.census`. Every gene has a count in
+            :func:`cdgm.data.count_matrix.blocks` or :func:`~cdgm.data.count_matrix.count_totals`. Every gene has a count in
             some cell.
 
         Returns

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.data.counts import Counts, StoredCounts, blocks, census
+from cdgm.data.count_matrix import Counts, StoredCounts, blocks, count_totals
 from cdgm.data.genes.base import GeneSelection, enough
 
 
@@ -74,7 +74,7 @@ def variances_by_blocks(counts: Counts, theta: float) -> np.ndarray:
     all counts were zero, once for each *different* total, and corrected at the positive counts. Corrections
     are added one by one in the order of cells, so the size of the blocks does not change a byte.
     """
-    known = census(counts)
+    known = count_totals(counts)
     cells, genes = counts.shape
     clip = np.sqrt(cells)
     share = known.gene_totals / known.gene_totals.sum()

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from cdgm.data.cells import Cells
+from cdgm.data.count_matrix import tidy
+from cdgm.data.h5ad import reading
+from cdgm.data.read_cells import Cells
 from cdgm.data.readers.base import Reader
 from cdgm.utils.errors import UserError, bad_input
 
@@ -53,9 +55,6 @@ class SceptreRda(Reader):
         """Read the file; see the base class."""
         import pandas as pd
 
-        from cdgm.data.readers._anndata import refuse_duplicates
-        from cdgm.data.readers._rows import tidy
-
         screen = self._load(path)
         covariates = screen["extra_covariates"]
         for part in ("extra_covariates", "grna_target_data_frame"):
@@ -68,7 +67,9 @@ class SceptreRda(Reader):
             )
         counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
         guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
-        refuse_duplicates(genes, path)
+        repeated = genes[pd.Index(genes).duplicated()]
+        if len(repeated):
+            raise bad_input(path, "gene names", str(repeated[0]), "each gene name once")
         target_of_guide = self._targets(screen["grna_target_data_frame"], guides, path)
         share, top = _top_guide(guides_by_cell)
         label_of_target = {target: label for label, targets in self.classes.items() for target in targets}
@@ -86,9 +87,10 @@ class SceptreRda(Reader):
         return Cells(tidy(counts.T.tocsr()), genes, obs).take(share > self.min_guide_fraction)
 
     def _load(self, path: Path) -> dict:
-        from cdgm.data.readers._rda import load_rda
+        import rdata
 
-        content = load_rda(path)
+        with reading(path, "R data (.rda)"):
+            content = rdata.read_rda(path)
         if self.object not in content:
             raise bad_input(path, "R object", self.object, f"one of {sorted(content)}")
         screen = content[self.object]

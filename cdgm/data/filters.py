@@ -1,0 +1,27 @@
+"""Which genes and cells pass the filters: by scanpy for counts in memory, by their totals for stored ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cdgm.data.count_matrix import Counts, StoredCounts
+
+
+def passing_genes(counts: Counts, min_cells: int) -> np.ndarray:
+    """Mask (genes,) of the genes that have a count in at least ``min_cells`` cells."""
+    if isinstance(counts, StoredCounts):
+        return counts.totals.gene_cells >= min_cells
+    import scanpy as sc
+
+    return sc.pp.filter_genes(counts, min_cells=min_cells, inplace=False)[0]
+
+
+def passing_cells(counts: Counts, min_counts: int, min_genes: int) -> np.ndarray:
+    """Mask (cells,) of the cells with at least ``min_counts`` molecules and ``min_genes`` genes with a count."""
+    if isinstance(counts, StoredCounts):
+        known = counts.totals
+        return (known.cell_totals >= min_counts) & (known.cell_genes >= min_genes)
+    import scanpy as sc
+
+    enough_counts = sc.pp.filter_cells(counts, min_counts=min_counts, inplace=False)[0]
+    return enough_counts & sc.pp.filter_cells(counts, min_genes=min_genes, inplace=False)[0]
