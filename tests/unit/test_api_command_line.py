@@ -21,7 +21,7 @@ from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.cli import datasets
 from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
-from cdgm.data.downloads import https
+from cdgm.data.downloads import resume
 from cdgm.estimator import reading
 from cdgm.estimator.defaults import defaults
 from tests.unit import own_data
@@ -216,8 +216,8 @@ def test_an_interrupted_data_set_goes_on_where_it_stopped(monkeypatch, tmp_path)
     settings = json.loads(json.dumps(defaults()))
     settings["datasets"][name]["genes"]["n"] = 40
     monkeypatch.setattr("cdgm.estimator.defaults.defaults", lambda: settings)
-    monkeypatch.setattr(https, "ATTEMPTS", 1)
-    monkeypatch.setattr(https, "SLOWEST_BYTES", 1)
+    monkeypatch.setattr(resume, "ATTEMPTS", 1)
+    monkeypatch.setattr(resume, "SLOWEST_BYTES", 1)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("CDGM_DATA_MIRROR", raising=False)
     out, mark = tmp_path / "out" / "atlas.h5ad", {"tag": '"v1"'}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cdgm.config.dataset import DatasetSpec
-from cdgm.data.downloads import DOWNLOADS, https
+from cdgm.data.downloads import DOWNLOADS, resume
 from cdgm.data.fetch import fetch
 from cdgm.data.preprocess import preprocess
 from tests.unit.data_helpers import refused
@@ -32,7 +32,7 @@ PERTURBED = {
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
-    monkeypatch.setattr(https, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "WAIT_SECONDS", 0.0)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("CDGM_DATA_MIRROR", raising=False)
 
