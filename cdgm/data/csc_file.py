@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ class RowsOfColumns:
 
     def __init__(self, matrix: Any) -> None:
         self.shape, self.dtype = matrix.shape, matrix.dtype
-        self._folder = tempfile.TemporaryDirectory(prefix="cdgm-csc-")
+        self._folder = tempfile.mkdtemp(prefix="cdgm-csc-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray, int]] = []
         pointers, start = matrix.group["indptr"][:], 0
         while start < self.shape[1]:
@@ -43,7 +46,7 @@ class RowsOfColumns:
     def _store(self, piece: sp.csr_matrix) -> None:
         arrays = []
         for name in ("data", "indices", "indptr"):
-            path = Path(self._folder.name, f"{len(self._pieces)}.{name}.npy")
+            path = Path(self._folder, f"{len(self._pieces)}.{name}.npy")
             try:
                 np.save(path, getattr(piece, name))
             except OSError as error:
@@ -51,7 +54,7 @@ class RowsOfColumns:
                     f"{path.parent}: no room for a temporary file: {error.strerror or error}; name another "
                     "folder in TMPDIR"
                 ) from error
-            arrays.append(np.load(path, mmap_mode="r"))
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         self._pieces.append((*arrays, piece.shape[1]))
 
     def __getitem__(self, rows: slice) -> sp.csr_matrix:

@@ -17,7 +17,7 @@ def passing_genes(counts: Counts, min_cells: int) -> np.ndarray:
 
 
 def passing_cells(counts: Counts, min_counts: int, min_genes: int) -> np.ndarray:
-    """Mask (cells,) of the cells with at least ``min_counts`` molecules and ``min_genes`` genes with a count."""
+    """Mask (cells,) of the cells that have at least ``min_counts`` molecules and ``min_genes`` genes."""
     if isinstance(counts, StoredCounts):
         known = counts.totals
         return (known.cell_totals >= min_counts) & (known.cell_genes >= min_genes)

@@ -88,7 +88,9 @@ def open_h5ad(path: Path, layer: str | None = None) -> AnnData:
         if layer is None and ("X" not in file or getattr(file["X"], "shape", ()) is None):
             raise bad_input(path, "parts", sorted(file), "a matrix X (or name a layer)")
         if layer is not None and layer not in layers:
-            raise bad_input(path, "layer", layer, f"one of {layers}" if layers else "X: the file has no layers")
+            raise bad_input(
+                path, "layer", layer, f"one of {layers}" if layers else "X: the file has no layers"
+            )
         node = file["X" if layer is None else f"layers/{layer}"]
         matrix = sparse_dataset(node) if isinstance(node, h5py.Group) else node
         held = {"X": matrix} if layer is None else {"layers": {layer: matrix}}

@@ -149,7 +149,8 @@ def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
             where, "filters.min_cells_per_gene", filters.min_cells_per_gene, "some gene to be left"
         )
     cells = cells.take_genes(np.flatnonzero(genes))
-    keep = passing_cells(cells.x, filters.min_counts_per_cell, filters.min_genes_per_cell)
+    # Nor does a cell.
+    keep = passing_cells(cells.x, max(1, filters.min_counts_per_cell), filters.min_genes_per_cell)
     return _keep(cells, keep, "fall to the filters", where)
 
 
@@ -190,9 +191,7 @@ def _split(
             part.insert(0, "split", split)
             part.insert(0, "cell", part.index)
             parts.append(part)
-    arrays = {
-        f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.x, rows).items()
-    }
+    arrays = {f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.x, rows).items()}
     table = pd.concat(parts, ignore_index=True)
     fixed = ["cell", "split", "source", "row", "label"]
     return arrays, table[fixed + [column for column in table if column not in fixed]]

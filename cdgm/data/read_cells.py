@@ -230,6 +230,8 @@ def _from_file(
             lines = matrix.group["indptr"][:]
             if lines[0] != 0 or lines[-1] != entries or (np.diff(lines) < 0).any():
                 raise ValueError(f"{name}: damaged sparse matrix: pointers do not lead from 0 to {entries}")
+            if matrix.group["indices"].dtype.kind not in "iu":
+                raise ValueError(f"{name}: damaged sparse matrix: its indices are no integers")
             kind = matrix.group["data"].dtype
         else:
             entries, kind = matrix.size, matrix.dtype

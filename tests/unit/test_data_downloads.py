@@ -84,9 +84,7 @@ def test_files_of_the_mirror_that_are_of_no_use_are_passed_over(server, tmp_path
 
 def test_a_mirror_that_is_no_folder_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setenv("CDGM_DATA_MIRROR", str(tmp_path / "none"))
-    refused(
-        lambda: fetch(web(server), "download toy", tmp_path / "data.bin"), "CDGM_DATA_MIRROR", "none"
-    )
+    refused(lambda: fetch(web(server), "download toy", tmp_path / "data.bin"), "CDGM_DATA_MIRROR", "none")
 
 
 # Wheels
@@ -293,6 +291,6 @@ def test_the_real_wheel_holds_the_cells(tmp_path):
 
     reader = {"kind": "h5ad_log2", "labels": {"cell_type": "cell_type_annotations"}, "tolerance": 0.01}
     cells = READERS.parse(reader).read(tmp_path / "sample_data.h5ad")
-    assert cells.counts.shape == (1000, 6397)
-    assert cells.counts.data.min() == 1
+    assert cells.x.shape == (1000, 6397)
+    assert cells.x.data.min() == 1
     assert cells.obs["cell_type"].nunique() > 5

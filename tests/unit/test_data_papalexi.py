@@ -50,7 +50,7 @@ def cells(raw):
 
 
 def test_known_numbers(cells):
-    assert cells.counts.shape == (16093, 299)
+    assert cells.x.shape == (16093, 299)
     assert (cells.obs["source"] == "background").sum() == 1912
     assert cells.obs["target"].isin(IFN).sum() == 3216
     assert (cells.obs["label"] == "IFN pathway").sum() == 3216
@@ -82,7 +82,7 @@ def test_joining_by_position_would_go_wrong(raw, cells):
 def test_the_interferon_genes_fall_in_the_interferon_knockouts(cells):
     """Biology that only a right join shows: STAT1 is lost where its pathway is cut."""
     gene = int(np.flatnonzero(cells.genes == "STAT1")[0])
-    share = cells.counts[:, gene].toarray().ravel() / cells.counts.sum(axis=1).A1
+    share = cells.x[:, gene].toarray().ravel() / cells.x.sum(axis=1).A1
     control = share[(cells.obs["source"] == "background").to_numpy()].mean()
     knocked = share[(cells.obs["label"] == "IFN pathway").to_numpy()].mean()
     assert knocked < 0.5 * control

@@ -219,7 +219,9 @@ def test_a_later_run_asks_for_the_rest(server, tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "ATTEMPTS", 1)
     mark = {"tag": '"v1"'}
     refused(
-        lambda: get(server, tmp_path, {"cut": CUT, **mark}, {"status": 503}), "HTTP 503", f"{CUT} bytes are kept"
+        lambda: get(server, tmp_path, {"cut": CUT, **mark}, {"status": 503}),
+        "HTTP 503",
+        f"{CUT} bytes are kept",
     )
     assert files(tmp_path) == PARTIAL
     noted = get(server, tmp_path, mark)

@@ -21,9 +21,9 @@ class GeneSelection(Plugin):
         Parameters
         ----------
         counts
-            Integer counts (cells, genes), held or stored: look at them through
-            :func:`cdgm.data.count_matrix.blocks` or :func:`~cdgm.data.count_matrix.count_totals`. Every gene has a count in
-            some cell.
+            Integer counts (cells, genes), in memory or in their file: read them through
+            :func:`cdgm.data.count_matrix.blocks` or :func:`~cdgm.data.count_matrix.count_totals`. Every
+            gene and every cell has a count.
 
         Returns
         -------

@@ -36,7 +36,8 @@ def residual_variances(counts: Counts, theta: float) -> np.ndarray:
     """Variance over cells of each gene's analytic Pearson residuals.
 
     scanpy computes it from counts in memory. Counts that stay in a file are walked through in blocks of
-    rows (:func:`variances_by_blocks`); the two agree to about 1e-7.
+    rows (:func:`variances_by_blocks`); the two agree to about 1e-7. Cells without a count tell nothing and
+    are left out of the former; preprocessing filters them out of both.
 
     Parameters
     ----------
@@ -55,6 +56,9 @@ def residual_variances(counts: Counts, theta: float) -> np.ndarray:
     import scanpy as sc
     from anndata import AnnData
 
+    empty = np.diff(counts.indptr) == 0
+    if empty.any():
+        counts = counts[~empty]
     table = sc.experimental.pp.highly_variable_genes(
         AnnData(counts),
         flavor="pearson_residuals",

@@ -122,7 +122,7 @@ class H5ad(Reader):
                     path,
                     f"obs[{self.class_column!r}]",
                     list(members),
-                    f"for {label!r}: {shown(values)}",
+                    f"{shown(values)}, for {label!r}",
                 )
             label_of |= dict.fromkeys(keys, label)
         if absent:
