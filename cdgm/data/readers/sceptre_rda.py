@@ -96,7 +96,8 @@ class SceptreRda(Reader):
         screen = content[self.object]
         for part in ("response_matrix", "grna_matrix", "grna_target_data_frame", "extra_covariates"):
             if not isinstance(screen, dict) or part not in screen:
-                raise bad_input(path, f"parts of {self.object}", sorted(screen), f"a list with {part!r}")
+                found = sorted(screen) if isinstance(screen, dict) else type(screen).__name__
+                raise bad_input(path, f"parts of {self.object}", found, f"a list with {part!r}")
         return screen
 
     def _targets(self, table, guides: np.ndarray, path: Path) -> np.ndarray:
