@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.inputs import read_data
 from cdgm.utils.errors import UserError
 
 SUMMARY = "list the project's data sets, or get one as an AnnData file"
@@ -73,7 +72,6 @@ def get(name: str, out: Path) -> None:
     adata = as_anndata(prepared)
     with atomic(out) as temporary:
         adata.write_h5ad(temporary)
-    read_data(out)
     print(f"{out}: {adata.n_obs:,} cells, {adata.n_vars:,} genes. To fit a model:")
     print(f"  cdgm fit {out} --source-key source --background {spec.sources[0]} --labels-key label --out fit")
 

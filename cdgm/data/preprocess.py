@@ -70,9 +70,9 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         If the file is not what the spec says or too few cells are left.
     """
     where = f"dataset {name}: {raw}"
-    logger.info("%s: reading", where)
+    logger.info("dataset %s: reading", name)
     cells = spec.reader.read(Path(raw))
-    logger.info("%s: %d cells, %d genes", where, *cells.x.shape)
+    logger.info("dataset %s: %d cells, %d genes", name, *cells.x.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
         cells, programs = _spike(cells, spec, name, root, where)
@@ -81,7 +81,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
     )
     cells = _filter(cells, spec.filters, where)
-    logger.info("%s: choosing from %d genes in %d cells", where, *cells.x.shape[::-1])
+    logger.info("dataset %s: choosing from %d genes in %d cells", name, *cells.x.shape[::-1])
     try:
         chosen = spec.genes.select(cells.x)
     except UserError as error:
@@ -89,7 +89,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     cells = cells.take_genes(chosen)
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
     cells = _keep(cells, passing_cells(cells.x, 1, 1), "have no count on the chosen genes", where)
-    logger.info("%s: %d cells, %d genes are left", where, *cells.x.shape)
+    logger.info("dataset %s: %d cells, %d genes are left", name, *cells.x.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
     programs["selected"] = programs["gene"].isin(cells.genes)

@@ -120,23 +120,17 @@ def read_cells(
 
 
 def gene_names(adata: AnnData, where: str = "adata.") -> np.ndarray:
-    """Gene names (genes,) as text.
+    """Gene names (genes,) as text; refused if one occurs twice."""
+    refuse_repeated(adata.var_names, f"{where}var_names", ": call adata.var_names_make_unique()")
+    return np.asarray(adata.var_names, dtype=str).astype(object)
 
-    Raises
-    ------
-    UserError
-        If one occurs twice.
-    """
-    names = adata.var_names
-    if names.has_duplicates:
-        repeated = names[names.duplicated()]
-        raise bad_input(
-            f"{where}var_names",
-            "",
-            str(repeated[0]),
-            f"each gene name once, {len(repeated)} repeat an earlier one: call adata.var_names_make_unique()",
-        )
-    return np.asarray(names, dtype=str).astype(object)
+
+def refuse_repeated(names: pd.Index, where: str, hint: str = "") -> None:
+    """Raise a UserError that names the first gene name that occurs twice."""
+    repeated = names[names.duplicated()]
+    if len(repeated):
+        expected = f"each gene name once, {len(repeated)} repeat an earlier one{hint}"
+        raise bad_input(where, "", str(repeated[0]), expected)
 
 
 def text_columns(adata: AnnData, columns: Mapping[str, str], where: str = "adata.") -> pd.DataFrame:

@@ -199,10 +199,10 @@ def matrix(**changes):
         ({"Dim": np.array([3, 3])}, "rows and cells"),
         ({"i": np.array([0, 2])}, "damaged sparse matrix"),
         ({"x": np.array([1.0])}, "damaged sparse matrix"),
-        ({"x": np.array([1.0, 2.0**40])}, "a non-negative integer count"),
+        ({"x": np.array([1.0, 2.0**40])}, "a count of at most"),
         ({"Dim": None}, "damaged sparse matrix"),
     ],
 )
 def test_a_damaged_matrix_of_r_is_one_line(changes, part):
-    assert _matrix(matrix(), 3, "screen.rda")[0].toarray().tolist() == [[0, 0, 1], [2, 0, 0]]
+    assert _matrix(matrix(), 3, "screen.rda")[0].T.toarray().tolist() == [[0, 0, 1], [2, 0, 0]]
     refused(lambda: _matrix(matrix(**changes), 3, "screen.rda: response_matrix"), "screen.rda", part)

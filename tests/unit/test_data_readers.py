@@ -371,12 +371,12 @@ def test_guides_are_joined_by_id(monkeypatch, tmp_path):
                 )
             },
             {},
-            ["response_matrix", "row 'B', cell 3", "1.5"],
+            ["response_matrix", "in cell '3', gene 'B'", "1.5"],
         ),
         (
             {"toy": screen(response_matrix=r_matrix(np.ones((2, 6)), np.array(["A", "A"])))},
             {},
-            ["gene names", "'A'"],
+            ["gene name", "'A'"],
         ),
     ],
 )

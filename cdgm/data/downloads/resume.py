@@ -108,7 +108,7 @@ class ResumableDownloader:
     def _attempt(self, url: str) -> None:
         """Send one request, for the rest if a beginning is there."""
         import requests
-        import urllib3
+        from requests.packages.urllib3 import exceptions as transport
 
         expected = {"url": url, "size": self.size, "checksum": self.checksum}
         have, validator = self._begun(expected)
@@ -133,15 +133,15 @@ class ResumableDownloader:
                     self._begin(response, expected)
                     have = 0
                 self._stream(response, have)
-        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
+        except (requests.exceptions.Timeout, transport.TimeoutError):
             reason = f"no more bytes in time{self._after()}" if answered else "no answer in time"
             raise DownloadFailed(reason, again=True) from None
-        except (requests.exceptions.ConnectionError, urllib3.exceptions.ProtocolError) as error:
+        except (requests.exceptions.ConnectionError, transport.ProtocolError) as error:
             lost = f"connection lost{self._after()}"
             reason = lost if answered else f"no connection ({_innermost(error)})"
             raise DownloadFailed(reason, again=True) from None
         # ValueError: from a redirect whose address is malformed.
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        except (requests.exceptions.RequestException, transport.HTTPError, ValueError) as error:
             raise DownloadFailed(_innermost(error), again=False) from None
         have = self.have()
         if have < self.size and _is_html(self.partial):
@@ -203,7 +203,7 @@ class ResumableDownloader:
 
     def _stream(self, response: Any, have: int) -> None:
         """Append the body; stop once the file is longer than expected."""
-        # urllib3 would drop the last bytes of a short body; lengths are compared afterwards.
+        # It would drop the last bytes of a short body; lengths are compared afterwards.
         response.raw.enforce_content_length = False
         begun, lately = time.monotonic(), 0
         with progress(self.name, self.size, "B", start=have) as advance, self.partial.open("ab") as target:

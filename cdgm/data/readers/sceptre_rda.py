@@ -7,16 +7,19 @@ One R list with ``response_matrix`` (genes x cells, UMI counts), ``grna_matrix``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from cdgm.data.count_matrix import tidy
 from cdgm.data.h5ad import reading
-from cdgm.data.read_cells import Cells
+from cdgm.data.read_cells import Cells, check_block, refuse_repeated
 from cdgm.data.readers.base import Reader
 from cdgm.utils.errors import UserError, bad_input
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 class SceptreRda(Reader):
@@ -67,9 +70,7 @@ class SceptreRda(Reader):
             )
         counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
         guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
-        repeated = genes[pd.Index(genes).duplicated()]
-        if len(repeated):
-            raise bad_input(path, "gene names", str(repeated[0]), "each gene name once")
+        refuse_repeated(pd.Index(genes), f"{path}: response_matrix")
         target_of_guide = self._targets(screen["grna_target_data_frame"], guides, path)
         share, top = _top_guide(guides_by_cell)
         label_of_target = {target: label for label, targets in self.classes.items() for target in targets}
@@ -84,7 +85,7 @@ class SceptreRda(Reader):
             },
             index=pd.Index(covariates.index.astype(str), name="cell"),
         )
-        return Cells(tidy(counts.T.tocsr()), genes, obs).take(share > self.min_guide_fraction)
+        return Cells(tidy(counts), genes, obs).take(share > self.min_guide_fraction)
 
     def _load(self, path: Path) -> dict:
         import rdata
@@ -126,8 +127,8 @@ class SceptreRda(Reader):
         return np.array([target_of[guide] for guide in guides], dtype=object)
 
 
-def _matrix(node, cells: int, where: str):
-    """Return an R sparse matrix as integer CSC (rows, cells) and its row names.
+def _matrix(node: Any, cells: int, where: str) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Return an R sparse matrix (rows, cells) as integer CSR (cells, rows), and its row names.
 
     ``cells`` is their number in the table of cells: what a matrix declares is believed only where
     something as long stands beside it.
@@ -156,18 +157,15 @@ def _matrix(node, cells: int, where: str):
             matrix.check_format(full_check=True)
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{where}: damaged sparse matrix: {' '.join(str(error).split())[:200]}") from error
-    bad = ~((matrix.data >= 0) & (matrix.data == np.floor(matrix.data)) & (matrix.data < 2**31))
-    if bad.any():
-        first = int(np.argmax(bad))
-        cell = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
-        place = f"row {names[matrix.indices[first]]!r}, cell {cell + 1}"
-        raise bad_input(where, place, float(matrix.data[first]), "a non-negative integer count")
+    matrix = matrix.T.tocsr()
+    positions = np.arange(1, cells + 1)
+    check_block(matrix, 0, support="counts", where=where, cells=positions, genes=names)
     return matrix.astype(np.int32), names
 
 
-def _top_guide(guides_by_cell) -> tuple[np.ndarray, np.ndarray]:
+def _top_guide(guides: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Return the top guide's share of each cell's guide UMIs (0 without any) and its row."""
-    total = np.asarray(guides_by_cell.sum(axis=0)).ravel()
-    highest = guides_by_cell.max(axis=0).toarray().ravel()
-    top = np.asarray(guides_by_cell.argmax(axis=0)).ravel()
+    total = np.asarray(guides.sum(axis=1)).ravel()
+    highest = guides.max(axis=1).toarray().ravel()
+    top = np.asarray(guides.argmax(axis=1)).ravel()
     return highest / np.maximum(total, 1), top
