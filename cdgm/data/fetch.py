@@ -58,6 +58,7 @@ def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[st
                 shutil.copyfile(mirrored, arrived)
             except OSError as error:
                 raise UserError(f"{name}: cannot copy {mirrored}: {error.strerror}") from error
+            logger.info("%s: copied from the mirror: %s", name, mirrored)
             noted.update({"origin": "mirror", "path": str(mirrored)})
         size = arrived.stat().st_size
         if download.size is not None and size != download.size:

@@ -1,4 +1,4 @@
-"""From a raw file to the bundle of a data set: read, spike in, filter, choose genes, split."""
+"""Prepare a data set of cells: read, spike in, draw, filter, choose genes, split."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _keep(cells: Cells, keep: np.ndarray, why: str, where: str) -> Cells:
 def _split(
     cells: Cells, spec: DatasetSpec, rng: np.random.Generator, where: str
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Hold a share of each source out; rows keep the file's order within split and source."""
+    """Hold out a share of each source; rows keep the file's order within split and source."""
     source = cells.obs["source"].to_numpy()
     rows: dict[tuple[str, str], np.ndarray] = {}
     for name in spec.sources:
@@ -184,24 +184,18 @@ def _split(
         for name in spec.sources:
             members = rows[split, name]
             part = cells.obs.iloc[members].drop(columns="source")
-            if "label" not in part:
-                part.insert(0, "label", "")
-            part.insert(0, "row", np.arange(members.size))
-            part.insert(0, "source", name)
-            part.insert(0, "split", split)
-            part.insert(0, "cell", part.index)
-            parts.append(part)
-    arrays = {f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.x, rows).items()}
-    table = pd.concat(parts, ignore_index=True)
-    fixed = ["cell", "split", "source", "row", "label"]
-    return arrays, table[fixed + [column for column in table if column not in fixed]]
+            label = part.pop("label") if "label" in part else ""
+            fixed = {"cell": part.index, "split": split, "source": name, "row": np.arange(members.size)}
+            parts.append(pd.DataFrame(fixed | {"label": label} | dict(part.items()), index=part.index))
+    dense = _dense(cells.x, rows)
+    arrays = {f"x/{split}/{name}": values[None] for (split, name), values in dense.items()}
+    return arrays, pd.concat(parts, ignore_index=True)
 
 
 def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-    """Given rows as arrays of the smallest type for all counts, filled block by block in one pass.
+    """Return the given rows as arrays of the smallest type for all counts, filled in one pass over blocks.
 
-    Nothing else of the size of the result is held: of genes that were chosen for varying, most counts are
-    there, and a sparse matrix of them takes four times the memory of these arrays.
+    Most counts of variable genes are positive, so a sparse matrix would take four times the memory.
     """
     dtype = np.min_scalar_type(count_totals(counts).largest)
     arrays = {key: np.empty((members.size, counts.shape[1]), dtype) for key, members in rows.items()}

@@ -14,7 +14,7 @@ import pooch
 import pytest
 from pydantic import ValidationError
 
-from cdgm.data.downloads import DOWNLOADS
+from cdgm.data.downloads import DOWNLOADS, pypi
 from cdgm.data.fetch import fetch
 from cdgm.utils.files import write_json
 from tests.unit.data_helpers import refused, sha256
@@ -126,11 +126,13 @@ def wheel_download(**changes):
     return DOWNLOADS.parse({"kind": "pypi", **options, **changes})
 
 
-def test_one_member_comes_out_of_the_wheel_and_the_log_says_what_is_going_on(index, tmp_path, caplog):
+def test_one_member_comes_out_of_the_wheel(index, tmp_path, caplog, monkeypatch):
     make_wheel(index)
+    monkeypatch.setattr(pypi, "SECONDS_BETWEEN_LINES", 0.1)
     with caplog.at_level(logging.INFO):
         assert fetch(wheel_download(), "download toy", tmp_path / "raw" / "cells.bin")["origin"] == "pypi"
     assert "download toy: asking the package index for cdgm-toy-data==1.0" in caplog.messages[0]
+    assert "pip is waiting for the package index" in caplog.text
     assert "cdgm_toy_data-1.0-py3-none-any.whl after" in caplog.messages[-1]
     assert (tmp_path / "raw" / "cells.bin").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["cells.bin"]
