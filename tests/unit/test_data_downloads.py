@@ -223,6 +223,7 @@ def test_a_link_is_followed_and_the_copy_is_no_link(tmp_path):
         ("pypi", {"member": "../../etc/passwd"}, ["member"]),
         ("pypi", {"member": "/etc/passwd"}, ["member"]),
         ("pypi", {"member": "a\\..\\b"}, ["member"]),
+        ("pypi", {"member": "C:/a"}, ["member"]),
         ("carrier_pigeon", {}, ["carrier_pigeon", "known: https, local, pypi"]),
     ],
 )

@@ -93,22 +93,15 @@ class Pypi(Remote):
     def _extract(self, wheel: Path, destination: Path, name: str) -> None:
         try:
             with zipfile.ZipFile(wheel) as archive:
-                names = [info.filename for info in archive.infolist()]
+                names = archive.namelist()
                 if names.count(self.member) != 1:
-                    folder = str(PurePosixPath(self.member).parent)
-                    near = [other for other in names if str(PurePosixPath(other).parent) == folder]
-                    raise bad_input(
-                        f"{name}: {wheel.name}",
-                        "member",
-                        self.member,
-                        f"one of its files, such as {near[:5] or names[:5]}",
-                    )
-                with archive.open(self.member) as packed, destination.open("wb") as target:
+                    folder = PurePosixPath(self.member).parent
+                    near = [other for other in names if PurePosixPath(other).parent == folder]
+                    expected = f"one of its files, such as {near[:5] or names[:5]}"
+                    raise bad_input(f"{name}: {wheel.name}", "member", self.member, expected)
+                with archive.open(self.member) as packed:
                     # One byte more than expected is enough to know that the size is wrong.
-                    left = self.size + 1
-                    while left and (block := packed.read(min(left, 1 << 20))):
-                        target.write(block)
-                        left -= len(block)
+                    destination.write_bytes(packed.read(self.size + 1))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{name}: {wheel.name}: not a readable wheel: {error}") from error
 
