@@ -14,6 +14,15 @@ from cdgm.utils.files import read_json, read_npz
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: Arguments of the estimator, as its messages name them, to options of the command line.
+IN_PYTHON = {
+    ": source_key:": ": --source-key:",
+    ": labels_key:": ": --labels-key:",
+    "(layer=)": "(--layer)",
+    "likelihood='gaussian'": "--likelihood gaussian",
+    "call adata.var_names_make_unique()": "make them unique",
+}
+
 
 def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
     """An AnnData object (``.h5ad``), or arrays by the names of their sources (``.npz``).
@@ -32,6 +41,16 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
     from cdgm.data.h5ad import read_h5ad
 
     return read_h5ad(path)
+
+
+def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> UserError:
+    """Name the file and the options in an error of the estimator, which knows an object and arguments."""
+    text, data = str(error), getattr(arguments, "data", None)
+    if data is None or not text.startswith("adata"):
+        return error
+    for argument, option in IN_PYTHON.items():
+        text = text.replace(argument, option)
+    return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
 
 
 def model_folder(path: Path) -> Path:

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 from cdgm.cli.inputs import read_data
+from cdgm.cli.main import main
 from cdgm.data import count_matrix, csc_file
 from cdgm.data.count_matrix import in_memory
 from cdgm.data.readers import READERS
@@ -73,6 +74,11 @@ def huge_index(file: h5py.File) -> None:
     index.attrs.update(attributes)
 
 
+def renamed(file: h5py.File) -> None:
+    file["obs"].move("treatment", "dose")
+    file["obs"].attrs["column-order"] = ["dose"]
+
+
 DAMAGED = {
     "no obs": (lambda f: f.__delitem__("obs"), ["parts", "'obs'"]),
     "no X": (lambda f: f.__delitem__("X"), ["a matrix X"]),
@@ -127,6 +133,33 @@ def test_what_is_no_anndata_file_is_one_line_for_the_workflow_and_the_command_li
     for read in (READER.read, read_data):
         refused(lambda it=read: it(path), "a.h5ad", "not a readable AnnData (.h5ad) file")
         refused(lambda it=read: it(tmp_path / "none.h5ad"), "none.h5ad: no such file")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: f["X/data"].__setitem__(0, np.nan), "in cell 'c0', gene 'g0': got nan"),
+        (lambda f: f["X/data"].__setitem__(0, -1), "in cell 'c0', gene 'g0': got -1.0"),
+        (lambda f: f["X/data"].__setitem__(0, 0.5), "name the layer that holds raw counts (--layer)"),
+        (lambda f: f["X/indices"].__setitem__(0, GENES), "damaged sparse matrix"),
+        (lambda f: f.__delitem__("X"), "X: got None"),
+        (renamed, "--source-key: got 'treatment'"),
+    ],
+)
+def test_the_command_names_the_file_and_its_own_options(good, tmp_path, capsys, change, said):
+    path = tmp_path / "a.h5ad"
+    path.write_bytes(good)
+    with h5py.File(path, "a") as file:
+        change(file)
+    options = ["--source-key", "treatment", "--background", "control", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", str(path), *options])
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2
+    assert error.splitlines()[-1].startswith(f"error: {path}: ")
+    assert said in error
+    assert "adata" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_room_for_a_temporary_file_is_one_line(tmp_path, monkeypatch):
