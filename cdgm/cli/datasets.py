@@ -61,7 +61,7 @@ def get(name: str, out: Path) -> None:
     require_writable(out.parent)
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])
     values = defaults()["downloads"][spec.download]
-    download = DOWNLOADS.parse(values)
+    download: Any = DOWNLOADS.parse(values)
     # Beside the result and not in a temporary folder, so that an interrupted download goes on.
     raw = out.with_name(f".{out.name}.{values['filename']}")
     try:

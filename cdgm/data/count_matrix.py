@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cdgm.utils.progress import progress
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
+#: A scipy CSR matrix; scipy has no types of its own.
+Csr: TypeAlias = Any
 
 # Entries of a block if all were there; decides memory and speed, never a result.
 BLOCK_ENTRIES = 1 << 24
@@ -60,7 +60,7 @@ class MatrixInFile:
         self.matrix, self.check, self.dtype, self.reading, self.name = matrix, check, dtype, reading, name
         self.shape: tuple[int, int] = matrix.shape
 
-    def walk(self) -> Iterator[sp.csr_matrix]:
+    def walk(self) -> Iterator[Csr]:
         """Yield all rows in order, as checked CSR blocks with sorted indices and no stored zeros."""
         import scipy.sparse as sp
 
@@ -76,7 +76,7 @@ class MatrixInFile:
                 advance(stop - start)
 
 
-def tidy(matrix: sp.csr_matrix) -> sp.csr_matrix:
+def tidy(matrix: Csr) -> Csr:
     """Sort a CSR matrix, add up repeated entries and drop stored zeros, in place."""
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -142,7 +142,7 @@ class StoredCounts:
         """Cells and genes."""
         return len(self.rows), len(self.genes)
 
-    def __getitem__(self, key: object) -> StoredCounts:
+    def __getitem__(self, key: Any) -> StoredCounts:
         """``counts[rows]`` and ``counts[:, columns]`` as of a CSR matrix; nothing is read."""
         if isinstance(key, tuple):
             every, columns = key
@@ -162,7 +162,7 @@ class StoredCounts:
             taken.__dict__["totals"] = known.of_genes(columns)
         return taken
 
-    def blocks(self) -> Iterator[sp.csr_matrix]:
+    def blocks(self) -> Iterator[Csr]:
         """Blocks of the chosen rows, in order, with the chosen genes."""
         all_genes = np.array_equal(self.genes, np.arange(self.source.shape[1]))
         start = 0
@@ -181,7 +181,7 @@ class StoredCounts:
         """See :func:`count_totals`; kept, because it costs a pass over the file."""
         return _totals(self)
 
-    def tocsr(self) -> sp.csr_matrix:
+    def tocsr(self) -> Csr:
         """Read into memory: 8 bytes an entry of the chosen rows and genes."""
         import scipy.sparse as sp
 
@@ -201,10 +201,10 @@ class StoredCounts:
         return sp.csr_matrix((joined, columns, pointers.astype(narrow)), shape=self.shape, copy=False)
 
 
-Counts: TypeAlias = "sp.csr_matrix | StoredCounts"
+Counts: TypeAlias = "Csr | StoredCounts"
 
 
-def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
+def blocks(counts: Counts) -> Iterator[Csr]:
     """All rows in order, as CSR blocks."""
     if isinstance(counts, StoredCounts):
         yield from counts.blocks()
@@ -214,7 +214,7 @@ def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
         yield counts[start : start + step]
 
 
-def in_memory(counts: Counts) -> sp.csr_matrix:
+def in_memory(counts: Counts) -> Csr:
     """The counts as a CSR matrix."""
     return counts.tocsr() if isinstance(counts, StoredCounts) else counts
 

@@ -6,15 +6,13 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdgm.data import count_matrix
+from cdgm.data.count_matrix import Csr
 from cdgm.utils.errors import UserError
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 
 class RowsOfColumns:
@@ -43,7 +41,7 @@ class RowsOfColumns:
             self._store(columns.tocsr())
             start = stop
 
-    def _store(self, piece: sp.csr_matrix) -> None:
+    def _store(self, piece: Csr) -> None:
         arrays = []
         for name in ("data", "indices", "indptr"):
             path = Path(self._folder, f"{len(self._pieces)}.{name}.npy")
@@ -57,7 +55,7 @@ class RowsOfColumns:
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         self._pieces.append((*arrays, piece.shape[1]))
 
-    def __getitem__(self, rows: slice) -> sp.csr_matrix:
+    def __getitem__(self, rows: slice) -> Csr:
         """Read the rows of a slice without a step."""
         import scipy.sparse as sp
 

@@ -49,7 +49,7 @@ def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[st
     partial, arrived = work / "partial", work / "arrived"
     noted: dict[str, Any] = {}
 
-    def obtain(_: str, output_file: str, __: object) -> None:
+    def obtain(url: str, output_file: str, _: object) -> None:
         """Downloader of pooch, which verifies what it wrote."""
         if mirrored is None:
             noted.update({"origin": download.kind} | download.retrieve(arrived, name, partial))
@@ -67,11 +67,12 @@ def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[st
         noted["size"] = size
         os.replace(arrived, output_file)
 
+    downloader: Any = obtain
     with atomic(out) as temporary:
         try:
             _clear(work, keep=(partial.name, f"{partial.name}.json"))
             verified = pooch.retrieve(
-                out.name, download.known_hash(), fname="verified", path=work, downloader=obtain
+                out.name, download.known_hash(), fname="verified", path=work, downloader=downloader
             )
             noted["sha256"] = download.sha256 or pooch.file_hash(verified)
             os.replace(verified, temporary)
@@ -108,14 +109,14 @@ def find_in_mirror(download: Download) -> Path | None:
     UserError
         If the variable names something that is not a folder.
     """
-    folder = os.environ.get(MIRROR_VARIABLE, "")
-    if not folder or download.size is None or download.known_hash() is None:
+    folder, known_hash = os.environ.get(MIRROR_VARIABLE, ""), download.known_hash()
+    if not folder or download.size is None or known_hash is None:
         return None
     if not Path(folder).is_dir():
         raise bad_input("environment", MIRROR_VARIABLE, folder, "an existing folder (or unset the variable)")
     import pooch
 
-    algorithm, _, value = download.known_hash().partition(":")
+    algorithm, _, value = known_hash.partition(":")
     for place, subfolders, names in os.walk(folder):
         subfolders.sort()
         for candidate in (Path(place, each) for each in sorted(names)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cdgm.data.count_matrix import Counts, StoredCounts
@@ -13,7 +15,8 @@ def passing_genes(counts: Counts, min_cells: int) -> np.ndarray:
         return counts.totals.gene_cells >= min_cells
     import scanpy as sc
 
-    return sc.pp.filter_genes(counts, min_cells=min_cells, inplace=False)[0]
+    passing: Any = sc.pp.filter_genes(counts, min_cells=min_cells, inplace=False)
+    return passing[0]
 
 
 def passing_cells(counts: Counts, min_counts: int, min_genes: int) -> np.ndarray:
@@ -23,5 +26,6 @@ def passing_cells(counts: Counts, min_counts: int, min_genes: int) -> np.ndarray
         return (known.cell_totals >= min_counts) & (known.cell_genes >= min_genes)
     import scanpy as sc
 
-    enough_counts = sc.pp.filter_cells(counts, min_counts=min_counts, inplace=False)[0]
-    return enough_counts & sc.pp.filter_cells(counts, min_genes=min_genes, inplace=False)[0]
+    by_counts: Any = sc.pp.filter_cells(counts, min_counts=min_counts, inplace=False)
+    by_genes: Any = sc.pp.filter_cells(counts, min_genes=min_genes, inplace=False)
+    return by_counts[0] & by_genes[0]

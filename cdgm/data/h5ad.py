@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdgm.utils.errors import UserError, bad_input
 
@@ -79,11 +79,11 @@ def open_h5ad(path: Path, layer: str | None = None) -> AnnData:
     from anndata.io import read_elem, sparse_dataset
 
     with reading(path):
-        file = h5py.File(path, "r")
+        file: Any = h5py.File(path, "r")
         for part in ("obs", "var"):
             if part not in file:
                 raise bad_input(path, "parts", sorted(file), f"an AnnData file with {part!r}")
-        tables = {part: read_elem(file[part]) for part in ("obs", "var")}
+        tables: dict[str, Any] = {part: read_elem(file[part]) for part in ("obs", "var")}
         layers = sorted(file["layers"]) if "layers" in file else []
         if layer is None and ("X" not in file or getattr(file["X"], "shape", ()) is None):
             raise bad_input(path, "parts", sorted(file), "a matrix X (or name a layer)")
@@ -93,5 +93,5 @@ def open_h5ad(path: Path, layer: str | None = None) -> AnnData:
             )
         node = file["X" if layer is None else f"layers/{layer}"]
         matrix = sparse_dataset(node) if isinstance(node, h5py.Group) else node
-        held = {"X": matrix} if layer is None else {"layers": {layer: matrix}}
-        return AnnData(**tables, **held)
+        layers = None if layer is None else {layer: matrix}
+        return AnnData(None if layers else matrix, tables["obs"], tables["var"], layers=layers)

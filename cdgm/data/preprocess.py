@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cdgm.config.dataset import DatasetSpec, Filters
+from cdgm.config.dataset import DatasetSpec, Filters, SpikeIn
 from cdgm.data.bundle import SPLITS
 from cdgm.data.count_matrix import Counts, blocks, count_totals
 from cdgm.data.filters import passing_cells, passing_genes
@@ -75,7 +75,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     logger.info("dataset %s: %d cells, %d genes", name, *cells.x.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
-        cells, programs = _spike(cells, spec, name, root, where)
+        cells, programs = _spike(cells, spec.spike_in, name, root, where)
     cells = _check_sources(cells, spec.sources, where)
     cells = _subsample(
         cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
@@ -108,10 +108,10 @@ def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
             table.to_csv(path, index=False, lineterminator="\n", float_format="%.8g")
 
 
-def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
+def _spike(cells: Cells, options: SpikeIn, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
     cells = cells.held()
     try:
-        spiked = spike_in(cells.x, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
+        spiked = spike_in(cells.x, options, stream("preprocess", name, "spike_in", root=root))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     obs = cells.obs.assign(source=spiked.source, label=spiked.label)
@@ -124,7 +124,9 @@ def _check_sources(cells: Cells, sources: tuple[str, ...], where: str) -> Cells:
         raise bad_input(where, "spike_in", None, "a spike-in, as this reader does not tell sources apart")
     found = cells.obs["source"].value_counts().to_dict()
     if set(found) != set(sources):
-        raise bad_input(where, "sources", list(sources), f"the sources of its cells: {sorted(found)}")
+        raise bad_input(
+            where, "sources", list(sources), f"the sources of its cells: {sorted(map(str, found))}"
+        )
     return cells
 
 

@@ -15,14 +15,13 @@ import numpy as np
 
 from cdgm.config.support import Support, violations
 from cdgm.data import count_matrix
-from cdgm.data.count_matrix import Counts, MatrixInFile, StoredCounts, in_memory
+from cdgm.data.count_matrix import Csr, MatrixInFile, StoredCounts, in_memory
 from cdgm.data.csc_file import RowsOfColumns
 from cdgm.data.h5ad import open_h5ad, reading
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
     import pandas as pd
-    import scipy.sparse as sp
     from anndata import AnnData
 
 #: Counts are held as int32.
@@ -46,7 +45,7 @@ class Cells:
         ``source`` names the source of a cell and ``label`` is the label that scores are about.
     """
 
-    x: Counts | np.ndarray
+    x: Any
     genes: np.ndarray
     obs: pd.DataFrame
 
@@ -99,7 +98,7 @@ def read_cells(
         layer is missing, or a value is outside of ``support`` (names the cell and the gene).
     """
     path = data if isinstance(data, Path) else None
-    adata = open_h5ad(path, layer) if path is not None else data
+    adata = open_h5ad(data, layer) if isinstance(data, Path) else data
     where = f"{path}: " if path is not None else "adata."
     for what, count in (("cells (obs)", adata.n_obs), ("genes (var)", adata.n_vars)):
         if count == 0:
@@ -214,7 +213,7 @@ def check_block(
 
 def _from_file(
     matrix: Any, check: Callable[[Any, int], None], name: str, support: Support
-) -> sp.csr_matrix | StoredCounts:
+) -> Csr | StoredCounts:
     """Read an ``h5py.Dataset`` or a sparse dataset of AnnData, or leave it in the file if it is large."""
     sparse = hasattr(matrix, "to_memory")
     path = Path((matrix.group if sparse else matrix).file.filename)
@@ -240,7 +239,7 @@ def _from_file(
     return stored.tocsr() if held or support != "counts" else stored
 
 
-def _in_rows(matrix: Any, name: str) -> sp.csr_matrix | np.ndarray:
+def _in_rows(matrix: Any, name: str) -> Csr | np.ndarray:
     """A matrix in memory as CSR or as a dense array."""
     import scipy.sparse as sp
 

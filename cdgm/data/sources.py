@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdgm.utils.errors import UserError, bad_input
 
@@ -23,7 +23,7 @@ SHOWN = 12
 
 
 def assign_sources(
-    values: pd.Series, sources: Mapping[str, Sequence[str] | str], where: str, complete: bool = True
+    values: pd.Series, sources: Mapping[Any, Sequence[str] | str], where: str, complete: bool = True
 ) -> pd.Series:
     """Name the source of each cell.
 

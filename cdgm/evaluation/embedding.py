@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +33,10 @@ def layout(latent: np.ndarray, seed: int, neighbours: int = 15) -> np.ndarray:
 
     cells = AnnData(np.asarray(latent, dtype=np.float32))
     # scanpy's default for many cells is an approximate search.
-    search = KNeighborsTransformer(n_neighbors=min(neighbours, cells.n_obs // 3), algorithm="kd_tree")
+    search: Any = KNeighborsTransformer(n_neighbors=min(neighbours, cells.n_obs // 3), algorithm="kd_tree")
     with warnings.catch_warnings():
         # UMAP warns that a seed restricts it to one thread, which is the intention.
         warnings.simplefilter("ignore")
         sc.pp.neighbors(cells, use_rep="X", transformer=search, random_state=seed)
         sc.tl.umap(cells, min_dist=0.3, random_state=seed)
-    return cells.obsm["X_umap"]
+    return np.asarray(cells.obsm["X_umap"])

@@ -89,7 +89,7 @@ class Remote(Download):
 
     def by_hand(self) -> str:
         """Say what someone without network can do; ends an error line."""
-        algorithm, _, value = self.known_hash().partition(":")
+        algorithm, _, value = (self.known_hash() or "").partition(":")
         return (
             f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder "
             f"and name that folder in {MIRROR_VARIABLE}"

@@ -40,7 +40,7 @@ class Https(Remote):
 
     def retrieve(self, destination: Path, name: str, partial: Path) -> dict[str, Any]:
         """Download from the first address that serves the whole file; see the base class."""
-        downloader = ResumableDownloader(name, self.size, self.known_hash(), partial)
+        downloader = ResumableDownloader(name, self.size or 0, self.known_hash() or "", partial)
         failures = []
         for url in self.urls:
             downloader.resumed_at.clear()

@@ -101,7 +101,7 @@ class Pypi(Remote):
                     raise bad_input(f"{name}: {wheel.name}", "member", self.member, expected)
                 with archive.open(self.member) as packed:
                     # One byte more than expected is enough to know that the size is wrong.
-                    destination.write_bytes(packed.read(self.size + 1))
+                    destination.write_bytes(packed.read((self.size or 0) + 1))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{name}: {wheel.name}: not a readable wheel: {error}") from error
 

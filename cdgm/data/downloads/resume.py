@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -108,7 +109,9 @@ class ResumableDownloader:
     def _attempt(self, url: str) -> None:
         """Send one request, for the rest if a beginning is there."""
         import requests
-        from requests.packages.urllib3 import exceptions as transport
+
+        # The errors of a body that is read from the connection; requests brings them along.
+        transport = importlib.import_module("requests.packages.urllib3.exceptions")
 
         expected = {"url": url, "size": self.size, "checksum": self.checksum}
         have, validator = self._begun(expected)

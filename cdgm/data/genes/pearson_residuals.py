@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -59,7 +59,7 @@ def residual_variances(counts: Counts, theta: float) -> np.ndarray:
     empty = np.diff(counts.indptr) == 0
     if empty.any():
         counts = counts[~empty]
-    table = sc.experimental.pp.highly_variable_genes(
+    table: Any = sc.experimental.pp.highly_variable_genes(
         AnnData(counts),
         flavor="pearson_residuals",
         theta=theta,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from cdgm.data.count_matrix import Csr
 from cdgm.data.read_cells import Cells, read_cells
 from cdgm.data.readers.base import Labels, Reader
 from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    pass
 
 
 class H5adLog2(Reader):
@@ -42,7 +43,7 @@ class H5adLog2(Reader):
         obs = cells.obs.set_axis(sorted(self.labels), axis=1)
         return Cells(self._recover(cells.x, obs.index, cells.genes, path), cells.genes, obs)
 
-    def _recover(self, values: sp.csr_matrix, cells, genes: np.ndarray, path: Path) -> sp.csr_matrix:
+    def _recover(self, values: Csr, cells, genes: np.ndarray, path: Path) -> Csr:
         exponents = values.data.astype(np.float64)
         row = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
 

@@ -7,19 +7,16 @@ One R list with ``response_matrix`` (genes x cells, UMI counts), ``grna_matrix``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from cdgm.data.count_matrix import tidy
+from cdgm.data.count_matrix import Csr, tidy
 from cdgm.data.h5ad import reading
 from cdgm.data.read_cells import Cells, check_block, refuse_repeated
 from cdgm.data.readers.base import Reader
 from cdgm.utils.errors import UserError, bad_input
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 
 class SceptreRda(Reader):
@@ -127,7 +124,7 @@ class SceptreRda(Reader):
         return np.array([target_of[guide] for guide in guides], dtype=object)
 
 
-def _matrix(node: Any, cells: int, where: str) -> tuple[sp.csr_matrix, np.ndarray]:
+def _matrix(node: Any, cells: int, where: str) -> tuple[Csr, np.ndarray]:
     """Return an R sparse matrix (rows, cells) as integer CSR (cells, rows), and its row names.
 
     ``cells`` is their number in the table of cells: what a matrix declares is believed only where
@@ -163,7 +160,7 @@ def _matrix(node: Any, cells: int, where: str) -> tuple[sp.csr_matrix, np.ndarra
     return matrix.astype(np.int32), names
 
 
-def _top_guide(guides: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+def _top_guide(guides: Csr) -> tuple[np.ndarray, np.ndarray]:
     """Return the top guide's share of each cell's guide UMIs (0 without any) and its row."""
     total = np.asarray(guides.sum(axis=1)).ravel()
     highest = guides.max(axis=1).toarray().ravel()
