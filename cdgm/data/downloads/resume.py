@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
 import re
@@ -109,9 +108,10 @@ class ResumableDownloader:
     def _attempt(self, url: str) -> None:
         """Send one request, for the rest if a beginning is there."""
         import requests
+        from requests import packages
 
         # The errors of a body that is read from the connection; requests brings them along.
-        transport = importlib.import_module("requests.packages.urllib3.exceptions")
+        transport: Any = vars(packages)["urllib3"].exceptions
 
         expected = {"url": url, "size": self.size, "checksum": self.checksum}
         have, validator = self._begun(expected)
