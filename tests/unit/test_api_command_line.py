@@ -24,7 +24,7 @@ from cdgm.cli.main import COMMANDS, main, parser
 from cdgm.data.downloads import https
 from cdgm.estimator import reading
 from cdgm.estimator.defaults import defaults
-from tests.unit import own_data
+from tests.unit import small_cells
 from tests.unit.data_helpers import refused
 from tests.unit.file_server import address, serving
 from tests.unit.screens import screen
@@ -37,7 +37,7 @@ QUICK = ["--max-steps", "30", "--members", "2", "--n-background", "3", "--n-sali
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "cells.h5ad"
-    adata = own_data.cells(type=pd.Categorical(["x", "y"] * (own_data.CELLS // 2)))
+    adata = small_cells.cells(type=pd.Categorical(["x", "y"] * (small_cells.CELLS // 2)))
     adata.obs.loc["c3", "type"] = np.nan
     adata.write_h5ad(path)
     return path
@@ -89,7 +89,7 @@ def test_fit_writes_what_its_help_names(results, cells):
     for link in page.links:
         assert (results / link).is_file(), link
     assert not list(cells.parent.glob(".*"))
-    model = cdgm.ComparativeVAE.load(results / "model", anndata.read_h5ad(cells))
+    model = cdgm.ComparativeModel.load(results / "model", anndata.read_h5ad(cells))
     written = anndata.read_h5ad(results / "cells.h5ad")
     latents = pd.read_csv(results / "latents.csv")
     for block in ("background", "salient"):
@@ -97,7 +97,7 @@ def test_fit_writes_what_its_help_names(results, cells):
         np.testing.assert_array_equal(written.obsm[f"X_cdgm_{block}"], expected)
         columns = latents[[f"{block}_{i}" for i in range(3)]]
         np.testing.assert_allclose(columns, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(written.X.toarray(), own_data.counts())
+    np.testing.assert_array_equal(written.X.toarray(), small_cells.counts())
     assert list(latents["cell"]) == list(written.obs_names)
     assert list(latents["source"] == "background") == list(written.obs["condition"] == "ctrl")
     assert latents["held_out"].sum() == 16
@@ -249,8 +249,8 @@ def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
     main(["datasets", "get", "immune_spikein", "--out", str(tmp_path / "immune.h5ad")])
     assert "cdgm fit" in capsys.readouterr().out
     adata = anndata.read_h5ad(tmp_path / "immune.h5ad")
-    cdgm.ComparativeVAE.setup_anndata(adata, "source", "background", labels_key="label")
-    assert cdgm.ComparativeVAE(adata).observed.x["target"].shape[1] == 1000
+    cdgm.ComparativeModel.setup_anndata(adata, "source", "background", labels_key="label")
+    assert cdgm.ComparativeModel(adata).observations.x["target"].shape[1] == 1000
     assert [file.name for file in tmp_path.iterdir()] == ["immune.h5ad"]
 
 

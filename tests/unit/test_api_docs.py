@@ -12,7 +12,7 @@ import cdgm
 from cdgm.cli.main import main
 from cdgm.estimator import dimensions, genes, levels, observed, reading, scores, stability
 from tests.guide import DOCS, ROOT, fences
-from tests.unit import own_data
+from tests.unit import small_cells
 
 PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
 BLOCKS = fences(DOCS / "own_data.md")
@@ -28,10 +28,10 @@ def test_every_block_is_run_by_the_test_below():
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """In the order of the page, in one folder, with fewer steps."""
     monkeypatch.chdir(tmp_path)
-    kinds = np.resize(["B", "T"], own_data.CELLS)
-    own_data.cells(cell_type=kinds, batch=kinds[::-1]).write_h5ad("cells.h5ad")
-    real = cdgm.ComparativeVAE.train
-    monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
+    kinds = np.resize(["B", "T"], small_cells.CELLS)
+    small_cells.cells(cell_type=kinds, batch=kinds[::-1]).write_h5ad("cells.h5ad")
+    real = cdgm.ComparativeModel.train
+    monkeypatch.setattr(cdgm.ComparativeModel, "train", lambda self, *_, **__: real(self, max_steps=20))
     names: dict = {}
     for language, text in BLOCKS:
         if (language, text) == INSTALL:
@@ -56,7 +56,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
 
 
 def test_every_column_and_variant_is_explained():
-    model = own_data.trained(steps=2)
+    model = small_cells.trained(steps=2)
     # What says which row it is needs no words.
     plain = {
         "member",
@@ -80,7 +80,7 @@ def test_every_column_and_variant_is_explained():
         levels.COLUMNS,
     )
     columns = {column for table in tables for column in table} - plain
-    named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
+    named = {*columns, *cdgm.ComparativeModel.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
     assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
 
 

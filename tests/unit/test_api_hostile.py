@@ -19,7 +19,7 @@ BIAS = "parameter/decoder.layers.2.bias"
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
-    model = cdgm.ComparativeVAE.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
+    model = cdgm.ComparativeModel.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
     model.train(max_steps=2)
     folder = tmp_path_factory.mktemp("saved") / "good"
     model.save(folder)
@@ -29,7 +29,7 @@ def good(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory) -> Path:
     """A model that was trained with early stopping."""
-    model = cdgm.ComparativeVAE.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
+    model = cdgm.ComparativeModel.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
     model.train(max_steps=4, early_stopping=True, early_stopping_share=0.4)
     folder = tmp_path_factory.mktemp("saved") / "stopped"
     model.save(folder)
@@ -114,7 +114,7 @@ def test_a_hostile_folder_is_one_line(good, tmp_path, case):
     change, parts = HOSTILE[case]
     shutil.copytree(good, tmp_path / "saved")
     change(tmp_path / "saved")
-    refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
+    refused(lambda: cdgm.ComparativeModel.load(tmp_path / "saved", DATA), *parts)
 
 
 def stopping_of(**changes):
@@ -138,13 +138,13 @@ STOPPED = {
 def test_a_damaged_record_of_early_stopping_is_one_line(stopped, tmp_path, case):
     change, parts = STOPPED[case]
     shutil.copytree(stopped, tmp_path / "saved")
-    cdgm.ComparativeVAE.load(tmp_path / "saved", DATA)
+    cdgm.ComparativeModel.load(tmp_path / "saved", DATA)
     change(tmp_path / "saved")
-    refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
+    refused(lambda: cdgm.ComparativeModel.load(tmp_path / "saved", DATA), *parts)
 
 
 def test_the_good_folder_is_loaded(good):
-    model = cdgm.ComparativeVAE.load(good, DATA)
+    model = cdgm.ComparativeModel.load(good, DATA)
     assert np.isfinite(model.get_latent_representation("background")).all()
     assert len(model.history)
 

@@ -109,7 +109,7 @@ def test_a_level_that_empties_a_block_is_not_taken(tmp_path):
     found.plot(tmp_path / "level")
     assert {file.suffix for file in tmp_path.iterdir()} == {".png", ".pdf", ".csv"}
     # The recommendation can be fitted as it is.
-    model = cdgm.ComparativeVAE.from_arrays(data(), variant=found.variant, n_background=2, n_salient=1)
+    model = cdgm.ComparativeModel.from_arrays(data(), variant=found.variant, n_background=2, n_salient=1)
     assert len(model.variant.penalties) == (2 if found.level else 0)
 
 

@@ -17,7 +17,7 @@ from cdgm.estimator import trainable
 from cdgm.estimator.early_stopping import EarlyStopping, Patience, Watcher, validation_elbo
 from cdgm.estimator.observed import Split
 from cdgm.training.loop import train
-from tests.unit import own_data
+from tests.unit import small_cells
 from tests.unit.builders import fit_spec, observations
 from tests.unit.data_helpers import refused
 
@@ -33,7 +33,7 @@ def noise() -> dict[str, np.ndarray]:
 
 def overfitting(arrays=None, steps: int = 300, seed: int = 0, n_members: int = 2, **options):
     """A model that overfits."""
-    model = cdgm.ComparativeVAE.from_arrays(
+    model = cdgm.ComparativeModel.from_arrays(
         noise() if arrays is None else arrays,
         variant="cvae", n_background=3, n_salient=3, held_out=0.2, seed=seed, n_members=n_members,
         model={"encoder_hidden": [32], "decoder_hidden": [64]},
@@ -264,8 +264,8 @@ def test_validation_rows_are_not_trained_on(stopped):
     assert {s: r.tolist() for s, r in one.split.validation.items()} == {
         s: r.tolist() for s, r in stopped.split.validation.items()
     }
-    for name, values in one.fitted.history.items():
-        assert np.array_equal(values, other.fitted.history[name]) == (name != "elbo_validation"), name
+    for name, values in one.ensemble.history.items():
+        assert np.array_equal(values, other.ensemble.history[name]) == (name != "elbo_validation"), name
     np.testing.assert_array_equal(one.scaling.centre, other.scaling.centre)
 
 
@@ -276,7 +276,7 @@ def test_held_out_rows_have_no_say(stopped):
     other = overfitting(arrays, **STOPPING)
     for member in (0, 1):
         np.testing.assert_array_equal(
-            parameters(stopped.fitted.stack, member), parameters(other.fitted.stack, member)
+            parameters(stopped.ensemble.stack, member), parameters(other.ensemble.stack, member)
         )
     assert not np.array_equal(stopped.get_elbo()["elbo"], other.get_elbo()["elbo"])
 
@@ -297,7 +297,7 @@ def test_rows_count_once(stopped):
 @pytest.mark.slow
 def test_overfitting_is_stopped_and_held_out_rows_are_explained_better(stopped):
     full = overfitting()
-    what, elbo = stopped.fitted.stopping, stopped.get_elbo().groupby("member")["elbo"].mean()
+    what, elbo = stopped.ensemble.stopping, stopped.get_elbo().groupby("member")["elbo"].mean()
     assert what.early.all()
     assert (what.until < 300).all()
     assert (what.kept < what.until).all()
@@ -305,34 +305,34 @@ def test_overfitting_is_stopped_and_held_out_rows_are_explained_better(stopped):
     # Training anew without it gives the rows back.
     again = overfitting(**STOPPING)
     again.train(max_steps=300, learning_rate=0.02, progress_bar=False)
-    np.testing.assert_array_equal(parameters(again.fitted.stack, 0), parameters(full.fitted.stack, 0))
-    assert again.fitted.stopping is None
+    np.testing.assert_array_equal(parameters(again.ensemble.stack, 0), parameters(full.ensemble.stack, 0))
+    assert again.ensemble.stopping is None
     assert not again.split.validation
 
 
 def test_members_hold_their_best_parameters(stopped):
-    what = stopped.fitted.stopping
-    again = validation_elbo(stopped.fitted.stack, stopped._stack("validation"), stopped.seeds)
+    what = stopped.ensemble.stopping
+    again = validation_elbo(stopped.ensemble.stack, stopped._stack("validation"), stopped.seeds)
     np.testing.assert_allclose(again, what.best, rtol=1e-6)
     history = stopped.history
     looks = history[history["quantity"] == "elbo_validation"].pivot_table(
         index="step", columns="seed", values="value", dropna=False
     )
     np.testing.assert_allclose(looks.max(), what.best)
-    assert looks.idxmax().tolist() == what.kept.tolist() == stopped.fitted.steps.tolist()
+    assert looks.idxmax().tolist() == what.kept.tolist() == stopped.ensemble.steps.tolist()
     assert looks.apply(lambda values: values.last_valid_index()).tolist() == what.until.tolist()
     assert what.rule.patience == 4  # a fifth of 300 / 15 looks
     # Without a stop, too, and then up to the last step.
     patient = overfitting(steps=40, early_stopping_patience=100, **STOPPING)
-    what = patient.fitted.stopping
+    what = patient.ensemble.stopping
     assert what.until.tolist() == [40, 40]
     assert not what.early.any()
-    again = validation_elbo(patient.fitted.stack, patient._stack("validation"), patient.seeds)
+    again = validation_elbo(patient.ensemble.stack, patient._stack("validation"), patient.seeds)
     np.testing.assert_allclose(again, what.best, rtol=1e-6)
 
 
 def test_it_says_so(stopped, caplog):
-    what = stopped.fitted.stopping
+    what = stopped.ensemble.stopping
     shown = (
         f"trained until step {what.until[0]}, {what.until[1]}, best at step {what.kept[0]}, {what.kept[1]}"
     )
@@ -347,18 +347,18 @@ def test_it_says_so(stopped, caplog):
 
 def test_a_saved_model_keeps_it(stopped, tmp_path):
     stopped.save(tmp_path / "model")
-    again = cdgm.ComparativeVAE.load(tmp_path / "model", noise())
+    again = cdgm.ComparativeModel.load(tmp_path / "model", noise())
     assert repr(again) == repr(stopped)
     for split in ("train", "validation", "held_out"):
         assert again.get_elbo(split).equals(stopped.get_elbo(split))
     assert again.history.equals(stopped.history)
-    assert again.fitted.stopping.plain() == stopped.fitted.stopping.plain()
-    assert again.fitted.stopping.sentences([0, 1]) == stopped.fitted.stopping.sentences([0, 1])
+    assert again.ensemble.stopping.plain() == stopped.ensemble.stopping.plain()
+    assert again.ensemble.stopping.sentences([0, 1]) == stopped.ensemble.stopping.sentences([0, 1])
 
 
 @pytest.mark.slow
 def test_the_command_line(tmp_path, capsys):
-    own_data.cells().write_h5ad(tmp_path / "cells.h5ad")
+    small_cells.cells().write_h5ad(tmp_path / "cells.h5ad")
     given = ["fit", tmp_path / "cells.h5ad", "--source-key", "condition", "--background", "ctrl"]
     given += ["--members", 2, "--n-background", 2, "--n-salient", 2, "--map", "pca", "--max-steps", 40]
     given += ["--variant", "cvae", "--early-stopping"]
@@ -379,10 +379,10 @@ def test_the_command_line(tmp_path, capsys):
     given[given.index("--early-stopping")] = "--patience=3"
     assert "--patience: is about --early-stopping" in mistake()
     given[given.index("--patience=3")] = "--early-stopping"
-    own_data.cells(own_data.counts(cells=320)).write_h5ad(tmp_path / "cells.h5ad")
+    small_cells.cells(small_cells.counts(cells=320)).write_h5ad(tmp_path / "cells.h5ad")
     command("--out", tmp_path / "fit", "--patience", 3)
-    model = cdgm.ComparativeVAE.load(tmp_path / "fit" / "model", anndata.read_h5ad(tmp_path / "cells.h5ad"))
-    what = model.fitted.stopping
+    model = cdgm.ComparativeModel.load(tmp_path / "fit" / "model", anndata.read_h5ad(tmp_path / "cells.h5ad"))
+    what = model.ensemble.stopping
     assert what.rule.patience == 3
     page = (tmp_path / "fit" / "report.html").read_text(encoding="utf-8")
     for sentence in what.sentences(model.seeds):
