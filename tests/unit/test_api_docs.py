@@ -10,7 +10,9 @@ import pytest
 
 import cdgm
 from cdgm.cli.main import main
-from cdgm.estimator import dimensions, genes, levels, observed, reading, scores, stability
+from cdgm.estimator import genes, interpretation, scores, specification, split
+from cdgm.estimator.defaults import defaults
+from cdgm.estimator.selection import dimensions, level
 from tests.guide import DOCS, ROOT, fences
 from tests.unit import small_cells
 
@@ -75,9 +77,9 @@ def test_every_column_and_variant_is_explained():
         model.get_elbo(),
         model.rank_genes(),
         scores.LEAKAGE_COLUMNS,
-        stability.COLUMNS,
+        scores.STABILITY_COLUMNS,
         dimensions.COLUMNS,
-        levels.COLUMNS,
+        level.COLUMNS,
     )
     columns = {column for table in tables for column in table} - plain
     named = {*columns, *cdgm.ComparativeModel.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
@@ -87,19 +89,17 @@ def test_every_column_and_variant_is_explained():
 @pytest.mark.parametrize(
     "text",
     [
-        f"at least {reading.AGREE}",
-        f"fewer than {observed.FEWEST_ROWS} rows",
-        f"each source has {observed.ENOUGH_HELD_OUT} of them",
+        f"at least {interpretation.AGREE}",
+        f"fewer than {split.FEWEST_ROWS} rows",
+        f"each source has {split.ENOUGH_HELD_OUT} of them",
         f"more than {genes.MOST_UNASKED:,} genes",
         "From 5,000 training rows",
         "3,000 steps",
     ],
 )
 def test_numbers_of_the_page_are_those_of_the_code(text):
-    from cdgm.estimator import settings
-
-    assert settings.MANY == 5_000
-    assert settings.defaults()["cells"]["training"]["steps"] == 3_000
+    assert specification.MANY == 5_000
+    assert defaults()["cells"]["training"]["steps"] == 3_000
     assert text in " ".join(PAGE.split())
 
 
