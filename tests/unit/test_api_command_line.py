@@ -265,6 +265,7 @@ def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
         (["fit", "CELLS", "--source-key", "batch", "--background", "ctrl", "--out", "OUT"], "'batch'"),
         (["fit", "CELLS", *SOURCES[:3], "control", "--out", "OUT"], "'control'"),
         (["fit", "CELLS", *SOURCES, "--layer", "raw", "--out", "OUT"], "'raw'"),
+        (["fit", "CELLS", *SOURCES, "--batch-key", "state", "--out", "OUT"], "batch_key: got 'state'"),
         (["fit", "CELLS", *SOURCES, "--variant", "cva", "--out", "OUT"], "did you mean 'cvae'"),
         (["fit", "CELLS", *SOURCES, "--members", "0", "--out", "OUT"], "--members"),
         (["fit", "CELLS", *SOURCES, "--n-genes", "some", "--out", "OUT"], "--n-genes"),
@@ -315,21 +316,9 @@ def test_other_data_are_refused(results, cells, tmp_path, capsys):
     adata = anndata.read_h5ad(cells)
     adata[::-1].copy().write_h5ad(tmp_path / "turned.h5ad")
     assert "same rows and order" in stopped(capsys, "evaluate", results, tmp_path / "turned.h5ad")
-    line = stopped(
-        capsys,
-        "plot",
-        results,
-        "--data",
-        tmp_path / "turned.h5ad",
-        "--colour",
-        "type",
-        "--out",
-        tmp_path / "x",
-    )
-    assert "in their order" in line
-    assert "one of ['condition', 'state', 'type']" in stopped(
-        capsys, "plot", results, "--data", cells, "--colour", "kind", "--out", tmp_path / "x"
-    )
+    plot = ("plot", results, "--out", tmp_path / "x", "--data")
+    assert "in their order" in stopped(capsys, *plot, tmp_path / "turned.h5ad", "--colour", "type")
+    assert "one of ['condition', 'state', 'type']" in stopped(capsys, *plot, cells, "--colour", "kind")
 
 
 def test_help_teaches_and_is_light():
