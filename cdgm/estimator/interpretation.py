@@ -82,8 +82,9 @@ def _leakage(table: pd.DataFrame) -> Iterator[Sentence]:
     asked = {metric: rows for metric, rows in table.groupby("metric", sort=False)}
     nothing = table.iloc[:0]
     for (pair, source), rows in asked.get("hsic", nothing).groupby(["block", "source"], sort=False):
-        text = f"{' and '.join(pair.split(JOINT))} depend on each other over {source} cells in {_traced(rows)} "
-        yield Sentence("independence of blocks", f"{text}(HSIC above chance).", _verdict(rows))
+        text = f"{' and '.join(pair.split(JOINT))} depend on each other over {source} cells in "
+        text += f"{_traced(rows)} (HSIC above chance)."
+        yield Sentence("independence of blocks", text, _verdict(rows))
     mixing = asked.get("source_separation", nothing)
     for block, rows in mixing.groupby("block", sort=False):
         chance = 1 / (1 + rows["source"].iloc[0].count(JOINT))

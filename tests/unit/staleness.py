@@ -27,6 +27,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         # Models of one's own data, and the README, are no part of the workflow.
         "cdgm/estimator/",
         "cdgm/cli/",
+        "cdgm/utils/folders.py",
         "cdgm/evaluation/metrics/stability.py",
         "cdgm/reports/own_data.py",
         "cdgm/reports/readme_table.py",

@@ -353,7 +353,7 @@ def test_sentences_follow_their_rules():
     leakage = pd.DataFrame(
         {
             "metric": ["hsic", "hsic", "source_separation", "source_separation", "knn_accuracy"],
-            "block": ["a+b", "a+b", "a", "a", "b"], "source": ["t", "t", "s+t", "s+t", "t"],
+            "block": ["a&b", "a&b", "a", "a", "b"], "source": ["t", "t", "s&t", "s&t", "t"],
             "value": [0.1, 0.2, 0.8, 0.9, 0.7], "null_high": 0.5, "trace": [False, True, False, False, True],
         }
     )  # fmt: skip
