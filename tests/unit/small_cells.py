@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 import cdgm
+from cdgm.estimator.selection import sweep
 
 CELLS, GENES, MOVED = 160, 24, 6
 SMALL = {"n_background": 2, "n_salient": 2, "variant": "cvae", "model": {"encoder_hidden": [16]}}
@@ -67,3 +68,15 @@ def trained(adata: anndata.AnnData | None = None, steps: int = 40, **changes: An
     made = model(adata, **changes)
     made.train(max_steps=steps, progress_bar=False)
     return made
+
+
+def train_briefly(monkeypatch) -> None:
+    """Let every model train for 20 steps, and be scored with few draws."""
+    real = cdgm.ComparativeModel.train
+
+    def train(self, *_, **__):
+        self.protocol = self.protocol | {"evaluation": {"elbo_draws": 1, "null_draws": 20}}
+        real(self, max_steps=20)
+
+    monkeypatch.setattr(cdgm.ComparativeModel, "train", train)
+    monkeypatch.setattr(sweep, "NULL_DRAWS", 5)

@@ -58,8 +58,7 @@ def run_python(page: str, names: dict) -> dict:
 @pytest.fixture
 def briefly(monkeypatch):
     """Training of few steps."""
-    real = cdgm.ComparativeModel.train
-    monkeypatch.setattr(cdgm.ComparativeModel, "train", lambda self, *_, **__: real(self, max_steps=20))
+    small_cells.train_briefly(monkeypatch)
 
 
 @pytest.mark.slow
