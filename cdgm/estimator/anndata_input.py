@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from cdgm.data.count_matrix import in_memory
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observed import Observed, narrowest
+from cdgm.estimator.observations import Observations, smallest_type
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +25,13 @@ SOURCES = ("background", "target")
 _RAW = "; name the layer that holds raw counts (layer=), or choose likelihood='gaussian'"
 
 
-@dataclass(frozen=True)
-class Registration:
-    """Arguments of :func:`setup_anndata`.
+class Registration(Strict):
+    """Arguments of ``ComparativeModel.setup_anndata``, as ``adata.uns["_cdgm"]`` and saved models keep them.
 
     Attributes
     ----------
     source_key
-        Column of ``obs`` that tells background and target apart.
+        Column of ``obs`` that separates background and target.
     background
         Its values that make the background; all others make the target.
     layer
@@ -46,16 +45,6 @@ class Registration:
     layer: str | None = None
     labels_key: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As values that an ``.h5ad`` file can hold."""
-        values = {
-            "source_key": self.source_key,
-            "background": np.array(self.background, dtype=object),
-            "layer": self.layer,
-            "labels_key": self.labels_key,
-        }
-        return {key: value for key, value in values.items() if value is not None}
-
     @property
     def columns(self) -> dict[str, str]:
         """Argument to column of ``obs``."""
@@ -64,18 +53,30 @@ class Registration:
 
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
-        """Read back what an object was registered with."""
+        """Read the registration of an object."""
         require_anndata(adata)
         if KEY not in adata.uns:
             raise UserError(
-                "this AnnData object is not set up: first call cdgm.ComparativeVAE.setup_anndata(adata, "
+                "this AnnData object is not set up: first call cdgm.ComparativeModel.setup_anndata(adata, "
                 "source_key=..., background=...)"
             )
-        stored = adata.uns[KEY]
-        background = tuple(
-            str(value) for value in np.atleast_1d(np.asarray(stored["background"], dtype=object))
+        stored = dict(adata.uns[KEY])
+        background = np.atleast_1d(np.asarray(stored.pop("background"), dtype=object))
+        return cls(background=tuple(map(str, background)), **stored)
+
+    def write(self, adata: AnnData) -> None:
+        """Write it to an object, as values that an ``.h5ad`` file can hold."""
+        values = self.model_dump(exclude_none=True)
+        adata.uns[KEY] = values | {"background": np.array(self.background, dtype=object)}
+
+
+def refuse_batch_key(batch_key: object) -> None:
+    """Refuse a batch column with the reason, which a TypeError would not give."""
+    if batch_key is not None:
+        raise UserError(
+            f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
+            "docs/comparison.md, and check by labels_key whether the salient block separates them"
         )
-        return cls(str(stored["source_key"]), background, stored.get("layer"), stored.get("labels_key"))
 
 
 def setup_anndata(
@@ -85,7 +86,7 @@ def setup_anndata(
     layer: str | None = None,
     labels_key: str | None = None,
 ) -> None:
-    """See ``ComparativeVAE.setup_anndata``."""
+    """See ``ComparativeModel.setup_anndata``."""
     require_anndata(adata)
     if adata.is_view:
         raise UserError(
@@ -93,11 +94,16 @@ def setup_anndata(
         )
     if isinstance(background, str) or not isinstance(background, Sequence):
         background = (background,)
-    registration = Registration(source_key, tuple(map(str, background)), layer, labels_key)
-    _in_background(text_columns(adata, registration.columns)["source_key"], registration)
     matrix_of(adata, layer)
+    registration = Registration(
+        source_key=str(source_key),
+        background=tuple(map(str, background)),
+        layer=layer,
+        labels_key=None if labels_key is None else str(labels_key),
+    )
+    _in_background(text_columns(adata, registration.columns)["source_key"], registration)
     gene_names(adata)
-    adata.uns[KEY] = registration.plain()
+    registration.write(adata)
 
 
 def observe(
@@ -107,7 +113,7 @@ def observe(
     n_genes: int | str | None,
     named: np.ndarray | None = None,
     both: bool = True,
-) -> Observed:
+) -> Observations:
     """Read what a model needs: the chosen genes of all cells, source by source.
 
     Parameters
@@ -149,13 +155,15 @@ def observe(
     for source, positions in rows.items():
         part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-        parts[source] = narrowest(part, support)
-    return Observed(
+        parts[source] = smallest_type(part, support)
+    return Observations(
         parts,
         rows,
         cells.genes[chosen].astype(str),
         np.asarray(adata.obs_names, dtype=str),
         labels(adata, registration),
+        adata,
+        registration,
     )
 
 
@@ -179,5 +187,5 @@ def require_anndata(adata: Any) -> None:
 
     if not isinstance(adata, AnnData):
         raise bad_input(
-            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeVAE.from_arrays"
+            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeModel.from_arrays"
         )
