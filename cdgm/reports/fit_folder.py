@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cdgm.estimator.storage import write_model
+from cdgm.estimator.model_folder import write_model
 from cdgm.utils.files import atomic, write_csv
 
 if TYPE_CHECKING:
-    from cdgm.estimator.fit_scores import Scores
-    from cdgm.estimator.model import ComparativeVAE
+    from cdgm.estimator.scores import Scores
+    from cdgm.estimator.model import ComparativeModel
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
 
 
-def latent_table(model: ComparativeVAE, member: int = 0) -> pd.DataFrame:
+def latent_table(model: ComparativeModel, member: int = 0) -> pd.DataFrame:
     """cell, source, label, held_out and each block's posterior means, in the order of the data."""
-    observed = model.observed
-    held_out = observed.marked(model.split.held_out)
+    observed = model.observations
+    held_out = observed.marked(model.split.rows("held_out"))
     label = "" if observed.label is None else observed.label
     columns = {"cell": observed.names, "source": observed.source, "label": label, "held_out": held_out}
     for block in model.model_spec.design.blocks:
@@ -30,7 +30,7 @@ def latent_table(model: ComparativeVAE, member: int = 0) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, scores: Scores) -> None:
+def write_results(model: ComparativeModel, folder: Path, variant: str, way: str, scores: Scores) -> None:
     """Write all results of a trained model into a folder that is there and empty.
 
     Parameters
@@ -50,19 +50,18 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     from cdgm.plotting import style
     from cdgm.reports.own_data import own_data_page
 
-    member = model.fitted.members()[0]
+    member = model.ensemble.members()[0]
     write_model(model, folder / MODEL)
     latents = latent_table(model, member)
     write_csv(folder / LATENTS, latents, digits=6)
     scores.write(folder)
-    if model.adata is not None:
+    if model.observations.adata is not None:
         with atomic(folder / CELLS) as temporary:
             model.to_anndata(member).write_h5ad(temporary)
     design = model.model_spec.design
     maps = map_table(latents, list(design.blocks), way)
     style.save(maps_figure(maps, design.sources), maps, folder / MAPS)
     style.save(*training_figure(model.history, variant), folder / TRAINING)
-    elbo_train = model.get_elbo("train", draws=1) if model.observed.n <= 20_000 else None
-    page = own_data_page(model, variant, way, member, scores, elbo_train)
+    page = own_data_page(model, variant, way, member, scores)
     with atomic(folder / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cdgm.estimator.reading import BAD, GOOD, OPEN, Sentence
+from cdgm.estimator.interpretation import BAD, GOOD, OPEN, Sentence
 from cdgm.reports.html import Html, element, page, table
 from cdgm.utils.files import canonical_json
 
 if TYPE_CHECKING:
-    from cdgm.estimator.fit_scores import Scores
-    from cdgm.estimator.model import ComparativeVAE
+    from cdgm.estimator.scores import Scores
+    from cdgm.estimator.model import ComparativeModel
 
 # Class of a badge and its word: colour is never alone.
 BADGES = {GOOD: ("yes", "as hoped"), BAD: ("no", "reason for doubt"), OPEN: ("open", "to judge")}
@@ -55,12 +55,11 @@ KEPT = " A member's curves end where its training did; the dot is at the paramet
 
 
 def own_data_page(
-    model: ComparativeVAE,
+    model: ComparativeModel,
     variant: str,
     way: str,
     member: int,
     scores: Scores,
-    elbo_train: pd.DataFrame | None,
 ) -> str:
     """The page; images and files are beside it.
 
@@ -76,8 +75,6 @@ def own_data_page(
         Whose latents are shown.
     scores
         Its scores.
-    elbo_train
-        ELBOs on training rows, to hold beside the held-out ones; None where they would take long.
     """
     files = [f for f in FILES if _there(f[0], model, scores)]
     body = [
@@ -89,10 +86,10 @@ def own_data_page(
         element("h2", "Maps"),
         _figure("figures/maps", f"Cells in each block ({WAYS[way]}), member {member}. {INACTIVE}"),
         element("h2", "Fit"),
-        frame(_elbo(scores.elbo, elbo_train)),
+        frame(scores.elbo),
         element("p", OVERFIT, class_="small"),
         *_stopping(model),
-        _figure("figures/training", COURSE + KEPT * (model.fitted.stopping is not None)),
+        _figure("figures/training", COURSE + KEPT * (model.ensemble.stopping is not None)),
     ]
     if scores.genes is not None:
         body += [
@@ -114,16 +111,16 @@ def own_data_page(
         element("h2", "Settings"),
         element(
             "p",
-            canonical_json(model.fitted.spec.model_dump(mode="json", exclude_defaults=True)),
+            canonical_json(model.ensemble.spec.model_dump(mode="json", exclude_defaults=True)),
             class_="small",
         ),
     ]
     return page(TITLE, *body)
 
 
-def _stopping(model: ComparativeVAE) -> list[Html]:
+def _stopping(model: ComparativeModel) -> list[Html]:
     """What early stopping did, where there was any."""
-    stopping = model.fitted.stopping
+    stopping = model.ensemble.stopping
     if stopping is None:
         return []
     said = [element("li", sentence) for sentence in stopping.sentences(model.seeds)]
@@ -160,16 +157,10 @@ def _figure(name: str, caption: str) -> Html:
     return element("figure", picture, element("figcaption", caption, class_="caption"))
 
 
-def _elbo(held_out: pd.DataFrame, train: pd.DataFrame | None) -> pd.DataFrame:
-    if train is None:
-        return held_out
-    known = train.set_index(["member", "source"])["elbo"]
-    places = pd.MultiIndex.from_frame(held_out[["member", "source"]])
-    held_out = held_out.copy()
-    held_out.insert(held_out.columns.get_loc("elbo") + 1, "elbo_train", known.reindex(places).to_numpy())
-    return held_out
-
-
-def _there(name: str, model: ComparativeVAE, scores: Scores) -> bool:
-    wanted = {"cells.h5ad": model.adata, "stability.csv": scores.stability, "genes.csv": scores.genes}
+def _there(name: str, model: ComparativeModel, scores: Scores) -> bool:
+    wanted = {
+        "cells.h5ad": model.observations.adata,
+        "stability.csv": scores.stability,
+        "genes.csv": scores.genes,
+    }
     return wanted.get(name, True) is not None

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 import cdgm
+from cdgm.estimator.selection import sweep
 
 CELLS, GENES, MOVED = 160, 24, 6
 SMALL = {"n_background": 2, "n_salient": 2, "variant": "cvae", "model": {"encoder_hidden": [16]}}
@@ -51,19 +52,31 @@ def cells(x: Any = None, seed: int = 0, **columns: Any) -> anndata.AnnData:
 
 def set_up(adata: anndata.AnnData, **changes: Any) -> anndata.AnnData:
     """The same object, set up."""
-    cdgm.ComparativeVAE.setup_anndata(
+    cdgm.ComparativeModel.setup_anndata(
         adata, **({"source_key": "condition", "background": "ctrl", "labels_key": "state"} | changes)
     )
     return adata
 
 
-def model(adata: anndata.AnnData | None = None, **changes: Any) -> cdgm.ComparativeVAE:
+def model(adata: anndata.AnnData | None = None, **changes: Any) -> cdgm.ComparativeModel:
     """A small model, not trained."""
-    return cdgm.ComparativeVAE(set_up(cells()) if adata is None else adata, **(SMALL | changes))
+    return cdgm.ComparativeModel(set_up(cells()) if adata is None else adata, **(SMALL | changes))
 
 
-def trained(adata: anndata.AnnData | None = None, steps: int = 40, **changes: Any) -> cdgm.ComparativeVAE:
+def trained(adata: anndata.AnnData | None = None, steps: int = 40, **changes: Any) -> cdgm.ComparativeModel:
     """A small model, hardly trained."""
     made = model(adata, **changes)
     made.train(max_steps=steps, progress_bar=False)
     return made
+
+
+def train_briefly(monkeypatch) -> None:
+    """Let every model train for 20 steps, and be scored with few draws."""
+    real = cdgm.ComparativeModel.train
+
+    def train(self, *_, **__):
+        self.protocol = self.protocol | {"evaluation": {"elbo_draws": 1, "null_draws": 20}}
+        real(self, max_steps=20)
+
+    monkeypatch.setattr(cdgm.ComparativeModel, "train", train)
+    monkeypatch.setattr(sweep, "NULL_DRAWS", 5)

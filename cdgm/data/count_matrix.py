@@ -1,22 +1,24 @@
-"""Counts that may be larger than memory: walked through in blocks of rows, whether held or stored.
+"""Count matrices that may be larger than memory.
 
-A matrix of counts is a CSR matrix, or a :class:`StoredCounts` that reads its rows when they are asked
-for. What is computed of either goes through :func:`blocks`, in the order of the rows and with sums that
-do not depend on where a block ends, so that both give equal bytes.
+A count matrix is a CSR matrix or a :class:`StoredCounts`, which stays in its file and reads blocks of rows
+on demand. :func:`blocks` walks through either. Sums over blocks are exact or formed row by row, so the size
+of a block never changes a result.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
+from cdgm.utils.progress import progress
+
+#: A scipy CSR matrix; scipy has no types of its own.
+Csr: TypeAlias = Any
 
 # Entries of a block if all were there; decides memory and speed, never a result.
 BLOCK_ENTRIES = 1 << 24
@@ -29,31 +31,61 @@ def block_rows(genes: int) -> int:
     return max(1, BLOCK_ENTRIES // max(1, genes))
 
 
-class RowSource(ABC):
-    """Where stored counts are read from.
+class MatrixInFile:
+    """All rows of a matrix that stays in its file.
 
-    Attributes
+    Parameters
     ----------
-    shape
-        Cells and genes of the whole matrix.
+    matrix
+        Anything of shape (cells, genes) whose slices of rows are read when they are asked for: an
+        ``h5py.Dataset``, AnnData's CSR dataset, or :class:`cdgm.data.csc_file.RowsOfColumns`.
+    check
+        Called with each block and the position of its first row; raises a UserError if a value is wrong.
+    dtype
+        Type of the blocks that are yielded.
+    reading
+        Opens a context that turns the errors of a damaged file into a UserError.
+    name
+        For the progress bar.
     """
 
-    shape: tuple[int, int]
+    def __init__(
+        self,
+        matrix: Any,
+        check: Callable[[Any, int], None],
+        dtype: np.dtype,
+        reading: Callable[[], AbstractContextManager],
+        name: str,
+    ) -> None:
+        self.matrix, self.check, self.dtype, self.reading, self.name = matrix, check, dtype, reading, name
+        self.shape: tuple[int, int] = matrix.shape
 
-    @abstractmethod
-    def walk(self) -> Iterator[sp.csr_matrix]:
-        """Yield all rows in order, as CSR blocks of int32 with sorted indices and no stored zeros.
+    def walk(self) -> Iterator[Csr]:
+        """Yield all rows in order, as checked CSR blocks with sorted indices and no stored zeros."""
+        import scipy.sparse as sp
 
-        Raises
-        ------
-        UserError
-            If a value is no count.
-        """
+        cells, genes = self.shape
+        step = block_rows(genes)
+        with progress(self.name, cells, "cells") as advance:
+            for start in range(0, cells, step):
+                stop = min(start + step, cells)
+                with self.reading():
+                    block = self.matrix[start:stop]
+                    self.check(block, start)
+                yield tidy(sp.csr_matrix(block, dtype=self.dtype))
+                advance(stop - start)
+
+
+def tidy(matrix: Csr) -> Csr:
+    """Sort a CSR matrix, add up repeated entries and drop stored zeros, in place."""
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
 
 
 @dataclass(frozen=True)
-class Census:
-    """What one pass over counts tells.
+class CountTotals:
+    """Totals of a count matrix, exact, from one pass over its rows.
 
     Attributes
     ----------
@@ -74,8 +106,8 @@ class Census:
     gene_squares: np.ndarray
     largest: int
 
-    def of_genes(self, columns: np.ndarray) -> Census:
-        """The census of some genes, where the others have no counts."""
+    def of_genes(self, columns: np.ndarray) -> CountTotals:
+        """The totals of some genes, where the others have no counts."""
         return replace(
             self,
             gene_totals=self.gene_totals[columns],
@@ -86,7 +118,7 @@ class Census:
 
 @dataclass(frozen=True)
 class StoredCounts:
-    """Some rows and columns of a matrix that stays where it is stored.
+    """Some rows and columns of a matrix that stays in its file.
 
     Attributes
     ----------
@@ -96,12 +128,12 @@ class StoredCounts:
         Positions in it: of the cells, increasing, and of the genes, in any order.
     """
 
-    source: RowSource
+    source: MatrixInFile
     rows: np.ndarray
     genes: np.ndarray
 
     @classmethod
-    def whole(cls, source: RowSource) -> StoredCounts:
+    def whole(cls, source: MatrixInFile) -> StoredCounts:
         """All cells and genes of a source."""
         return cls(source, np.arange(source.shape[0]), np.arange(source.shape[1]))
 
@@ -110,7 +142,7 @@ class StoredCounts:
         """Cells and genes."""
         return len(self.rows), len(self.genes)
 
-    def __getitem__(self, key: object) -> StoredCounts:
+    def __getitem__(self, key: Any) -> StoredCounts:
         """``counts[rows]`` and ``counts[:, columns]`` as of a CSR matrix; nothing is read."""
         if isinstance(key, tuple):
             every, columns = key
@@ -124,13 +156,13 @@ class StoredCounts:
 
     def _take_genes(self, columns: np.ndarray) -> StoredCounts:
         taken = StoredCounts(self.source, self.rows, self.genes[columns])
-        known = self.__dict__.get("census")
-        # Genes without a count add nothing to a cell, so the census holds without another pass.
+        known = self.__dict__.get("totals")
+        # Genes without a count add nothing to a cell: no further pass is needed.
         if known is not None and known.gene_totals.sum() == known.gene_totals[columns].sum():
-            taken.__dict__["census"] = known.of_genes(columns)
+            taken.__dict__["totals"] = known.of_genes(columns)
         return taken
 
-    def blocks(self) -> Iterator[sp.csr_matrix]:
+    def blocks(self) -> Iterator[Csr]:
         """Blocks of the chosen rows, in order, with the chosen genes."""
         all_genes = np.array_equal(self.genes, np.arange(self.source.shape[1]))
         start = 0
@@ -145,11 +177,11 @@ class StoredCounts:
             yield block if all_genes else block[:, self.genes]
 
     @cached_property
-    def census(self) -> Census:
-        """See :func:`census`; kept, because it costs a pass over the file."""
-        return _census(self)
+    def totals(self) -> CountTotals:
+        """See :func:`count_totals`; kept, because it costs a pass over the file."""
+        return _totals(self)
 
-    def tocsr(self) -> sp.csr_matrix:
+    def tocsr(self) -> Csr:
         """Read into memory: 8 bytes an entry of the chosen rows and genes."""
         import scipy.sparse as sp
 
@@ -169,10 +201,10 @@ class StoredCounts:
         return sp.csr_matrix((joined, columns, pointers.astype(narrow)), shape=self.shape, copy=False)
 
 
-Counts: TypeAlias = "sp.csr_matrix | StoredCounts"
+Counts: TypeAlias = "Csr | StoredCounts"
 
 
-def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
+def blocks(counts: Counts) -> Iterator[Csr]:
     """All rows in order, as CSR blocks."""
     if isinstance(counts, StoredCounts):
         yield from counts.blocks()
@@ -182,17 +214,17 @@ def blocks(counts: Counts) -> Iterator[sp.csr_matrix]:
         yield counts[start : start + step]
 
 
-def in_memory(counts: Counts) -> sp.csr_matrix:
+def in_memory(counts: Counts) -> Csr:
     """The counts as a CSR matrix."""
     return counts.tocsr() if isinstance(counts, StoredCounts) else counts
 
 
-def census(counts: Counts) -> Census:
+def count_totals(counts: Counts) -> CountTotals:
     """Totals and numbers of counts of all cells and genes, exact."""
-    return counts.census if isinstance(counts, StoredCounts) else _census(counts)
+    return counts.totals if isinstance(counts, StoredCounts) else _totals(counts)
 
 
-def _census(counts: Counts) -> Census:
+def _totals(counts: Counts) -> CountTotals:
     genes = counts.shape[1]
     cell_totals, cell_genes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     gene_totals, gene_cells = np.zeros(genes, np.int64), np.zeros(genes, np.int64)
@@ -204,7 +236,7 @@ def _census(counts: Counts) -> Census:
         gene_cells += np.bincount(block.indices, minlength=genes)
         gene_squares += np.bincount(block.indices, block.data.astype(np.float64) ** 2, genes)
         largest = max(largest, int(block.data.max(initial=0)))
-    return Census(
+    return CountTotals(
         np.concatenate(cell_totals),
         np.concatenate(cell_genes),
         gene_totals,
