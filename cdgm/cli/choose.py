@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
 
             found = choose_dimensions(data, **options)
             found.plot(folder / "dimensions")
+            choice = f"--n-background {found.n_background} --n-salient {found.n_salient}"
         else:
             from cdgm.estimator.selection.level import choose_level
             from cdgm.utils.files import write_json
@@ -119,9 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
             found = choose_level(data, **options, **present(levels=arguments.levels, of=arguments.of))
             found.plot(folder / "level")
             write_json(folder / "variant.json", found.variant)
+            choice = f"--variant {arguments.out}/variant.json"
     print(found.reason)
-    if arguments.what == "dims":
-        print(f"to fit it: cdgm fit ... --n-background {found.n_background} --n-salient {found.n_salient}")
-    else:
-        print(f"to fit it: cdgm fit ... --variant {arguments.out}/variant.json")
+    print(f"to fit it: cdgm fit ... {choice}")
     print(f"results: {arguments.out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cdgm.cli.data_options import (
     add_data_arguments,
@@ -132,7 +133,7 @@ def make_model(arguments: argparse.Namespace):
 
     refuse_batch_key(arguments.batch_key)
     data, options = opened(arguments)
-    make = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
+    make: Any = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
     return make(
         data,
         variant=variant(arguments.variant),

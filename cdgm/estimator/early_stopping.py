@@ -164,7 +164,7 @@ class Stopping(Strict):
     def sentences(self, seeds: Sequence[int]) -> list[str]:
         """One sentence for each member that did not diverge."""
         found = []
-        for e in np.flatnonzero(self.best_step):
+        for e in np.flatnonzero(self.best_step).tolist():
             end = "out of patience at step" if self.stopped_early[e] else "trained to the last step,"
             found.append(
                 f"member {e} (seed {seeds[e]}): {end} {self.last_step[e]:,}; it holds the parameters of step "
@@ -206,6 +206,8 @@ class Watcher:
 
     def __init__(self, rule: EarlyStopping, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> None:
         self.rule, self.x, self.seeds = rule, x, seeds
+        if rule.patience is None:
+            raise ValueError("the patience depends on the number of checks: see for_checks")
         self.patience = Patience(len(seeds), rule.patience, rule.min_delta)
         self._best: list[torch.Tensor] = []
         self._values: list[np.ndarray] = []
@@ -234,7 +236,8 @@ class Watcher:
         finite = (trained.finite | early) & np.isfinite(patience.best_elbo)
         early &= finite
         for best, parameter in zip(self._best, trained.model.parameters(), strict=True):
-            parameter[finite] = best[finite].to(parameter)
+            chosen = torch.as_tensor(finite)
+            parameter[chosen] = best[chosen].to(parameter)
         last = int(history["step"][-1])
         ends = np.where(early, patience.ran_out, last)
         for name, values in history.items():
@@ -242,11 +245,12 @@ class Watcher:
                 steps = np.arange(1, last + 1) if name.startswith("each/") else history["step"]
                 history[name] = np.where(steps[:, None] > ends, values.dtype.type(np.nan), values)
         history[QUANTITY] = np.where(finite, np.array(self._values), np.nan)
+        best = [v if ok else None for v, ok in zip(patience.best_elbo.tolist(), finite, strict=True)]
         stopping = Stopping(
             rule=self.rule,
-            best_step=np.where(finite, patience.best_step, 0).tolist(),
-            last_step=np.where(finite, ends, 0).tolist(),
-            stopped_early=early.tolist(),
-            best_elbo=[float(v) if ok else None for v, ok in zip(patience.best_elbo, finite, strict=True)],
+            best_step=tuple(np.where(finite, patience.best_step, 0).tolist()),
+            last_step=tuple(np.where(finite, ends, 0).tolist()),
+            stopped_early=tuple(early.tolist()),
+            best_elbo=tuple(best),
         )
         return replace(trained, finite=finite, history=history), stopping

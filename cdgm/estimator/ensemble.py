@@ -80,8 +80,11 @@ class Ensemble:
 
     def check_member(self, member: object) -> int:
         """Refuse a member that does not exist or has diverged."""
-        whole = isinstance(member, (int, np.integer)) and not isinstance(member, bool)
-        if not whole or not 0 <= member < len(self.finite):
+        if (
+            not isinstance(member, (int, np.integer))
+            or isinstance(member, bool)
+            or not 0 <= member < len(self.finite)
+        ):
             expected = f"a number from 0 to {len(self.finite) - 1}, or 'all' where offered"
             raise bad_input("member", "", member, expected)
         if not self.finite[member]:

@@ -67,9 +67,9 @@ def write_model(model: ComparativeModel, folder: Path) -> None:
     ensemble, observations = model.ensemble, model.observations
     save_stack(folder / MODEL, ensemble.stack, ensemble.finite)
     write_npz(folder / HISTORY, ensemble.history)
-    arrays = {"features": observations.features.astype(str)}
+    arrays: dict[str, np.ndarray] = {"features": observations.features.astype(str)}
     arrays |= {f"split/{source}": part for source, part in model.split.part.items()}
-    if model.scaling.centre is not None:
+    if model.scaling.centre is not None and model.scaling.scale is not None:
         arrays |= {"centre": model.scaling.centre, "scale": model.scaling.scale}
     write_npz(folder / DATA, arrays)
     about = About(
@@ -188,7 +188,7 @@ def _observations(
     widths = {source: np.shape(values)[-1] for source, values in arrays.items() if np.ndim(values)}
     if set(widths.values()) - {len(features)}:
         raise bad_input("arrays", "features", widths, f"{len(features)}, as the model has")
-    return Observations.from_arrays(arrays, support, features=features)
+    return Observations.from_arrays(arrays, support, features=features.tolist())
 
 
 def _split(arrays: Mapping[str, np.ndarray], observations: Observations, about: About, path: Path) -> Split:

@@ -41,7 +41,11 @@ def progress(
         with tqdm(
             total=total, initial=start, unit=f" {unit}", unit_scale=total >= 10_000, desc=what, leave=keep
         ) as shown:
-            yield shown.update
+
+            def update(more: int) -> None:
+                shown.update(more)
+
+            yield update
             shown.total = shown.n
             shown.refresh()
         return

@@ -75,7 +75,7 @@ def sweep(
     """
     if n_members < 2:
         raise bad_input(where, "n_members", n_members, "two or more, to compare them")
-    make = ComparativeModel.from_arrays if isinstance(data, Mapping) else ComparativeModel
+    make: Any = ComparativeModel.from_arrays if isinstance(data, Mapping) else ComparativeModel
     # All models are made before the first is trained, so that a mistake in the last one shows at once.
     models = [(columns, make(data, n_members=n_members, **options, **own)) for columns, own in points]
     rows = []
