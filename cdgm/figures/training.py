@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, order_of, pick, rows_of, seeds_of
 from cdgm.plotting import style
+from cdgm.plotting.curves import draw_curves, running_means
 from cdgm.plotting.source_data import SourceData
 from cdgm.utils.errors import bad_input
 
@@ -22,19 +22,12 @@ ROWS = {
     "elbo_validation": "validation ELBO\n(nats per point)",
     "kl": "KL of a block\n(nats per point)",
     "weight": "weight of a source",
-    "gradient_norm": "gradient norm",
+    "gradient_norm": "gradient norm\n(all parameters)",
 }
 #: Settings beside each other; more start a new band of panels below.
 PER_BAND = 8
 #: The first steps climb from far below; axes are fitted to what follows.
 SETTLED = 0.2
-
-
-@dataclass(frozen=True)
-class _Looks:
-    sources: dict[str, str]
-    blocks: dict[str, str]
-    line_of_source: dict[str, str]
 
 
 @style.style()
@@ -53,18 +46,15 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         raise bad_input(f"history of study {study!r}", "quantity", found, "rows of 'elbo'")
     weights = pick(history, quantity="weight")["value"].dropna()
     if "weight" in quantities and np.allclose(weights, weights.iloc[0]):
-        quantities.remove("weight")  # fixed weights are no news
+        quantities.remove("weight")  # constant weights are the study's, and tell nothing of training
     arms = arms_of(history)
     scores = rows_of(tables, "scores", study) if "scores" in tables else None
-    sources, blocks = order_of(tables, study)
-    lines = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
-    looks = _Looks(
-        style.colours(sources, style.SOURCE_COLOURS), style.colours(blocks, style.BLOCK_COLOURS), lines
-    )
+    looks = _looks(history, *order_of(tables, study))
 
     columns = min(len(arms), PER_BAND)
     bands = math.ceil(len(arms) / PER_BAND)
-    figure = style.new_figure(max(6.4, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
+    panel = 4.6 if columns == 1 else 1.42
+    figure = style.new_figure(3.0 + panel * columns, 0.5 + bands * (0.5 + 1.55 * len(quantities)))
     grid = figure.subplots(bands * len(quantities), columns, sharex=True, squeeze=False)
     data = SourceData()
     for i, arm in enumerate(arms):
@@ -77,7 +67,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         for j, quantity in enumerate(quantities):
             axes = grid[band * len(quantities) + j, column]
             _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
-        title = style.arm_label(arm, arms, width=19)
+        title = style.arm_label(arm, arms, width=19 if columns > 1 else None)
         if note:
             title += "\n" + style.wrapped(f"({note})", 19)
         grid[band * len(quantities), column].set_title(title, fontsize=8.5, loc="center")
@@ -88,37 +78,44 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         # A setting without a finished fit leaves its place empty: the first panel drawn takes the labels.
         rows = [[axes for axes in grid[b * len(quantities) + j] if axes.lines] for b in range(bands)]
         _scale([axes for row in rows for axes in row], [row[0] for row in rows if row], quantity)
-    last = int(history["step"].max())
-    for axes in grid[-1]:
-        axes.set_xlim(0, last)
-        axes.set_xticks([0, last], ["0", f"{last:,}"])
-        axes.get_xticklabels()[0].set_horizontalalignment("left")
-        axes.get_xticklabels()[1].set_horizontalalignment("right")
+        for row in rows:
+            _legend(row, quantity, looks)
+    _number_steps(grid[-1], int(history["step"].max()), panel)
     figure.supxlabel("optimisation step", fontsize=9)
-    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4 if columns > 4 else 2)
     return figure, data.table()
 
 
-def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: SourceData) -> None:
-    for (source, block), lane in rows.groupby(["source", "block"], sort=False):
-        colour = looks.blocks.get(block) or looks.sources.get(source) or "black"
-        dash = looks.line_of_source.get(source, "-") if block else "-"
-        table = lane.pivot_table(index="step", columns="seed", values="value", dropna=False)
-        axes.plot(table.index, table.to_numpy(), color=colour, linewidth=0.6, alpha=0.35, zorder=2)
-        median = table.median(axis=1)
-        axes.plot(median.index, median, color=colour, linewidth=1.5, linestyle=dash, zorder=3)
+def _looks(history: pd.DataFrame, sources: list[str], blocks: list[str]) -> dict[tuple[str, str], Line2D]:
+    """The line of each (source, block), as legends show it; a quantity of all sources has ("", "")."""
+    of_source = style.colours(sources, style.SOURCE_COLOURS)
+    of_block = style.colours(blocks, style.BLOCK_COLOURS)
+    dashes = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
+    found = {("", ""): ("black", "-", "mean of sources")}
+    found |= {(s, ""): (of_source[s], "-", f"{s} source") for s in sources}
+    placed = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
+    pairs = set(placed.itertuples(index=False, name=None))
+    found |= {
+        (s, b): (of_block[b], dashes[s], f"{b} block, {s} points")
+        for b in blocks
+        for s in sorted(sources)
+        if (s, b) in pairs
+    }
+    return {
+        key: Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=label)
+        for key, (colour, dash, label) in found.items()
+    }
+
+
+def _curves(
+    axes: Axes, rows: pd.DataFrame, quantity: str, looks: dict[tuple[str, str], Line2D], data: SourceData
+) -> None:
+    for key, curve in rows.groupby(["source", "block"], sort=False):
+        look = looks[key]
+        draw_curves(axes, curve, look.get_color(), data, quantity, width=1.5, dash=look.get_linestyle())
         if quantity == "elbo_validation":
             # Early stopping keeps a member's best parameters.
-            kept = table.dropna(axis=1, how="all")
-            axes.plot(kept.idxmax(), kept.max(), "o", color=colour, markersize=3.5, zorder=4, clip_on=False)
-        data.add(quantity, "seed", lane)
-        frame = pd.DataFrame({"step": median.index, "value": median.to_numpy()})
-        data.add(
-            quantity,
-            "median",
-            frame,
-            **{c: lane[c].iloc[0] for c in ("setting", "variant", "source", "block", "quantity")},
-        )
+            kept = running_means(curve).dropna(axis=1, how="all")
+            axes.plot(kept.idxmax(), kept.max(), "o", color="black", markersize=3.5, zorder=5, clip_on=False)
     if quantity == "gradient_norm":
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -126,8 +123,35 @@ def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: 
         axes.yaxis.set_minor_locator(NullLocator())
 
 
+def _legend(row: list[Axes], quantity: str, looks: dict[tuple[str, str], Line2D]) -> None:
+    """What the lines of a row of panels are, right of its last panel."""
+    handles = [
+        handle
+        for (source, block), handle in looks.items()
+        if bool(block) == (quantity == "kl") and bool(source) == (quantity in ("elbo", "kl", "weight"))
+    ]
+    if quantity == "elbo_validation":
+        handles.append(Line2D([], [], color="black", marker="o", markersize=3.5, ls="", label="kept parameters"))
+    if row and quantity != "gradient_norm":
+        row[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.03, 0.5), borderaxespad=0.0)
+
+
+def _number_steps(row: np.ndarray, last: int, width: float) -> None:
+    """Round ticks; numbers at the ends stay within their panel, and so apart from its neighbour's."""
+    count = max(2, int(width / 0.7))
+    ticks = MaxNLocator(count, steps=[1, 1.5, 2, 2.5, 3, 5, 10], integer=True).tick_values(0, last)
+    ticks = [tick for tick in ticks if 0 <= tick <= last]
+    for axes in row:
+        axes.set_xlim(0, last)
+        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        labels = axes.get_xticklabels()
+        labels[0].set_horizontalalignment("left")
+        if ticks[-1] > 0.9 * last:
+            labels[-1].set_horizontalalignment("right")
+
+
 def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
-    """One scale for the panels of a quantity where their values are of one size, else one a panel."""
+    """One scale for the panels of a quantity if the ranges of their values are similar, else one a panel."""
     if not panels:
         return
     for axes in first:
@@ -159,26 +183,3 @@ def _settled_range(axes: Axes) -> tuple[float, float]:
         if len(values):
             low, high = min(low, values.min()), max(high, values.max())
     return (low, high) if low <= high else (0.0, 1.0)
-
-
-def _handles(history: pd.DataFrame, looks: _Looks) -> list[Line2D]:
-    handles = [Line2D([], [], color=c, linewidth=2, label=f"{s} source") for s, c in looks.sources.items()]
-    pairs = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
-    handles += [
-        Line2D(
-            *([], []),
-            color=looks.blocks[block],
-            linewidth=2,
-            linestyle=looks.line_of_source[source],
-            label=f"{block} block, {source} points",
-        )
-        for source, block in sorted(
-            pairs.itertuples(index=False, name=None), key=lambda p: (list(looks.blocks).index(p[1]), p[0])
-        )
-    ]
-    handles.append(Line2D([], [], color="black", linewidth=2, label="all parameters"))
-    if (history["quantity"] == "elbo_validation").any():
-        handles[-1].set_label("all parameters, mean of sources")
-        dot = Line2D([], [], color="black", marker="o", markersize=3.5, linestyle="", label="kept parameters")
-        handles.append(dot)
-    return handles

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from cdgm.evaluation.table_slices import Tables, order_of, pick, rows_of
 from cdgm.plotting import style
+from cdgm.plotting.curves import draw_curves, running_means
 from cdgm.plotting.lanes import short_label
 from cdgm.plotting.source_data import SourceData
 from cdgm.plotting.sweeps import lines_of, of_line
@@ -103,22 +104,16 @@ def _panel(
         return
     for i, source in enumerate(sources):
         mine = pick(rows, source=source)
-        table = mine.pivot_table(index="step", columns="seed", values="value", dropna=False)
-        if table.empty or table.isna().all(axis=None):
+        if not np.isfinite(mine["value"]).any():
             continue
-        smooth = table.rolling(WINDOW, center=True, min_periods=1).mean().where(table.notna())
-        spread = table.rolling(WINDOW, center=True, min_periods=1)
+        spread = running_means(mine).rolling(WINDOW, center=True, min_periods=1)
         low, high = (spread.quantile(q).median(axis=1) for q in ((1 - SHARE) / 2, (1 + SHARE) / 2))
-        colour = colours[source]
-        axes.fill_between(table.index, low, high, color=colour, alpha=0.25, linewidth=0, zorder=1.5)
-        axes.plot(table.index, smooth, color=colour, linewidth=0.6, alpha=0.7, zorder=2)
-        median = smooth.median(axis=1)
-        # Where weights are equal, the wider line looks out from under the narrower one.
-        axes.plot(table.index, median, color=colour, linewidth=max(3.6 - 1.6 * i, 1.2), zorder=3)
-        drawn = smooth.melt(ignore_index=False).reset_index().dropna()
-        first = mine.iloc[:1].drop(columns=["step", "seed", "value"])
-        data.add(letter, "seed", drawn.merge(first, how="cross"))
-        data.add(letter, "median", median.rename("value").reset_index().merge(first, how="cross"), seed=None)
+        axes.fill_between(low.index, low, high, color=colours[source], alpha=0.25, linewidth=0, zorder=1.5)
+        # Where weights are equal, the wider line shows on both sides of the narrower one.
+        width = max(3.6 - 1.6 * i, 1.2)
+        draw_curves(
+            axes, mine, colours[source], data, letter, window=WINDOW, center=True, width=width, alpha=0.7
+        )
 
 
 def _range(values: pd.Series) -> tuple[float, float]:
