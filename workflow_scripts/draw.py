@@ -11,7 +11,9 @@ from cdgm.utils.command_line import run
 def main() -> None:
     """Parse, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, help="name of the figure: a module of cdgm/plotting")
+    parser.add_argument(
+        "--figure", required=True, help="name of the figure: one of the registry in cdgm/figures"
+    )
     parser.add_argument("--study", required=True)
     parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
@@ -22,12 +24,15 @@ def main() -> None:
     draw = FIGURES.load(arguments.figure)
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
-    from cdgm.plotting.style import save
+    from cdgm.plotting.saving import save
+    from cdgm.plotting.theme import theme
 
     names = ("scores", "history", "maps", "costs")
     paths = {name: getattr(arguments, name) for name in names}
     tables = {name: read_table(path) for name, path in paths.items() if path}
-    save(*draw(tables, arguments.study), arguments.out_prefix)
+    with theme():  # a figure needs no line of its own for the project's look
+        figure, data = draw(tables, arguments.study)
+    save(figure, data, arguments.out_prefix)
 
 
 if __name__ == "__main__":

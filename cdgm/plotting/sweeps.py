@@ -1,18 +1,18 @@
-"""What a study swept, read back from its labels, and what its blocks and variants are to each other."""
+"""Which numbers a study sweeps, read back from the labels of its settings and of points of its variants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import pandas as pd
 
 from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, main_source, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import pick
 from cdgm.utils.errors import bad_input
 
-#: A fit: a variant and the point of its sweep, "" without one.
-Line = tuple[str, str]
+#: A variant and the point of its sweep, "" without one.
+SweptVariant = tuple[str, str]
 
 
 @lru_cache(maxsize=4096)
@@ -50,6 +50,69 @@ def swept(label: str) -> tuple[str, dict[str, float]]:
         except ValueError:
             raise bad_input(f"label {label!r}", key, text, "a swept number, as in 'weight=100'") from None
     return name, values
+
+
+def swept_columns(
+    rows: pd.DataFrame, study: str, columns: Sequence[str], example: str
+) -> tuple[list[str], pd.DataFrame]:
+    """Rows of swept settings with the swept numbers as columns.
+
+    Parameters
+    ----------
+    rows
+        Scores of a study; rows of settings without a sweep are dropped.
+    columns
+        New columns, as many as numbers are swept.
+    example
+        A setting as it should be, for the error.
+
+    Returns
+    -------
+    keys : list of str
+        What is swept, in the order of ``columns``.
+    rows : pandas.DataFrame
+        With ``columns``, and with ``base``: the name of the setting before its sweep.
+
+    Raises
+    ------
+    UserError
+        If no setting is swept, or one sweeps other or more numbers than expected.
+    """
+    labels = {setting: swept(setting) for setting in rows["setting"].unique() if "@" in setting}
+    keys = list(dict.fromkeys(key for _, values in labels.values() for key in values))
+    if len(keys) != len(columns) or any(len(values) != len(columns) for _, values in labels.values()):
+        counted = {1: "one swept number", 2: "two swept numbers"}[len(columns)]
+        found = list(rows["setting"].unique())[:3]
+        raise bad_input(
+            f"scores of study {study!r}", "setting", found, f"settings with {counted}, as in {example!r}"
+        )
+    rows = rows[rows["setting"].isin(labels)]
+    numbers = {
+        column: [labels[s][1][key] for s in rows["setting"]]
+        for column, key in zip(columns, keys, strict=True)
+    }
+    return keys, rows.assign(base=[labels[s][0] for s in rows["setting"]], **numbers)
+
+
+def swept_variants(rows: pd.DataFrame) -> list[SweptVariant]:
+    """(variant, point) pairs: variants in the order of first appearance, points by their numbers."""
+    own = rows[~rows["variant"].isin(BASELINES)]
+    variants = list(dict.fromkeys(own["variant"]))
+    pairs = own[["variant", "point"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(pairs, key=lambda pair: (variants.index(pair[0]), list(swept(pair[1])[1].values())))
+
+
+def of_swept(rows: pd.DataFrame, variant: SweptVariant) -> pd.DataFrame:
+    """Rows of one variant at one point of its sweep."""
+    return pick(rows, variant=variant[0], point=variant[1])
+
+
+# --- old
+from collections.abc import Iterable
+
+from cdgm.evaluation.table_slices import Tables, main_source, order_of, rows_of
+
+Line = SweptVariant
 
 
 def lines_of(rows: pd.DataFrame) -> list[Line]:
