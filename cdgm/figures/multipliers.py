@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from string import ascii_letters
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cdgm.evaluation.table_slices import Tables, median_of, pick, rows_of
-from cdgm.plotting import style
 from cdgm.plotting.curves import draw_curves, running_means
-from cdgm.plotting.lanes import COLOURS, line_label, share_range
-from cdgm.plotting.paired import signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import lines_of, of_line
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import letters, panel_title
+from cdgm.plotting.labels import setting_label, swept_label
+from cdgm.plotting.legends import legend, line_handle
+from cdgm.plotting.scales import share_range, signed_scale
+from cdgm.plotting.sweeps import of_swept, swept_variants
+from cdgm.plotting.theme import VARIANT_COLOURS, colours, new_figure, theme
 from cdgm.utils.errors import bad_input
 
 #: Recorded steps in a running mean of values: one minibatch says little about a dependence.
@@ -25,7 +23,7 @@ WINDOW = 10
 KINDS = {"constraint": "value and level", "multiplier": "multiplier"}
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Two panels a constraint and setting, value with level and multiplier, a thin line for every seed.
 
@@ -44,22 +42,18 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         found = sorted(recorded["quantity"].unique())
         raise bad_input(f"history of study {study!r}", "quantity", found, "also 'constraint/<name>'")
     settings = list(dict.fromkeys(history["setting"]))
-    lines = [line for line in lines_of(scores) if not of_line(history, line).empty]
-    colours = style.colours([line_label(line) for line in lines], COLOURS)
+    variants = [v for v in swept_variants(scores) if not of_swept(history, v).empty]
+    look = colours(variants, VARIANT_COLOURS)
 
     figure, panels = _panels(names, settings)
-    data = SourceData()
-    for letter, ((name, kind, setting), axes) in zip(ascii_letters * 4, panels.items(), strict=False):
-        title = f"{name.replace('_', ' ')}: {KINDS[kind]}"
-        style.panel_title(axes, letter, title)
+    data = FigureData()
+    for letter, ((name, kind, setting), axes) in zip(letters(), panels.items(), strict=False):
+        panel_title(axes, letter, f"{name.replace('_', ' ')}: {KINDS[kind]}")
         if name == names[0] and kind == "constraint":
-            bold = style.setting_label(setting).replace(" ", r"\ ")
-            axes.set_title(rf"$\bf{{{bold}}}$" + f"\n{axes.get_title(loc='left')}", loc="left")
-        for line in lines:
-            colour = colours[line_label(line)]
-            fits = of_line(pick(history, setting=setting, name=name), line)
-            if fits.empty:
-                continue
+            bold = setting_label(setting).replace(" ", r"\ ")
+            axes.set_title(rf"$\bf{{{bold}}}$" + f"\n{axes.get_title(loc='left')}")
+        for variant, colour in look.items():
+            fits = of_swept(pick(history, setting=setting, name=name), variant)
             if kind == "constraint":
                 _level(axes, pick(fits, kind="level"), colour, letter, data)
             window = WINDOW if kind == "constraint" else 1
@@ -71,32 +65,31 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         signed_scale(of_kind["constraint"], "y", linear=_linear(pick(history, name=name)), low=0.0)
         rises = any(axes.dataLim.y1 > 0 for axes in of_kind["multiplier"])
         share_range(of_kind["multiplier"], "y", 0.0, None if rises else 1.0)
-    handles = [Line2D([], [], color=c, linewidth=2.2, label=name) for name, c in colours.items()]
-    for label, marks in {
-        "one seed": {"linewidth": 0.7, "alpha": 0.6},
-        "median over seeds": {"linewidth": 2.2},
-        "level (median)": {"linewidth": 1.3, "linestyle": "--"},
-        "diverged here": {"linestyle": "none", "marker": "x", "markersize": 5},
-    }.items():
-        handles.append(Line2D([], [], color="#555555", label=label, **marks))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    handles = [line_handle(swept_label(v), c, linewidth=2.2) for v, c in look.items()]
+    handles += [
+        line_handle("one seed", linewidth=0.7, alpha=0.6),
+        line_handle("median over seeds", linewidth=2.2),
+        line_handle("level (median)", linewidth=1.3, linestyle="--"),
+        line_handle("diverged here", linestyle="none", marker="x", markersize=5),
+    ]
+    legend(figure, handles)
     return figure, data.table()
 
 
-def _panels(names: list[str], settings: list[str]) -> tuple[Figure, Mapping[tuple[str, str, str], Axes]]:
-    """Panels by (constraint, kind, setting): a column a setting, or, of one setting alone, a column a kind."""
+def _panels(names: list[str], settings: list[str]) -> tuple[Figure, dict[tuple[str, str, str], Axes]]:
+    """Panels by (constraint, kind, setting), a column a setting; a single setting has a column a kind."""
     keys = [(name, kind, setting) for name in names for kind in KINDS for setting in settings]
     columns = max(len(settings), 2)
     tall = 1.75 if len(settings) == 1 else 3.0
     width = 9.0 if len(settings) == 1 else 1.0 + 3.0 * columns
-    figure = style.new_figure(width, 1.1 + tall * len(names))
+    figure = new_figure(width, 1.1 + tall * len(names))
     grid = figure.subplots(len(keys) // columns, columns, sharex=True, squeeze=False)
     for axes in grid[-1]:
         axes.set_xlabel("step")
     return figure, dict(zip(keys, grid.flat, strict=True))
 
 
-def _level(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: SourceData) -> None:
+def _level(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: FigureData) -> None:
     """The median level; an estimated level exists only after its first estimate."""
     if rows.empty:
         return

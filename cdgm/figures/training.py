@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, order_of, pick, rows_of, seeds_of
-from cdgm.plotting import style
+from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, pick, rows_of, seeds_of
 from cdgm.plotting.curves import draw_curves, running_means
-from cdgm.plotting.source_data import SourceData
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.labels import arm_label, number, wrapped
+from cdgm.plotting.legends import line_handle
+from cdgm.plotting.series import colours_of
+from cdgm.plotting.theme import new_figure, theme
 from cdgm.utils.errors import bad_input
 
 ROWS = {
@@ -30,7 +34,7 @@ PER_BAND = 8
 SETTLED = 0.2
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Objective of each source, KL of each block and gradient norm against the step.
 
@@ -49,14 +53,14 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         quantities.remove("weight")  # constant weights are the study's, and tell nothing of training
     arms = arms_of(history)
     scores = rows_of(tables, "scores", study) if "scores" in tables else None
-    looks = _looks(history, *order_of(tables, study))
+    looks = _looks(history, *colours_of(tables, study))
 
     columns = min(len(arms), PER_BAND)
     bands = math.ceil(len(arms) / PER_BAND)
     panel = 4.6 if columns == 1 else 1.42
-    figure = style.new_figure(3.0 + panel * columns, 0.5 + bands * (0.5 + 1.55 * len(quantities)))
+    figure = new_figure(2.5 + panel * columns, 0.5 + bands * (0.5 + 1.55 * len(quantities)))
     grid = figure.subplots(bands * len(quantities), columns, sharex=True, squeeze=False)
-    data = SourceData()
+    data = FigureData()
     for i, arm in enumerate(arms):
         band, column = divmod(i, PER_BAND)
         mine, note = of_arm(history, arm), ""
@@ -67,9 +71,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         for j, quantity in enumerate(quantities):
             axes = grid[band * len(quantities) + j, column]
             _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
-        title = style.arm_label(arm, arms, width=19 if columns > 1 else None)
+        title = arm_label(arm, arms, width=19 if columns > 1 else None)
         if note:
-            title += "\n" + style.wrapped(f"({note})", 19)
+            title += "\n" + wrapped(f"({note})", 19)
         grid[band * len(quantities), column].set_title(title, fontsize=8.5, loc="center")
     for axes in grid.flat:
         if not axes.lines:
@@ -85,29 +89,23 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     return figure, data.table()
 
 
-def _looks(history: pd.DataFrame, sources: list[str], blocks: list[str]) -> dict[tuple[str, str], Line2D]:
+def _looks(
+    history: pd.DataFrame, sources: Mapping[str, str], blocks: Mapping[str, str]
+) -> dict[tuple[str, str], Line2D]:
     """The line of each (source, block), as legends show it; a quantity of all sources has ("", "")."""
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
     dashes = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
-    found = {("", ""): ("black", "-", "mean of sources")}
-    found |= {(s, ""): (of_source[s], "-", f"{s} source") for s in sources}
     placed = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
-    pairs = set(placed.itertuples(index=False, name=None))
-    found |= {
-        (s, b): (of_block[b], dashes[s], f"{b} block, {s} points")
-        for b in blocks
-        for s in sorted(sources)
-        if (s, b) in pairs
-    }
-    return {
-        key: Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=label)
-        for key, (colour, dash, label) in found.items()
-    }
+    pairs = sorted(placed.itertuples(index=False, name=None), key=lambda p: (list(blocks).index(p[1]), p[0]))
+    found = {("", ""): line_handle("mean of sources", "black", linewidth=1.8)}
+    found |= {(s, ""): line_handle(f"{s} source", colour, linewidth=1.8) for s, colour in sources.items()}
+    for source, block in pairs:
+        look = {"linewidth": 1.8, "linestyle": dashes[source]}
+        found[source, block] = line_handle(f"{block} block,\n{source} points", blocks[block], **look)
+    return found
 
 
 def _curves(
-    axes: Axes, rows: pd.DataFrame, quantity: str, looks: dict[tuple[str, str], Line2D], data: SourceData
+    axes: Axes, rows: pd.DataFrame, quantity: str, looks: dict[tuple[str, str], Line2D], data: FigureData
 ) -> None:
     for key, curve in rows.groupby(["source", "block"], sort=False):
         look = looks[key]
@@ -119,7 +117,7 @@ def _curves(
     if quantity == "gradient_norm":
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axes.yaxis.set_minor_locator(NullLocator())
 
 
@@ -131,7 +129,7 @@ def _legend(row: list[Axes], quantity: str, looks: dict[tuple[str, str], Line2D]
         if bool(block) == (quantity == "kl") and bool(source) == (quantity in ("elbo", "kl", "weight"))
     ]
     if quantity == "elbo_validation":
-        handles.append(Line2D([], [], color="black", marker="o", markersize=3.5, ls="", label="kept parameters"))
+        handles.append(line_handle("kept parameters", "black", marker="o", markersize=3.5, linestyle="none"))
     if row and quantity != "gradient_norm":
         row[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.03, 0.5), borderaxespad=0.0)
 
@@ -143,7 +141,7 @@ def _number_steps(row: np.ndarray, last: int, width: float) -> None:
     ticks = [tick for tick in ticks if 0 <= tick <= last]
     for axes in row:
         axes.set_xlim(0, last)
-        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        axes.set_xticks(ticks, [number(tick) for tick in ticks])
         labels = axes.get_xticklabels()
         labels[0].set_horizontalalignment("left")
         if ticks[-1] > 0.9 * last:
@@ -156,7 +154,8 @@ def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
         return
     for axes in first:
         axes.set_ylabel(ROWS[quantity])
-    ranges = [_settled_range(axes) for axes in panels]
+    last = max(line.get_xdata().max() for axes in panels for line in axes.lines)
+    ranges = [_settled_range(axes, SETTLED * last) for axes in panels]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     if quantity == "gradient_norm":
         shared = True
@@ -175,11 +174,11 @@ def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
             axes.tick_params(labelleft=False)
 
 
-def _settled_range(axes: Axes) -> tuple[float, float]:
+def _settled_range(axes: Axes, start: float) -> tuple[float, float]:
     low, high = math.inf, -math.inf
     for line in axes.lines:
         steps, values = (np.asarray(v, dtype=float) for v in line.get_data())
-        values = values[(steps >= SETTLED * steps.max()) & np.isfinite(values)]
+        values = values[(steps >= start) & np.isfinite(values)]
         if len(values):
             low, high = min(low, values.min()), max(high, values.max())
     return (low, high) if low <= high else (0.0, 1.0)

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cdgm.plotting.source_data import SourceData
+from cdgm.plotting.figure_data import FigureData
 
 
 def running_means(rows: pd.DataFrame, window: int = 1, *, center: bool = False) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def draw_curves(
     axes: Axes,
     rows: pd.DataFrame,
     colour: str,
-    data: SourceData,
+    data: FigureData,
     panel: str,
     *,
     window: int = 1,
@@ -57,28 +57,30 @@ def draw_curves(
     width, alpha, dash
         Width and dashes of the median, opacity of the seeds.
     """
-    table = running_means(rows, window, center=center)
+    if rows.empty:
+        return
     names = axes.get_xlabel(), axes.get_ylabel()
+    axes.set(xlabel="step", ylabel="value")  # seaborn would name the axes, if their ticks are visible
+    table = running_means(rows, window, center=center)
     lost = table.iloc[-1].isna() if end_is_loss else pd.Series(False, table.columns)
-    place = rows.iloc[:1].drop(columns=["point", "seed", "step", "value"])
-    look = {"x": "step", "y": "value", "color": colour, "legend": False, "ax": axes}
+    place = rows.iloc[:1].drop(columns=["seed", "step", "value"])
+    if rows["point"].nunique() > 1:
+        place["point"] = ""
     for kind, part in (("seed", table.loc[:, ~lost]), ("left out", table.loc[:, lost])):
         drawn = part.melt(ignore_index=False).reset_index().dropna()
         if drawn.empty:
             continue
-        drawn["fit"] = drawn.groupby(["point", "seed"]).ngroup()
-        sns.lineplot(drawn, units="fit", estimator=None, linewidth=0.6, alpha=alpha, zorder=2, **look)
-        data.add(panel, kind, drawn.merge(place.drop(columns="fit", errors="ignore"), how="cross"))
-        if kind == "left out":
-            ends = drawn.groupby("fit").last()
-            axes.scatter(ends["step"], ends["value"], s=25, marker="x", color=colour, zorder=5)
-            continue
+        drawn["unit"] = drawn.groupby(["point", "seed"]).ngroup()
         sns.lineplot(
-            drawn, estimator="median", errorbar=None, linewidth=width, linestyle=dash, zorder=4, **look
-        )
-        median = part.median(axis=1).rename("value").reset_index().dropna()
-        point = table.columns[0][0] if table.columns.get_level_values("point").nunique() == 1 else ""
-        data.add(panel, "median", median.merge(place, how="cross"), point=point, seed=None)
-    # seaborn names axes after its columns, invisibly where panels share tick labels.
-    axes.set_xlabel(names[0], visible=True)
-    axes.set_ylabel(names[1], visible=True)
+            drawn, x="step", y="value", units="unit", estimator=None, color=colour, linewidth=0.6,
+            alpha=alpha, zorder=2, legend=False, ax=axes,
+        )  # fmt: skip
+        data.add(panel, kind, drawn.merge(place.drop(columns="point"), how="cross"))
+        if kind == "left out":
+            ends = drawn.groupby("unit").last()
+            axes.plot(ends["step"], ends["value"], "x", color=colour, markersize=5, zorder=5)
+        else:
+            median = part.median(axis=1).rename("value").dropna()
+            axes.plot(median, color=colour, linewidth=width, linestyle=dash, zorder=4)
+            data.add(panel, "median", median.reset_index().merge(place, how="cross"), seed=None)
+    axes.set(xlabel=names[0], ylabel=names[1])
