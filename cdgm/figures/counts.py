@@ -69,7 +69,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         _null(axes, here, len(numbers), letter, data)
         series_here = [one for one in series if len(pick(here, **one.where))]
         join = [""] * len(numbers)
-        strips(axes, here, groups, series_here, data, letter, category="x", join=join, null=False)
+        step = min(0.8 / max(len(series_here), 1), 0.16)
+        strips(
+            axes, here, groups, series_here, data, letter,
+            category="x", step=step, join=join, null=False,
+        )  # fmt: skip
         number_groups(axes, [number(value) for value in numbers])
         axes.set_ylabel(UNITS[metric])
         if metric == "recovery_cc":

@@ -82,8 +82,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     groups = list(scores[["base", "variant", "point"]].drop_duplicates().itertuples(index=False, name=None))
     arms = [group[:2] for group in groups]
     titles = [", ".join(filter(None, [arm_label(g[:2], arms), g[2]])) for g in groups]
-    height = -(-len(panels) // COLUMNS) * (1.0 + 0.42 * len(grid.rows))
-    width = max(8.0, COLUMNS * (1.0 + 0.38 * len(grid.columns)))
+    # Names of axes need room, however small the grid.
+    height = -(-len(panels) // COLUMNS) * (1.0 + max(0.42 * len(grid.rows), 1.7))
+    width = COLUMNS * (1.0 + max(0.38 * len(grid.columns), 1.7))
     figure = new_figure(width, 0.5 + height * len(groups))
     data = FigureData()
     parts = bands(figure, titles if len(groups) > 1 else [""])

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import ScalarFormatter
 
 from cdgm.evaluation.table_slices import Tables, arms_of, main_source, need, order_of, pick, rows_of
@@ -150,7 +151,9 @@ def _differences(
             if len(values):
                 text = f"{values.median():+.2f}".replace("-", "\N{MINUS SIGN}")
                 at = (k + (j - (len(look) - 1) / 2) * 0.4, values.max())
-                axes.annotate(text, at, (0, 6), textcoords="offset points", ha="center", fontsize=8)
+                place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                label = axes.annotate(text, at, (0, 6), **place)
+                label.set_path_effects([withStroke(linewidth=2, foreground="white")])
     # Linear near zero, where equal models lie; a model that falls far short must not flatten that part.
     axes.set_yscale("symlog", linthresh=1.0)
     axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -171,7 +174,7 @@ def _recovery(
     """Recovery of one block against both truths, the two scores of a fit joined by a line."""
     step = 0.26
     series = [Series({"setting": model}, one) for model, one in look.items()]
-    place = {"category": "x", "step": step, "size": 20}
+    place = {"category": "x", "step": step, "spread": 0.0, "size": 20}
     strips(axes, rows, [{"twist": angle} for angle in angles], series, data, panel, **place)
     for j, (model, one) in enumerate(look.items()):
         mine = pick(rows, setting=model, finite=True)

@@ -111,6 +111,8 @@ def _setting(
     grid = band.subplots(len(series), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     panels = dict(zip(series, grid, strict=True))
     groups = [{"variant": variant, "point": point} for variant, point in layout.columns]
+    names = _variant_names(layout, band.get_figure(root=True).get_figwidth() - 1.0)
+    lines = max(name.count("\n") for name in names.values()) + 1
     for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
         mine = pick(rows, metric=metric, twist=0.0)
         place = {"category": "x", "at": layout.places, "join": layout.variants, "size": 11}
@@ -125,11 +127,12 @@ def _setting(
                 zero_line(axes, "y", level, **DASHED | {"color": one.look.colour, "alpha": 0.8})
         title, unit = TITLES[metric]
         # Names of variants stand above the first panel, where a title would run into them.
-        pad = 44.0 if letter == "a" else 3.0
+        pad = 8.0 + 10.5 * lines if letter == "a" else 3.0
         panel_title(axes, letter, title.format(plain=variant_label(plain)), pad=pad)
         axes.set_ylabel(unit, fontsize=8.5)
         _columns(axes, layout)
-    _name_variants(grid[0], layout)
+    for place, name in names.items():
+        _above(grid[0], place, name, va="bottom", offset=4, fontsize=8.5)
     grid[-1].set_xticks(layout.places, [_numbers(column) for column in layout.columns], fontsize=7.5)
     for (variant, point), bad in _tint_emptied(grid, layout, rows).items():
         place = {"setting": rows["setting"].iloc[0], "variant": variant, "point": point}
@@ -146,16 +149,17 @@ def _columns(axes: Axes, layout: _Layout) -> None:
         axes.axvline(layout.places[i + 1] - 0.5 - GAP / 2, color="#CCCCCC", linewidth=0.8, zorder=0.5)
 
 
-def _name_variants(axes: Axes, layout: _Layout) -> None:
-    """Name of each variant above its columns, and under it what was swept."""
-    inches = (axes.figure.get_figure(root=True).get_figwidth() - 1.0) / layout.width
+def _variant_names(layout: _Layout, inches: float) -> dict[float, str]:
+    """Name of each variant, and under it what was swept, by the middle of its columns."""
+    found = {}
     for variant in dict.fromkeys(layout.variants):
         mine = [i for i, name in enumerate(layout.variants) if name == variant]
         keys = dict.fromkeys(key for i in mine for key in swept(layout.columns[i][1])[1])
         texts = [variant_label(variant), *(re.sub("[._]", " ", key) for key in keys)]
-        width = max(7, int(inches * (len(mine) + GAP) / 0.075))
+        width = max(7, int(inches / layout.width * (len(mine) + GAP) / 0.075))
         lines = [line for text in texts for line in textwrap.wrap(text, width, break_long_words=False)]
-        _above(axes, float(layout.places[mine].mean()), "\n".join(lines), va="bottom", offset=4, fontsize=8.5)
+        found[float(layout.places[mine].mean())] = "\n".join(lines)
+    return found
 
 
 def _numbers(column: SweptVariant) -> str:

@@ -144,7 +144,9 @@ def _draw(
             errorbar=median_interval, err_kws=line, linestyle="none", marker="",
         )  # fmt: skip
     if join is not None:
-        strip = strip.assign(_join=[join[i] for i in strip.index])
+        # A group without a median breaks the line.
+        gaps = strip["value"].reindex(range(len(join))).isna().cumsum()
+        strip = strip.assign(_join=[f"{gaps[i]} {join[i]}" for i in strip.index])
         line = {"linewidth": 0.9, "alpha": 0.8, "zorder": 2.5, "linestyle": look.line}
         sns.lineplot(
             strip, **places("_place"), **mark, **line, units="_join", estimator=None, orient=category
