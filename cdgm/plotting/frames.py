@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from string import ascii_lowercase
 
 import numpy as np
@@ -14,9 +14,9 @@ RULE_COLOUR = "#DDDDDD"
 NOTE = {"fontsize": 7.5, "color": "#555555", "zorder": 6}
 
 
-def letters() -> Iterator[str]:
-    """Letters of panels; after z they start anew."""
-    return cycle(ascii_lowercase)
+def letters(first: int = 0) -> Iterator[str]:
+    """Letters of panels from the one with number ``first``; after z they start anew."""
+    return islice(cycle(ascii_lowercase), first, None)
 
 
 def panel_title(axes: Axes, letter: str, text: str = "", **options: object) -> None:

@@ -33,7 +33,7 @@ def line_handle(label: str, colour: str = "#555555", **line: Any) -> Line2D:
     return Line2D([], [], color=colour, label=label, **{"linewidth": 0.9} | line)
 
 
-def tint_handle(colour: str, label: str, edge: str = "none") -> Patch:
+def tint_handle(colour: Any, label: str, edge: str = "none") -> Patch:
     """A tinted region."""
     return Patch(facecolor=colour, edgecolor=edge, linewidth=0.6, label=label)
 
@@ -45,10 +45,8 @@ def null_handle() -> Patch:
 
 def median_handle() -> Line2D:
     """The bar at a median with the line of its interval."""
-    text = "median and its 95 % interval (from six seeds)"
-    return Line2D(
-        [], [], color="#555555", linewidth=0.9, marker="|", markersize=8, markeredgewidth=2.2, label=text
-    )
+    bar = {"marker": "|", "markersize": 8, "markeredgewidth": 2.2}
+    return line_handle("median with 95 % interval", **bar)
 
 
 def strip_handles() -> list[Artist]:

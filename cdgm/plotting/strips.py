@@ -42,6 +42,7 @@ def strips(
     step: float | None = None,
     join: Sequence[Hashable] | None = None,
     null: bool = True,
+    spread: float = SPREAD,
     size: float = 13.0,
 ) -> None:
     """Draw a strip for each series of each group, side by side.
@@ -69,6 +70,8 @@ def strips(
         A key for each group: medians of groups with equal keys are joined by a line.
     null
         Whether to shade up to the median over seeds of the null's 95 % quantile.
+    spread
+        Share of a strip's room over which its points are spread.
     size
         Area of a point in points squared.
     """
@@ -79,8 +82,8 @@ def strips(
         for i, (group, place) in enumerate(zip(groups, places, strict=True)):
             own = pick(rows, **group, **one.where).sort_values("seed", kind="stable")
             middle = place + (j - (len(series) - 1) / 2) * step
-            spread = np.linspace(-0.5, 0.5, len(own)) * SPREAD * step if len(own) > 1 else 0.0
-            found.append(own.assign(_group=i, _place=middle, _spread=middle + spread))
+            aside = np.linspace(-0.5, 0.5, len(own)) * spread * step if len(own) > 1 else 0.0
+            found.append(own.assign(_group=i, _place=middle, _spread=middle + aside))
         drawn = pd.concat(found) if found else rows.iloc[:0]
         if not drawn.empty:
             _draw(axes, drawn, one.look, data, panel, category, step, join, null, size)
@@ -132,7 +135,8 @@ def _draw(
         axes.collections[-1].set(facecolor="none", edgecolor=look.colour, linewidth=0.7)
     bars = axes.vlines if category == "y" else axes.hlines
     middle, half = strip["_place"], BAR * step / 2
-    bars(strip["value"], middle - half, middle + half, color=look.colour, linewidth=2.2, zorder=4)
+    width = 1.2 if look.hollow else 2.2
+    bars(strip["value"], middle - half, middle + half, color=look.colour, linewidth=width, zorder=4)
     if np.isfinite(strip["low"]).any():
         line = {"linewidth": 0.9, "alpha": 0.7, "zorder": 2.8}
         sns.pointplot(
@@ -140,7 +144,9 @@ def _draw(
             errorbar=median_interval, err_kws=line, linestyle="none", marker="",
         )  # fmt: skip
     if join is not None:
-        strip = strip.assign(_join=[join[i] for i in strip.index])
+        # A group without a median breaks the line.
+        gaps = strip["value"].reindex(range(len(join))).isna().cumsum()
+        strip = strip.assign(_join=[f"{gaps[i]} {join[i]}" for i in strip.index])
         line = {"linewidth": 0.9, "alpha": 0.8, "zorder": 2.5, "linestyle": look.line}
         sns.lineplot(
             strip, **places("_place"), **mark, **line, units="_join", estimator=None, orient=category

@@ -1,4 +1,4 @@
-"""The look of all figures: seaborn's theme with the project's sizes, and palettes safe for colour-blind readers.
+"""The look of all figures: seaborn's theme in the project's sizes, and colour-blind safe palettes.
 
 A block or a source has the same colour in every figure, given by its place in the design. Figures are made
 without pyplot: no global state, no display.
