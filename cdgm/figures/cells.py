@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Arm, Tables, arms_of, finished, need, of_arm, pick, rows_of
+from cdgm.evaluation.table_slices import Tables, arms_of, finished, need, of_arm, pick, rows_of
 from cdgm.plotting.cell_maps import Colouring, by_label, by_source, draw_map, labelled_only
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import band_title, bands, name_groups, panel_title, zero_line
@@ -22,6 +22,7 @@ from cdgm.plotting.scales import share_range
 from cdgm.plotting.series import Series, colours_of
 from cdgm.plotting.strips import strips
 from cdgm.plotting.theme import REFERENCE_COLOUR, Look, new_figure, theme
+from cdgm.utils.errors import bad_input
 
 #: Metrics of the panels beside maps.
 SCORES = {
@@ -29,11 +30,10 @@ SCORES = {
     "mixing": ("source_mixing", "source_mixing_strongest", "source_mixing_within"),
 }
 MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
-#: Beyond this many arms a figure has maps only, two arms a row.
+#: Beyond this many arms a figure has maps only.
 MANY_ARMS = 3
 #: Maps beside each other where there are maps only.
 COLUMNS = 6
-UNLABELLED = "not scored"
 LEGEND = {"handletextpad": 0.1, "columnspacing": 0.8, "borderaxespad": 0.2}
 
 
@@ -56,29 +56,38 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     arms = arms_of(scores)
     sources, colours = colours_of(tables, study)
     blocks = [b for b in colours if (maps["block"] == b).any()]
-    colourings = by_source(list(sources)), by_label(labelled_only(maps)["label"], UNLABELLED)
-    titles = {arm: _title(scores, arm, arms) for arm in arms}
+    colourings = by_source(list(sources)), by_label(labelled_only(maps)["label"], "not scored")
+    alone = len(arms) > MANY_ARMS and len({setting for setting, _ in arms}) == 1
+    titles = [variant_label(arm[1]) if alone else arm_label(arm, arms) for arm in arms]
+    notes = [finished(of_arm(scores, arm)) for arm in arms]
+    titles = [f"{title} ({note})" if note else title for title, note in zip(titles, notes, strict=True)]
     data = FigureData()
     if len(arms) > MANY_ARMS:
-        return _grid(maps, titles, blocks, colourings, data), data.table()
-    for setting, variant in arms:
-        need(maps, study, setting=setting, variant=variant)
+        arm_maps = [of_arm(maps, arm) for arm in arms]
+        return _grid(arm_maps, titles, blocks, colourings, data), data.table()
+    for arm in arms:
+        if of_arm(maps, arm).empty:
+            found = [setting for setting, _ in arms_of(maps)]
+            raise bad_input(f"maps of study {study!r}", "setting", found, f"also {arm[0]!r}")
 
     names = max(0, -(-len(colourings[1].handles()) // 2) - 3)
     figure = new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(blocks) + 0.2 * names))
-    panels: dict[str, list[Axes]] = {"scores": [], "mixing": []}
-    for band, arm in zip(bands(figure, list(titles.values())), arms, strict=True):
+    panels: dict[str, list[Axes]] = {name: [] for name in SCORES}
+    for band, arm in zip(bands(figure, titles), arms, strict=True):
         left, right = band.subfigures(1, 2, width_ratios=[1.0, 1.05])
-        _maps(left, of_arm(maps, arm), blocks, colourings, judged, data)
+        kinds = [(block, colouring) for block in blocks for colouring in colourings]
+        grid = left.subplots(len(blocks), 2, squeeze=False)
+        _draw_maps(grid.flat, of_arm(maps, arm), kinds, data)
+        _name_maps(grid, blocks, colourings, judged)
         mine = scores[(scores["setting"] == arm[0]) & scores["variant"].isin([arm[1], *BASELINES])]
-        found = {name: [m for m in of if (mine["metric"] == m).any()] for name, of in SCORES.items()}
-        found = {name: metrics for name, metrics in found.items() if metrics}
+        shown = {name: [m for m in of if (mine["metric"] == m).any()] for name, of in SCORES.items()}
+        shown = {name: metrics for name, metrics in shown.items() if metrics}
         # A short panel has an axis and a title too, so it gets a little more than its share.
-        heights = [len(metrics) + 0.3 * i for i, metrics in enumerate(found.values())]
-        axes = right.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for panel, (name, metrics) in zip(axes, found.items(), strict=True):
-            _scores(panel, mine, metrics, arm, colours, data, name)
-            panels[name].append(panel)
+        heights = [len(metrics) + 0.3 * i for i, metrics in enumerate(shown.values())]
+        found = right.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (name, metrics) in zip(found, shown.items(), strict=True):
+            _draw_scores(axes, of_arm(mine, arm), mine, metrics, colours, data, name)
+            panels[name].append(axes)
     for axes in panels["scores"]:
         panel_title(axes, "c", f"labels of {judged} cells")
         axes.set_xlabel("score (1 is perfect)")
@@ -86,59 +95,47 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         zero_line(axes, "x", 1.0)
         panel_title(axes, "d", f"{judged} cells among neighbours")
         axes.set_xlabel("share over expectation (1, dotted: sources are mixed)")
-    share_range(panels["scores"], "x", 0.0, 1.0)
-    share_range(panels["mixing"], "x", 0.9, 1.9)
-    for axes in [*panels["scores"], *panels["mixing"]]:
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-    legend(figure, [*block_handles(colours), *_baseline_handles(scores), *strip_handles()], columns=4)
+    for name, ends in {"scores": (0.0, 1.0), "mixing": (0.9, 1.9)}.items():
+        share_range(panels[name], "x", *ends)
+        for axes in panels[name]:
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+    baselines = [v for v in BASELINES if (scores["variant"] == v).any()]
+    references = [Line2D([], [], label=variant_label(v), **_hollow(v)) for v in baselines]
+    legend(figure, [*block_handles(colours), *references, *strip_handles()])
     return figure, data.table()
 
 
-def _title(scores: pd.DataFrame, arm: Arm, arms: Sequence[Arm]) -> str:
-    """Name of an arm, without its setting in a grid of one setting, and how many of its fits finished."""
-    note = finished(of_arm(scores, arm))
-    one = len(arms) > MANY_ARMS and len({setting for setting, _ in arms}) == 1
-    label = variant_label(arm[1]) if one else arm_label(arm, arms)
-    return label + (f" ({note})" if note else "")
-
-
-def _one_seed(maps: pd.DataFrame, blocks: Sequence[str], data: FigureData) -> dict[str, pd.DataFrame]:
-    """Maps of an arm's first seed, by block."""
-    found = {block: pick(maps, seed=maps["seed"].min(), block=block) for block in blocks}
-    for block, cells in found.items():
-        data.add(f"map of {block}", "map", cells)
-    return found
-
-
-def _maps(
-    part: SubFigure,
-    maps: pd.DataFrame,
-    blocks: Sequence[str],
-    colourings: tuple[Colouring, Colouring],
-    judged: str,
-    data: FigureData,
+def _draw_maps(
+    panels: Sequence[Axes], maps: pd.DataFrame, kinds: Sequence[tuple[str, Colouring]], data: FigureData
 ) -> None:
-    """Every block by source and by label, a row a block, with a legend below each column."""
-    grid = part.subplots(len(blocks), 2, squeeze=False)
-    for row, (block, cells) in zip(grid, _one_seed(maps, blocks, data).items(), strict=True):
-        draw_map(row[0], cells, colourings[0])
-        draw_map(row[1], labelled_only(cells), colourings[1])
+    """Maps of an arm's first seed, one of (block, colouring) a panel."""
+    maps = pick(maps, seed=maps["seed"].min())
+    for block in dict.fromkeys(block for block, _ in kinds):
+        data.add(f"map of {block}", "map", pick(maps, block=block))
+    for axes, (block, colouring) in zip(panels, kinds, strict=True):
+        cells = pick(maps, block=block)
+        draw_map(axes, cells if colouring.column == "source" else labelled_only(cells), colouring)
+
+
+def _name_maps(
+    grid: np.ndarray, blocks: Sequence[str], colourings: tuple[Colouring, Colouring], judged: str
+) -> None:
+    """Names of blocks at the left, legends below."""
+    for axes in grid[:-1].flat:
+        axes.set_xlabel("")
+    for row, block in zip(grid, blocks, strict=True):
         row[0].set_ylabel(f"{block} space\nUMAP 2")
         row[1].set_ylabel("")
-        for axes in row if row[0] not in grid[-1] else ():
-            axes.set_xlabel("")
     panel_title(grid[0, 0], "a", "by source")
     panel_title(grid[0, 1], "b", f"{judged} cells by label")
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1), "ncols": 2, "fontsize": 8}
     for axes, colouring, ending in zip(grid[-1], colourings, (" cells", ""), strict=True):
-        axes.legend(
-            handles=colouring.handles(ending), loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2,
-            fontsize=8, **LEGEND,
-        )  # fmt: skip
+        axes.legend(handles=colouring.handles(ending), **place, **LEGEND)
 
 
 def _grid(
-    maps: pd.DataFrame,
-    titles: Mapping[Arm, str],
+    maps: Sequence[pd.DataFrame],
+    titles: Sequence[str],
     blocks: Sequence[str],
     colourings: tuple[Colouring, Colouring],
     data: FigureData,
@@ -150,13 +147,11 @@ def _grid(
     handles = [*colourings[0].handles(" cells"), *colourings[1].handles()]
     figure = new_figure(10.0, 0.3 + 0.25 * -(-len(handles) // 5) + 2.3 * rows)
     parts = figure.subfigures(rows, across, squeeze=False, wspace=0.02).flat
-    for part, (arm, title) in zip(parts, titles.items(), strict=False):
+    for part, mine, title in zip(parts, maps, titles, strict=False):
         band_title(part, title)
-        found = _one_seed(of_arm(maps, arm), blocks, data)
         panels = part.subplots(1, len(kinds), squeeze=False)[0]
+        _draw_maps(panels, mine, kinds, data)
         for axes, (block, colouring) in zip(panels, kinds, strict=True):
-            cells = found[block] if colouring.column == "source" else labelled_only(found[block])
-            draw_map(axes, cells, colouring)
             axes.set_title(f"{block}, by {colouring.column}", loc="center", fontsize=8, pad=3)
             axes.set_xlabel("UMAP 1", fontsize=7, labelpad=2)
             axes.set_ylabel("UMAP 2" if axes is panels[0] else "", fontsize=7, labelpad=2)
@@ -164,45 +159,33 @@ def _grid(
     return figure
 
 
-def _scores(
+def _draw_scores(
     axes: Axes,
-    rows: pd.DataFrame,
+    fits: pd.DataFrame,
+    scores: pd.DataFrame,
     metrics: Sequence[str],
-    arm: Arm,
     colours: Mapping[str, str],
     data: FigureData,
     panel: str,
 ) -> None:
-    """A group a metric: a strip for each block, and baselines below them."""
-    mine = of_arm(rows, arm)
-    series = [Series({"block": b}, Look(c)) for b, c in colours.items() if (mine["block"] == b).any()]
-    baselines = [v for v in BASELINES if (rows["variant"] == v).any()]
+    """A group a metric: a strip for each block of the arm's fits, and below them baselines of ``scores``."""
+    series = [Series({"block": b}, Look(c)) for b, c in colours.items() if (fits["block"] == b).any()]
+    baselines = [v for v in BASELINES if (scores["variant"] == v).any()]
     step = 0.84 / (len(series) + bool(baselines))
     at = np.arange(len(metrics)) - bool(baselines) * step / 2
     groups = [{"metric": metric} for metric in metrics]
-    strips(axes, mine, groups, series, data, panel, at=at, step=step, size=16)
+    strips(axes, fits, groups, series, data, panel, at=at, step=step, size=16)
     for variant in baselines:
-        found = pick(rows, variant=variant)
-        found = found[np.isfinite(found["value"]) & found["metric"].isin(metrics)]
-        values = found.groupby("metric", sort=False)["value"].median()
-        places = [metrics.index(metric) + (0.84 - step) / 2 for metric in values.index]
-        axes.plot(values, places, zorder=4, **_hollow(variant))
-        data.add(panel, "reference", found.drop_duplicates("metric"), seed=None, value=values.to_numpy())
+        rows = pick(scores, variant=variant)
+        rows = rows[np.isfinite(rows["value"]) & rows["metric"].isin(metrics)]
+        values = rows.groupby("metric", sort=False)["value"].median()
+        axes.plot(values, [metrics.index(m) + (0.84 - step) / 2 for m in values.index], **_hollow(variant))
+        data.add(panel, "reference", rows.drop_duplicates("metric"), seed=None, value=values.to_numpy())
     name_groups(axes, [metric_title(m) for m in metrics])
 
 
 def _hollow(variant: str) -> dict[str, object]:
     """Mark of a baseline, which is no fit."""
-    return {
-        "linestyle": "none",
-        "marker": MARKERS[variant],
-        "markersize": 8.5 if variant == "oracle" else 5.5,
-        "markerfacecolor": "white",
-        "markeredgecolor": REFERENCE_COLOUR,
-        "markeredgewidth": 1.1,
-    }
-
-
-def _baseline_handles(scores: pd.DataFrame) -> list[Line2D]:
-    there = [v for v in BASELINES if (scores["variant"] == v).any()]
-    return [Line2D([], [], label=variant_label(v), **_hollow(v)) for v in there]
+    size = 8.5 if variant == "oracle" else 5.5
+    mark = {"linestyle": "none", "marker": MARKERS[variant], "markersize": size, "markeredgewidth": 1.1}
+    return {**mark, "markerfacecolor": "white", "markeredgecolor": REFERENCE_COLOUR, "zorder": 4}
