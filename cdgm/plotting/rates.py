@@ -1,26 +1,41 @@
-"""What ``objectives`` shows where settings sweep one number: lines of variants along it."""
+"""What ``objectives`` shows where settings sweep one number: strips of variants along it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
-from cdgm.evaluation.table_slices import median_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.lanes import Look, leakage_scale, lost, number, share_range
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import scored_on, swept
+from cdgm.evaluation.table_slices import pick
+from cdgm.plotting.evidence import elbo_differences
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import NOTE, bands, letters, number_groups, panel_title, zero_line
+from cdgm.plotting.labels import (
+    OTHER_TRUTH,
+    OWN_TRUTH,
+    UNITS,
+    missing_fits,
+    number,
+    setting_label,
+    variant_label,
+)
+from cdgm.plotting.legends import block_handles, elbo_handles, legend, strip_handles
+from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
+from cdgm.plotting.series import Series, block_series
+from cdgm.plotting.strips import strips
+from cdgm.plotting.sweeps import swept_columns
+from cdgm.plotting.theme import BLOCK_COLOURS, SOURCE_COLOURS, Look, colours, new_figure
 from cdgm.utils.errors import bad_input
 
-#: Marks of a second dimension, told apart without colour.
+#: Lines of variants, told apart without colour.
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+EXAMPLE = "equal@learning_rate=0.001"
 
 
 def draw_rates(
@@ -28,7 +43,7 @@ def draw_rates(
     study: str,
     sources: Sequence[str],
     blocks: Sequence[str],
-    looks: dict[str, Look],
+    looks: Mapping[str, Look],
     plain: str,
 ) -> tuple[Figure, pd.DataFrame]:
     """A row of evidence and one of blocks for each setting before its sweep.
@@ -38,93 +53,97 @@ def draw_rates(
     UserError
         If settings do not sweep exactly one number, or variants sweep some too.
     """
-    key, scores = _swept_once(scores, study)
+    for column, wrong, expected in (
+        (
+            "setting",
+            ~scores["setting"].str.contains("@"),
+            f"only settings with one swept number: {EXAMPLE!r}",
+        ),
+        ("point", scores["point"] != "", "no sweep inside of variants"),
+    ):
+        if wrong.any():
+            raise bad_input(f"scores of study {study!r}", column, scores[wrong][column].iloc[0], expected)
+    (key,), scores = swept_columns(scores, study, ["number"], EXAMPLE)
+    word = key.replace("_", " ")
+    of_source, of_block = colours(sources, SOURCE_COLOURS), colours(blocks, BLOCK_COLOURS)
+    looks = {
+        v: Look(look.colour, look.marker, line=DASHES[i % len(DASHES)])
+        for i, (v, look) in enumerate(looks.items())
+    }
     numbers = sorted(scores["number"].unique())
     bases = list(dict.fromkeys(scores["base"]))
-    variants = list(looks)
-    word = key.replace("_", " ")
-    panels = len(sources) + 1
-    figure = style.new_figure(max(10.0, 3.3 * panels), 0.8 + 5.4 * len(bases))
-    data = SourceData()
+    figure = new_figure(max(10.0, 3.3 * (len(sources) + 1)), 0.8 + 5.4 * len(bases))
+    data = FigureData()
     evidence: list[Axes] = []
     recovery: list[Axes] = []
     leakage: list[Axes] = []
-    parts = figure.subfigures(len(bases), 1, squeeze=False)[:, 0]
-    for part, base in zip(parts, bases, strict=True):
-        part.suptitle(style.setting_label(base), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    for band, base in zip(bands(figure, [setting_label(b) for b in bases]), bases, strict=True):
         mine = pick(scores, base=base)
-        upper, lower = part.subfigures(2, 1)
-        top = upper.subplots(1, panels, squeeze=False)[0]
-        letters = iter("abcdefghijklmnop")
-        best = _best(mine, plain)
-        for axes, source in zip(top, sources, strict=False):
-            rows = _less_best(mine, plain, best, source)
-            letter = next(letters)
-            for i, variant in enumerate(variants):
-                _line(
-                    axes,
-                    pick(rows, variant=variant),
-                    numbers,
-                    looks[variant],
-                    data,
-                    letter,
-                    _shift(i, variants),
-                )
-            title = f"{source}: ELBO less {style.variant_label(plain)}'s\nat its best, {word} {number(best)}"
-            _axis(axes, letter, title, numbers, key, "nats per point, same seed")
-        letter = next(letters)
-        differences = elbo_differences(mine, plain)
-        others = [v for v in variants if v != plain]
-        lanes = [(v, s) for v in others for s in sources]
-        of_source = style.colours(sources, style.SOURCE_COLOURS)
-        for i, (variant, source) in enumerate(lanes):
-            rows = pick(differences, variant=variant, source=source)
-            look = Look(of_source[source], looks[variant].marker)
-            _line(top[-1], rows, numbers, look, data, letter, _shift(i, lanes))
-        name = style.variant_label(others[0]) if len(others) == 1 else "a variant"
-        title = f"{name}'s ELBO less {style.variant_label(plain)}'s\nat the same {word}"
-        _axis(top[-1], letter, title, numbers, key, "nats per point, same seed")
+        upper, lower = band.subfigures(2, 1)
+        top, bottom = list(upper.subplots(1, len(sources) + 1)), list(lower.subplots(1, 2))
+        shown = chain(_evidence(mine, of_source, looks, plain, word), _blocks(mine, of_block, looks))
+        for axes, letter, (title, unit, rows, series) in zip(top + bottom, letters(), shown, strict=False):
+            groups = [{"number": value} for value in numbers]
+            step = 0.7 / max(len(series), 1)
+            strips(axes, rows, groups, series, data, letter, category="x", step=step, join=[0] * len(groups))
+            panel_title(axes, letter, title)
+            number_groups(axes, [number(value) for value in numbers])
+            axes.set(xlabel=word, ylabel=unit)
         for axes in top:
-            axes.axhline(0.0, color="#555555", linewidth=0.9, linestyle=":", zorder=1.5)
-        evidence += list(top)
-        bottom = lower.subplots(1, 2, squeeze=False)[0]
-        colours = style.colours(blocks, style.BLOCK_COLOURS)
-        titles = {"recovery_cc": "a block's own truth", "leakage_r2": "another block's truth in a block"}
-        units = {"recovery_cc": "mean canonical correlation", "leakage_r2": "linear R²"}
-        for axes, metric in zip(bottom, titles, strict=True):
-            letter = next(letters)
-            found = [(v, m) for v in variants for m in scored_on(mine, metric, blocks)]
-            for i, (variant, (source, block, truth)) in enumerate(found):
-                rows = pick(mine, metric=metric, variant=variant, source=source, block=block, truth=truth)
-                dashes = DASHES[variants.index(variant) % len(DASHES)]
-                look = Look(colours[block], looks[variant].marker)
-                rows = pick(rows, twist=0.0)
-                _line(axes, rows, numbers, look, data, letter, _shift(i, found), dashes)
-            _axis(axes, letter, titles[metric], numbers, key, units[metric])
-        _notes(bottom[0], mine, variants, numbers)
+            zero_line(axes, "y")
+        _notes(bottom[0], mine, list(looks), numbers)
+        evidence += top
         recovery.append(bottom[0])
         leakage.append(bottom[1])
-    signed_scale(evidence, "y", linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
+    evidence_scale(evidence, "y")
     share_range(recovery, "y", 0.0, 1.0)
     leakage_scale(leakage, "y")
-    handles = _handles(variants, looks, sources, blocks)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    handles = [
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, markersize=5, linestyle=look.line,
+            label=variant_label(variant),
+        )
+        for variant, look in looks.items()
+    ]  # fmt: skip
+    legend(figure, [*handles, *elbo_handles(of_source), *block_handles(of_block), *strip_handles()])
     return figure, data.table()
 
 
-def _swept_once(scores: pd.DataFrame, study: str) -> tuple[str, pd.DataFrame]:
-    """The swept name, and the scores with its values as the column ``number``."""
-    labels = {setting: swept(setting) for setting in scores["setting"].unique()}
-    keys = {key for _, found in labels.values() for key in found}
-    if len(keys) != 1 or any(len(found) != 1 for _, found in labels.values()):
-        expected = "settings with one swept number, as in 'equal@learning_rate=0.001'"
-        raise bad_input(f"scores of study {study!r}", "setting", list(labels)[:3], expected)
-    if (scores["point"] != "").any():
-        found = list(scores["point"].unique())[:3]
-        raise bad_input(f"scores of study {study!r}", "point", found, "no sweep inside of variants")
-    base = [labels[s][0] for s in scores["setting"]]
-    values = [next(iter(labels[s][1].values())) for s in scores["setting"]]
-    return keys.pop(), scores.assign(base=base, number=values)
+#: Title, unit of values, rows and series of a panel.
+Panel = tuple[str, str, pd.DataFrame, list[Series]]
+
+
+def _evidence(
+    scores: pd.DataFrame, sources: Mapping[str, str], looks: Mapping[str, Look], plain: str, word: str
+) -> list[Panel]:
+    """ELBOs of each source against the plain variant at its best number, and of all at the same number."""
+    best = _best(scores, plain)
+    unit, than = UNITS["elbo_difference"], variant_label(plain)
+    title = f"ELBO less {than}'s\nat its best, {word} {number(best)}"
+    every = [Series({"variant": variant}, look) for variant, look in looks.items()]
+    panels = [(f"{s}: {title}", unit, _less_best(scores, plain, best, s), every) for s in sources]
+    others = [variant for variant in looks if variant != plain]
+    paired = [
+        Series({"variant": v, "source": s}, Look(sources[s], looks[v].marker))
+        for v in others
+        for s in sources
+    ]
+    name = variant_label(others[0]) if len(others) == 1 else "a variant"
+    title = f"{name}'s ELBO less {than}'s\nat the same {word}"
+    return [*panels, (title, unit, elbo_differences(scores, plain), paired)]
+
+
+def _blocks(scores: pd.DataFrame, blocks: Mapping[str, str], looks: Mapping[str, Look]) -> list[Panel]:
+    """Recovery and leakage of every block under every variant."""
+    panels = []
+    for metric, title in (("recovery_cc", OWN_TRUTH), ("leakage_r2", f"{OTHER_TRUTH} in a block")):
+        series = [
+            Series({"variant": v, **one.where}, replace(look, colour=one.look.colour))
+            for v, look in looks.items()
+            for one in block_series(scores, metric, blocks)
+        ]
+        panels.append((title, UNITS[metric], pick(scores, metric=metric, twist=0.0), series))
+    return panels
 
 
 def _best(scores: pd.DataFrame, plain: str) -> float:
@@ -144,90 +163,9 @@ def _less_best(scores: pd.DataFrame, plain: str, best: float, source: str) -> pd
     return rows.assign(value=value, finite=finite, metric="elbo_less_best")
 
 
-def _shift(i: int, of: Sequence[object]) -> float:
-    """Place of a line's strip within a number's column."""
-    return (i - (len(of) - 1) / 2) * 0.7 / max(len(of), 1)
-
-
-def _line(
-    axes: Axes,
-    rows: pd.DataFrame,
-    numbers: Sequence[float],
-    look: Look,
-    data: SourceData,
-    letter: str,
-    shift: float,
-    dashes: object = "-",
-) -> None:
-    """A strip of seeds at each number, medians joined; numbers are evenly spaced."""
-    medians = []
-    for i, value in enumerate(numbers):
-        lane = pick(rows, number=value).sort_values("seed")
-        if lane.empty:
-            medians.append((i + shift, np.nan))
-            continue
-        high = median_of(lane["null_high"])
-        style.null_band(axes, high, (i + shift - 0.08, i + shift + 0.08))
-        good = lane[lane["finite"]]
-        median = style.strip(
-            axes, i + shift, good["value"], look.colour, width=0.15, marker=look.marker, size=14
-        )
-        medians.append((i + shift, median))
-        data.add(letter, "seed", good)
-        data.add(letter, "left out", lane[~lane["finite"]])
-        data.add(letter, "median", lane.iloc[:1], seed=None, value=median)
-        if np.isfinite(high):
-            data.add(letter, "null_high", lane.iloc[:1], seed=None, value=high)
-    axes.plot(*np.transpose(medians), color=look.colour, linewidth=1.0, linestyle=dashes, zorder=2.5)
-
-
-def _axis(axes: Axes, letter: str, title: str, numbers: Sequence[float], key: str, unit: str) -> None:
-    style.panel_title(axes, letter, title)
-    axes.set_xlim(-0.5, len(numbers) - 0.5)
-    axes.xaxis.set_major_locator(FixedLocator(range(len(numbers))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(range(len(numbers)), [number(v) for v in numbers])
-    axes.tick_params(axis="x", length=0)
-    axes.grid(visible=False, axis="x")
-    axes.set_xlabel(key.replace("_", " "))
-    axes.set_ylabel(unit)
-
-
 def _notes(axes: Axes, scores: pd.DataFrame, variants: Sequence[str], numbers: Sequence[float]) -> None:
-    """Which fits are missing, above the numbers."""
+    """Which fits are missing, in the middle of the panel."""
     for i, value in enumerate(numbers):
-        texts = []
-        for variant in variants:
-            mine = pick(scores, number=value, variant=variant)
-            note = "not fitted" if mine.empty else lost(mine)
-            if note:
-                texts.append(f"{style.variant_label(variant)}:\n{note}")
-        if texts:
-            place = (i, 0.5)
-            axes.text(
-                *place,
-                "\n".join(texts),
-                transform=axes.get_xaxis_transform(),
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="#555555",
-            )
-
-
-def _handles(
-    variants: Sequence[str], looks: dict[str, Look], sources: Sequence[str], blocks: Sequence[str]
-) -> list[object]:
-    handles: list[object] = []
-    for variant in variants:
-        look = looks[variant]
-        dashes = DASHES[variants.index(variant) % len(DASHES)]
-        text = style.variant_label(variant)
-        handles.append(
-            Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linestyle=dashes, label=text)
-        )
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    handles += [style.point_handle(of_source[s], f"ELBO of {s}") for s in sources]
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    handles += [style.point_handle(of_block[b], f"{b} block") for b in blocks]
-    return [*handles, style.null_handle()]
+        found = {v: missing_fits(pick(scores, number=value, variant=v)) for v in variants}
+        text = "\n".join(f"{variant_label(v)}:\n{note}" for v, note in found.items() if note)
+        axes.text(i, 0.5, text, transform=axes.get_xaxis_transform(), ha="center", va="center", **NOTE)

@@ -46,7 +46,7 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     scores
         Its scores.
     """
-    from cdgm.figures.own_data import map_table, maps_figure, training_figure
+    from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting import style
     from cdgm.reports.own_data import own_data_page
 
@@ -60,7 +60,8 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
             model.to_anndata(member).write_h5ad(temporary)
     design = model.model_spec.design
     maps = map_table(latents, list(design.blocks), way)
-    style.save(maps_figure(maps, design.sources), maps, folder / MAPS)
+    label_name = (model.registration and model.registration.labels_key) or "label"
+    style.save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
     style.save(*training_figure(model.history, variant), folder / TRAINING)
     elbo_train = model.get_elbo("train", draws=1) if model.observed.n <= 20_000 else None
     page = own_data_page(model, variant, way, member, scores, elbo_train)

@@ -31,7 +31,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/reports/own_data.py",
         "cdgm/reports/readme_table.py",
         "cdgm/figures/choices.py",
-        "cdgm/figures/own_data.py",
+        "cdgm/figures/fit_report.py",
         # Tables of plug-ins.
         "cdgm/data/downloads/__init__.py",
         "cdgm/data/genes/__init__.py",
