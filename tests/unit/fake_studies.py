@@ -233,7 +233,7 @@ def _maps(study, fit):
             label = ("", "A", "B")[j % 3] if j % 2 else ""
             place = {"block": block, "cell": f"c{j}", "source": "pq"[j % 2], "label": label, "split": "test"}
             at = dict(zip("xy", study.rng.normal(0, 1, 2), strict=True))
-            study.maps.append(fit | place | at)
+            study.maps.append({k: v for k, v in fit.items() if k != "finite"} | place | at)
 
 
 TRUE = {"background": 5, "salient": 3}
