@@ -26,7 +26,7 @@ from benchmarks.choosing_rules import picks, rates
 from cdgm.estimator.dimensions import SIZES
 from cdgm.estimator.levels import recommend_level
 from cdgm.estimator.variant_levels import Levels
-from cdgm.plotting import style
+from cdgm.plotting.saving import save
 from cdgm.utils.command_line import run
 from cdgm.utils.files import write_csv
 
@@ -112,7 +112,7 @@ def main() -> None:
         picked = picks(sized(arguments))
         table = rates(picked)
         write_csv(arguments.out / "picks.csv", picked, digits=6)
-        style.save(figure(table), table, arguments.out / "choosing")
+        save(figure(table), table, arguments.out / "choosing")
         print(table.round(2).to_string(index=False))
     if arguments.what != "dims":
         table = levelled(arguments)

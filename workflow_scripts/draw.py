@@ -6,6 +6,7 @@ import argparse
 
 from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
+from cdgm.utils.errors import UserError
 
 
 def main() -> None:
@@ -21,7 +22,10 @@ def main() -> None:
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
-    draw = FIGURES.load(arguments.figure)
+    try:
+        draw = FIGURES.load(arguments.figure)
+    except ValueError as error:
+        raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
     from cdgm.plotting.saving import save

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cdgm.estimator.storage import whole_folder
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
-    from cdgm.plotting import style
+    from cdgm.plotting.saving import save
     from cdgm.reports.fit_folder import LATENTS
     from cdgm.utils.files import read_npz
 
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         latents["label"] = np.where(column.isna(), "", column.astype(object).astype(str))
     with whole_folder(arguments.out, arguments.overwrite) as folder:
         maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
-        style.save(maps_figure(maps, spec.model.design.sources, label_name), maps, folder / "maps")
+        save(maps_figure(maps, spec.model.design.sources, label_name), maps, folder / "maps")
         history = long_history(records, spec.members)
-        style.save(*training_figure(history, "fit"), folder / "training")
+        save(*training_figure(history, "fit"), folder / "training")
     print(f"figures: {arguments.out}/maps.png, {arguments.out}/training.png (and .pdf, .csv)")

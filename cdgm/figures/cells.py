@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, arms_of, finished, need, of_arm, pick, rows_of
+from cdgm.evaluation.table_slices import Tables, arms_of, need, of_arm, pick, rows_of
 from cdgm.plotting.cell_maps import Colouring, by_label, by_source, draw_map, labelled_only
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import band_title, bands, name_groups, panel_title, zero_line
-from cdgm.plotting.labels import arm_label, metric_title, variant_label
+from cdgm.plotting.labels import arm_label, metric_title, variant_label, with_missing
 from cdgm.plotting.legends import block_handles, legend, strip_handles
 from cdgm.plotting.scales import share_range
 from cdgm.plotting.series import Series, colours_of
@@ -59,8 +59,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     colourings = by_source(list(sources)), by_label(labelled_only(maps)["label"], "not scored")
     alone = len(arms) > MANY_ARMS and len({setting for setting, _ in arms}) == 1
     titles = [variant_label(arm[1]) if alone else arm_label(arm, arms) for arm in arms]
-    notes = [finished(of_arm(scores, arm)) for arm in arms]
-    titles = [f"{title} ({note})" if note else title for title, note in zip(titles, notes, strict=True)]
+    titles = [with_missing(t, of_arm(scores, arm), " ") for t, arm in zip(titles, arms, strict=True)]
     data = FigureData()
     if len(arms) > MANY_ARMS:
         arm_maps = [of_arm(maps, arm) for arm in arms]

@@ -209,11 +209,10 @@ def _seeds(axes: Axes, rows: pd.DataFrame, cells: pd.DataFrame, metric: str, sca
             "marker": np.select([value < scale.vmin - 1e-12, value > scale.vmax + 1e-12], ["<", ">"], "o"),
         }
     )
-    if metric == "leakage_r2":
-        leaks = cells.loc[rows.loc[rows["value"] > LEAKS, "setting"].unique()]
-        marks = pd.concat(
-            [marks, leaks[["ink"]].assign(x=leaks["x"] + 0.86, y=leaks["y"] + 0.86, marker="^")]
-        )
+    leaky = rows.loc[rows["value"] > LEAKS, "setting"].unique() if metric == "leakage_r2" else []
+    if len(leaky):
+        corner = cells.loc[leaky, ["x", "y", "ink"]] + {"x": 0.86, "y": 0.86, "ink": ""}
+        marks = pd.concat([marks, corner.assign(marker="^")])
     for (marker, ink), some in marks.groupby(["marker", "ink"]):
         mark = {"marker": marker, "s": 5 if marker == "o" else 10, "alpha": 1.0 if marker == "^" else 0.55}
         sns.scatterplot(some, x="x", y="y", color=ink, ax=axes, linewidth=0, legend=False, zorder=4, **mark)

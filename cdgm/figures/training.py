@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, pick, rows_of, seeds_of
+from cdgm.evaluation.table_slices import Tables, arms_of, of_arm, pick, rows_of, seeds_of
 from cdgm.plotting.curves import draw_curves, running_means
 from cdgm.plotting.figure_data import FigureData
-from cdgm.plotting.labels import arm_label, number, wrapped
+from cdgm.plotting.labels import arm_label, missing_fits, number, wrapped
 from cdgm.plotting.legends import line_handle
 from cdgm.plotting.series import colours_of
 from cdgm.plotting.theme import new_figure, theme
@@ -70,7 +70,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
             scores = of_arm(rows_of(tables, "scores", study), arm)
             good, every = seeds_of(scores)
             mine = mine[~mine["seed"].isin(every - good)]
-            title += f"\n{wrapped(f'({finished(scores)})', 19)}" if good != every else ""
+            title += f"\n{wrapped(f'({missing_fits(scores)})', 19)}" if good != every else ""
         panels[0].set_title(title, fontsize=8.5, loc="center")
         for axes, quantity in zip(panels, quantities, strict=True):
             for key, curve in pick(mine, quantity=quantity).groupby(["source", "block"], sort=False):

@@ -114,7 +114,8 @@ def _by_seed(axes: Axes, elbo: pd.DataFrame, look: Mapping[str, Look], data: Fig
     lines = elbo[elbo["setting"].isin(order) & elbo["finite"]]
     lines = lines.assign(place=lines["setting"].map(order)).sort_values("place")
     grey = {"color": "#BBBBBB", "linewidth": 0.8, "zorder": 2}
-    sns.lineplot(lines, x="place", y="value", units="seed", estimator=None, ax=axes, legend=False, **grey)
+    if len(lines):
+        sns.lineplot(lines, x="place", y="value", units="seed", estimator=None, ax=axes, **grey)
     axes.set_xlabel("")
     for model, place in order.items():
         series = [Series({"setting": model}, look[model])]
@@ -181,7 +182,8 @@ def _recovery(
         mine = mine[mine["twist"].isin(angles)]
         mine = mine.assign(place=mine["twist"].map(angles.index) + (j - (len(look) - 1) / 2) * step)
         thin = {"color": one.colour, "linewidth": 0.6, "alpha": 0.3, "zorder": 2, "legend": False}
-        sns.lineplot(mine, x="place", y="value", units="seed", estimator=None, ax=axes, **thin)
+        if len(mine):
+            sns.lineplot(mine, x="place", y="value", units="seed", estimator=None, ax=axes, **thin)
     turned = f"the truth turned by c = {angles[1]:g},\nin the model's basis"
     number_groups(axes, ["the simulated truth (c = 0)", turned])
     axes.set_ylim(0.0, 1.04)

@@ -105,11 +105,11 @@ def _draw(
     good = rows[rows["finite"]]
     strip = rows.drop_duplicates("_group").set_index("_group")
     by_group = good.groupby("_group")["value"]
-    ends = by_group.agg(median_interval)
+    ends = {group: median_interval(values) for group, values in by_group}
     strip = strip.assign(
         value=by_group.median(),
-        low=ends.str[0],
-        high=ends.str[1],
+        low=[ends.get(group, (np.nan, np.nan))[0] for group in strip.index],
+        high=[ends.get(group, (np.nan, np.nan))[1] for group in strip.index],
         null_high=rows.groupby("_group")["null_high"].agg(median_of) if null else np.nan,
     )
     data.add(panel, "seed", good)

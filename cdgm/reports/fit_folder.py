@@ -47,7 +47,7 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
         Its scores.
     """
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
-    from cdgm.plotting import style
+    from cdgm.plotting.saving import save
     from cdgm.reports.own_data import own_data_page
 
     member = model.fitted.members()[0]
@@ -61,8 +61,8 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     design = model.model_spec.design
     maps = map_table(latents, list(design.blocks), way)
     label_name = (model.registration and model.registration.labels_key) or "label"
-    style.save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
-    style.save(*training_figure(model.history, variant), folder / TRAINING)
+    save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
+    save(*training_figure(model.history, variant), folder / TRAINING)
     elbo_train = model.get_elbo("train", draws=1) if model.observed.n <= 20_000 else None
     page = own_data_page(model, variant, way, member, scores, elbo_train)
     with atomic(folder / PAGE) as temporary:

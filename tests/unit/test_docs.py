@@ -348,7 +348,7 @@ def _registries():
 
 def test_every_metric_and_column_is_explained():
     from cdgm.evaluation.study_tables import GROUP_COLUMNS, SCORE_COLUMNS
-    from cdgm.plotting.style import METRIC_TITLES
+    from cdgm.plotting.labels import METRIC_TITLES
 
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     # Metrics appear in the code as the texts that rows are made with.
