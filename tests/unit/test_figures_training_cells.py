@@ -97,10 +97,13 @@ def test_trades_have_references_as_lines_and_evidence_of_both_sources():
 
 
 def test_trades_of_one_variant_or_without_references():
-    for tables in (fake.cell_variants(variants=("plain",)), fake.cell_variants(baselines=False)):
+    for tables, panels in (
+        (fake.cell_variants(variants=("plain",)), 3),
+        (fake.cell_variants(baselines=False), 4),
+    ):
         figure, _ = draw("cells_tradeoff", tables)
+        assert len(figure.axes) == panels
         figure.draw_without_rendering()
-    assert len(draw("cells_tradeoff", fake.cell_variants(variants=("plain",)))[0].axes) == 3
 
 
 def test_eleven_variants_look_different():
@@ -185,12 +188,12 @@ def test_weight_traces_leave_out_frozen_members_and_missing_fits():
     history = tables["history"]
     history = history[~((history["setting"] == "equal") & (history["variant"] == "grid"))]
     # What is not finite is a gap, whether or not the fit counts as lost.
-    history.loc[(history["step"] == 300) & (history["seed"] == 203), "value"] = np.nan
+    history.loc[(history["step"] == 300) & (history["seed"] == 202), "value"] = np.nan
     figure, data = draw("weight_traces", tables | {"history": history})
     painted(figure)
     drawn = data[(data["kind"] == "seed") & (data["setting"] == "equal") & (data["variant"] == "mgda")]
     assert set(drawn["seed"]) == {200, 202}
-    assert set(drawn.loc[drawn["step"] == 300, "seed"]) == {200, 202}
+    assert set(drawn.loc[drawn["step"] == 300, "seed"]) == {200}
     for note in ("1 diverged", "3 diverged", "no fit finished", "not fitted"):
         assert note in texts_of(figure)
 
