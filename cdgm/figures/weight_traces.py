@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cdgm.evaluation.table_slices import Tables, pick, rows_of
+from cdgm.evaluation.table_slices import Tables, pick, rows_of, seeds_of
 from cdgm.plotting.curves import draw_curves, running_means
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, letters, panel_title, zero_line
@@ -45,15 +45,15 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     settings, variants = list(dict.fromkeys(weights["setting"])), swept_variants(weights)
     figure = new_figure(max(8.0, 1.8 + 2.6 * len(settings)), 1.1 + 1.05 * len(variants))
     grid = figure.subplots(len(variants), len(settings), sharex=True, sharey=True, squeeze=False)
-    bad = _diverged(tables, study)
+    scores = rows_of(tables, "scores", study) if "scores" in tables else weights.assign(finite=True)
     data = FigureData()
     for row, variant in zip(grid, variants, strict=True):
         for axes, setting, letter in zip(row, settings, letters(), strict=False):
             mine = of_swept(pick(weights, setting=setting), variant)
+            good, every = seeds_of(of_swept(pick(scores, setting=setting), variant))
             # A member that diverged is frozen, and its recorded weights mean nothing.
-            good = np.array([(setting, *variant, seed) not in bad for seed in mine["seed"]], dtype=bool)
-            lost = sum(fit[:3] == (setting, *variant) for fit in bad)
-            _panel(axes, mine[good], colours, data, letter, lost)
+            mine = mine[~mine["seed"].isin(every - good)]
+            _panel(axes, mine, colours, data, letter, len(every - good))
             zero_line(axes, "y", 1.0, zorder=4.5)
         name = wrapped(short_label(variant), 18)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
@@ -72,15 +72,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     ]
     legend(figure, handles, columns=3)
     return figure, data.table()
-
-
-def _diverged(tables: Tables, study: str) -> set[tuple[str, str, str, int]]:
-    """(setting, variant, point, seed) of fits without a finite score; only the scores tell."""
-    if "scores" not in tables:
-        return set()
-    scores = rows_of(tables, "scores", study)
-    finite = scores.groupby(["setting", "variant", "point", "seed"])["finite"].any()
-    return set(finite.index[~finite])
 
 
 def _panel(
