@@ -166,7 +166,7 @@ def _cost_panels(
     """Held-out ELBO against the plain fit, if there is one, and KL of the private space."""
     groups = [{"variant": variant, "point": point} for variant, point in variants]
     shown = series_of(tables, study, rows, ("elbo_difference", "kl"))
-    shown["kl"] = [series for series in shown["kl"] if series.where["block"] == spaces.private]
+    shown["kl"] = [series for series in shown.get("kl", []) if series.where["block"] == spaces.private]
     panels = part.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (metric, series), letter in zip(panels, shown.items(), "cd"[-len(shown) :], strict=True):
         strips(axes, pick(rows, metric=metric), groups, series, data, letter)

@@ -1,6 +1,6 @@
 """Figure ``objectives``: the sources' ELBOs against each other, with recovery and leakage beside them.
 
-Settings with a swept number are drawn by :mod:`cdgm.plotting.rates`.
+Settings with a swept number are drawn by :mod:`cdgm.figures.objectives_swept`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from cdgm.evaluation.table_slices import Tables, fits_of, median_of, order_of, pick, rows_of
+from cdgm.figures.objectives_swept import draw_swept
 from cdgm.plotting.evidence import elbo_differences, plain_variant
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, letters, name_groups, panel_title, zero_line
@@ -37,7 +38,6 @@ from cdgm.plotting.legends import (
     strip_handles,
     tint_handle,
 )
-from cdgm.plotting.rates import draw_rates
 from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
 from cdgm.plotting.series import block_series, colours_of
 from cdgm.plotting.strips import strips
@@ -75,7 +75,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     sources, blocks = order_of(tables, study)
     of_variant = looks(dict.fromkeys(scores["variant"]), VARIANT_COLOURS_BESIDE_BLOCKS)
     if any("@" in setting for setting in scores["setting"]):
-        return draw_rates(scores, study, sources, blocks, of_variant, plain)
+        return draw_swept(scores, study, sources, blocks, of_variant, plain)
     if len(sources) != 2:
         raise bad_input(f"scores of study {study!r}", "source", sources, "two sources")
 

@@ -1,10 +1,10 @@
-"""What ``objectives`` shows where settings sweep one number: strips of variants along it."""
+"""Figure ``objectives`` of settings that sweep one number: strips of variants along it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, cycle
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 EXAMPLE = "equal@learning_rate=0.001"
 
 
-def draw_rates(
+def draw_swept(
     scores: pd.DataFrame,
     study: str,
     sources: Sequence[str],
@@ -67,8 +67,7 @@ def draw_rates(
     word = key.replace("_", " ")
     of_source, of_block = colours(sources, SOURCE_COLOURS), colours(blocks, BLOCK_COLOURS)
     looks = {
-        v: Look(look.colour, look.marker, line=DASHES[i % len(DASHES)])
-        for i, (v, look) in enumerate(looks.items())
+        v: replace(look, line=dash) for (v, look), dash in zip(looks.items(), cycle(DASHES), strict=False)
     }
     numbers = sorted(scores["number"].unique())
     bases = list(dict.fromkeys(scores["base"]))
