@@ -38,13 +38,20 @@ export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: CORES=$(CORES) PYTHON=$(PYTHON) SNAKEMAKE_ARGS= PYTEST_ARGS="
+	@awk -F ':.*## ' '/^#### / { sub(/^#### /, ""); printf "\n%s\n", $$0 } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: CORES=%s PYTHON=%s SNAKEMAKE_ARGS= PYTEST_ARGS=\n' '$(CORES)' '$(PYTHON)'
 
-# ---------------------------------------------------------------- environment
+#### Use
 
 .PHONY: env
 env: $(VENV)/project.stamp ## create .venv with the versions of requirements.lock
+
+# One line for each package that pip collects: overwritten on a terminal, every 20th in a log.
+COUNT_PACKAGES = awk -v all="$$(grep -c == requirements.lock)" -v terminal="$$([ -t 1 ] && echo 1)" ' \
+	/^Collecting/ { n++; line = sprintf("environment: package %d of %d, %s", n, all, $$2); \
+		if (terminal) { printf "\r\033[K%s", line } else if (n % 20 == 0) { print line }; fflush() } \
+	/^Installing/ { if (terminal) { printf "\r\033[K" }; print "environment: unpacking " n " packages"; fflush() }'
 
 # An environment without this stamp comes from an interrupted install and is built anew; pip's cache keeps that short.
 # A lock that was only touched (checkout, rebase) is the same lock. The Python to build with is looked for outside of
@@ -59,41 +66,21 @@ $(VENV)/lock.stamp: requirements.lock
 		echo "error: cdgm needs Python 3.11 or later; neither $(PYTHON) nor python3 is one. Use: make PYTHON=/path/to/python" >&2; \
 		exit 1; \
 	fi; \
-	echo "environment: $$("$$found" --version) -> $(VENV)"; \
+	echo "environment: $$("$$found" --version) -> $(VENV), 2 GB, some minutes"; \
 	rm -rf $(VENV) && \
 	{ "$$found" -m venv $(VENV) || { echo "error: $$found cannot make virtual environments (on Debian: install python3-venv)" >&2; exit 1; }; } && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	set -o pipefail && \
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.lock | $(COUNT_PACKAGES) && \
 	cp requirements.lock $@
 
 $(VENV)/project.stamp: $(VENV)/lock.stamp pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@
+	@echo "environment: ready, activate it with: . $(BIN)/activate"
 
-.PHONY: lock
-lock: ## resolve requirements.lock anew, in an empty environment
-	@rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,docs,slurm]' $(LOCK_PINS)
-	@{ sed -n '/^#/!q;p' requirements.lock; \
-	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
-	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
-	@mv .lock-venv/new requirements.lock && rm -rf .lock-venv build && git diff --stat requirements.lock
-
-# Both locks were resolved together, so the peers run on the very torch and numpy of our own environment.
-$(PEERS)/lock.stamp: requirements.lock requirements-peers.lock | $(VENV)/lock.stamp
-	@if [ -x $(PEERS)/bin/python ] && cat requirements.lock requirements-peers.lock | cmp -s - $@; then touch $@; exit 0; fi; \
-	rm -rf $(PEERS) && $(BIN)/python -m venv $(PEERS) && \
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-peers.lock && \
-	cat requirements.lock requirements-peers.lock > $@
-
-.PHONY: lock-peers
-lock-peers: env ## resolve requirements-peers.lock anew, on top of requirements.lock
-	@rm -rf .lock-venv && $(BIN)/python -m venv .lock-venv
-	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock '.[peers]'
-	@{ sed -n '/^#/!q;p' requirements-peers.lock; \
-	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
-	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)' | grep -vxFf requirements.lock; } > .lock-venv/new
-	@mv .lock-venv/new requirements-peers.lock && rm -rf .lock-venv build && git diff --stat requirements-peers.lock
-
-# ---------------------------------------------------------------- results
+.PHONY: smoke
+smoke: env ## the whole workflow on tiny settings, in .smoke
+	@mkdir -p .smoke
+	$(SNAKEMAKE) all --directory .smoke --configfile $(SMOKE_CONFIG) $(SNAKEMAKE_ARGS)
 
 .PHONY: figures
 figures: env ## every figure, table and verdict (results/index.html), then the report
@@ -105,43 +92,28 @@ report: env ## one HTML file with the figures and their captions, from what is c
 	@[ -d results/figures ] || { echo "error: results/figures is missing: run 'make figures' first" >&2; exit 1; }
 	$(BIN)/snakemake --report $(REPORT)
 
-.PHONY: claims
-claims: env ## the verdicts on all claims, and what they need (results/claims.html)
-	$(SNAKEMAKE) results/claims.html $(SNAKEMAKE_ARGS)
-
-.PHONY: readme
-readme: env ## write the claims of config.yaml into README.md
-	$(BIN)/python -m cdgm.reports.readme_table README.md
-
 .PHONY: docs
 docs: env ## the guide as pages that need no network (build/docs/index.html)
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d build/doctrees docs build/docs
 	@echo build/docs/index.html
 
-.PHONY: docs-images
-docs-images: env ## the guide's pictures, from real runs of some minutes (docs/images; one needs Chromium)
-	@mkdir -p build/images
-	$(SNAKEMAKE) results/figures/identifiability/twist.png --directory build/images $(SNAKEMAKE_ARGS)
-	cd build/images && cdgm datasets get immune_spikein --out immune.h5ad && cdgm fit immune.h5ad --source-key source \
-		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
-	$(BIN)/python docs/figures/images.py build/images docs/images
+#### Reproduce
+
+.PHONY: claims
+claims: env ## the verdicts on all claims, and what they need (results/claims.html)
+	$(SNAKEMAKE) results/claims.html $(SNAKEMAKE_ARGS)
 
 .PHONY: perturbseq
 perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 	$(SNAKEMAKE) perturbseq $(SNAKEMAKE_ARGS)
 
-.PHONY: atlas
-atlas: env ## the figures on two large screens (downloads 2.2 GB)
-	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)
-
 .PHONY: scaling
 scaling: env ## recovery, time and memory as features, latents and points grow
 	$(SNAKEMAKE) scaling $(SNAKEMAKE_ARGS)
 
-.PHONY: smoke
-smoke: env ## the whole workflow on tiny settings, in .smoke
-	@mkdir -p .smoke
-	$(SNAKEMAKE) all --directory .smoke --configfile $(SMOKE_CONFIG) $(SNAKEMAKE_ARGS)
+.PHONY: atlas
+atlas: env ## the figures on two large screens (downloads 2.2 GB)
+	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)
 
 .PHONY: dag
 dag: env ## draw how the rules depend on each other
@@ -156,7 +128,7 @@ dag: env ## draw how the rules depend on each other
 		echo "results/rulegraph.mmd (Mermaid text; install graphviz for a picture)"; \
 	fi
 
-# ---------------------------------------------------------------- checks
+#### Develop
 
 .PHONY: test
 test: env ## unit, workflow and short end-to-end tests, the files that take longest first
@@ -171,11 +143,40 @@ slurm-test: env ## the workflow through a real Slurm of one node (root; skipped 
 	$(BIN)/python -m tests.slurm.run $(SLURM_TEST_ARGS)
 
 .PHONY: lint
-lint: env ## ruff, snakefmt and Snakemake's own lint
+lint: env ## ruff, snakefmt, Snakemake's own lint, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --level error
+
+.PHONY: lock
+lock: ## resolve requirements.lock anew, in an empty environment
+	@rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check '.[workflow,test,dev,docs,slurm]' $(LOCK_PINS)
+	@{ sed -n '/^#/!q;p' requirements.lock; \
+	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
+	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)'; } > .lock-venv/new
+	@mv .lock-venv/new requirements.lock && rm -rf .lock-venv build && git diff --stat requirements.lock
+
+.PHONY: lock-peers
+lock-peers: env ## resolve requirements-peers.lock anew, on top of requirements.lock
+	@rm -rf .lock-venv && $(BIN)/python -m venv .lock-venv
+	@.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock '.[peers]'
+	@{ sed -n '/^#/!q;p' requirements-peers.lock; \
+	   .lock-venv/bin/python -m pip freeze --all --exclude pip --exclude wheel --exclude cdgm \
+	   | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|cuda|triton)' | grep -vxFf requirements.lock; } > .lock-venv/new
+	@mv .lock-venv/new requirements-peers.lock && rm -rf .lock-venv build && git diff --stat requirements-peers.lock
+
+.PHONY: docs-images
+docs-images: env ## the guide's pictures, from real runs of some minutes (docs/images; one needs Chromium)
+	@mkdir -p build/images
+	$(SNAKEMAKE) results/figures/identifiability/twist.png --directory build/images $(SNAKEMAKE_ARGS)
+	cd build/images && cdgm datasets get immune_spikein --out immune.h5ad && cdgm fit immune.h5ad --source-key source \
+		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
+	$(BIN)/python docs/figures/images.py build/images docs/images
+
+#### Benchmarks
 
 .PHONY: bench
 bench: env ## throughput of stacked fits against single ones, and what objectives cost, with their ratios
@@ -190,6 +191,13 @@ bench-memory: env ## memory and time against the number of cells, up to 310,000
 bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
 	$(BIN)/python -m benchmarks.choosing
 
+# Both locks were resolved together, so the peers run on the very torch and numpy of our own environment.
+$(PEERS)/lock.stamp: requirements.lock requirements-peers.lock | $(VENV)/lock.stamp
+	@if [ -x $(PEERS)/bin/python ] && cat requirements.lock requirements-peers.lock | cmp -s - $@; then touch $@; exit 0; fi; \
+	rm -rf $(PEERS) && $(BIN)/python -m venv $(PEERS) && \
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-peers.lock && \
+	cat requirements.lock requirements-peers.lock > $@
+
 # Fits of single methods: 400 epochs of scvi-tools' defaults cost as much as 30 of our fits.
 FEWER_SEEDS := scvi-default=3 scvi-matched-wasserstein=3 scvi-matched-nb=3
 .PHONY: bench-peers
@@ -198,7 +206,7 @@ bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' Contrastive
 	$(PEERS)/bin/python -m benchmarks.peers speed
 	$(PEERS)/bin/python -m benchmarks.peers scores --seeds 8 --seeds-of $(FEWER_SEEDS)
 
-# ---------------------------------------------------------------- tidying
+#### Tidy
 
 .PHONY: clean
 clean: ## delete everything computed; keeps .venv

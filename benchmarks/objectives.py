@@ -20,7 +20,7 @@ STEPS = 100
 SUM = {"combiner": {"kind": "sum"}}
 HSIC = {"kind": "hsic", "estimator": "unbiased", "of": "means"}
 MMD = {"estimator": "unbiased", "of": "means", "kernel": "expected_distance"}
-HELD = {"kind": "at_most", "alpha": 0.05, "rate": 1.0, "average": 0.99, "warm_up": 0, "penalty": HSIC}
+HELD = {"kind": "upper_bound", "alpha": 0.05, "rate": 1.0, "average": 0.99, "warm_up": 0, "penalty": HSIC}
 
 
 def penalised(**penalty: object) -> dict:
@@ -50,8 +50,8 @@ CASES = {
     "tc": (penalised(kind="tc", hidden=64, learning_rate=1e-3), ROWS, None),
     "size_weighted": (combined("size_weighted"), ROWS, None),
     "mgda": (combined("mgda", normalise="none"), ROWS, 1.3),
-    "pcgrad": (combined("pcgrad", normalise="none"), ROWS, None),
-    "cagrad": (combined("cagrad", normalise="none", c=0.5), ROWS, None),
+    "pcgrad": (combined("pcgrad"), ROWS, None),
+    "cagrad": (combined("cagrad", c=0.5), ROWS, None),
     "mgda, five sources": (combined("mgda", normalise="none"), ROWS, 2.5),
 }
 

@@ -33,7 +33,7 @@ def agreement_figure(pairs: pd.DataFrame, axes: pd.DataFrame) -> Figure:
     pairs, axes
         As :func:`benchmarks.peer_stability.agreement_table` gives them; blocks side by side are left out.
     """
-    blocks = [block for block in dict.fromkeys(pairs["block"]) if "+" not in block]
+    blocks = [block for block in dict.fromkeys(pairs["block"]) if "&" not in block]
     variants = list(dict.fromkeys(pairs["variant"]))
     looks = {
         name: (BLOCK_COLOURS[i % len(BLOCK_COLOURS)], MARKERS[i % len(MARKERS)])

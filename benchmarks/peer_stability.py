@@ -61,7 +61,7 @@ def agreement_table(
         for block, driven in design.blocks.items()
     }
     foreground = design.contrast()[1]
-    spaces["+".join(design.active(foreground))] = ([foreground], design.active(foreground))
+    spaces["&".join(design.active(foreground))] = ([foreground], design.active(foreground))
     rows, axes = [], []
     for variant, several in fits.items():
         finite = [kept for kept in several if kept.fitted.finite]

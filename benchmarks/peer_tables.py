@@ -13,7 +13,7 @@ import pandas as pd
 from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.evaluation.metrics.cell_scores import score_baselines, score_space
+from cdgm.evaluation.metrics.latent_space_scores import score_baselines, score_space
 from cdgm.evaluation.metrics.nulls import row
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, summarise, with_study
 from cdgm.utils.command_line import log

@@ -11,7 +11,7 @@ from cdgm.config.fit import ModelSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
-from cdgm.evaluation.metrics.cell_scores import score_baselines
+from cdgm.evaluation.metrics.latent_space_scores import score_baselines
 from cdgm.utils.command_line import parse_json, run
 from cdgm.utils.files import write_csv
 from cdgm.utils.random_streams import stream

@@ -18,7 +18,7 @@ from cdgm.utils.files import write_csv
 def main() -> None:
     """Parse, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="draws and points, as JSON")
+    parser.add_argument("--spec", required=True, help="draws a point, as JSON")
     parser.add_argument("--simulation", required=True, help="the simulated setting, as JSON")
     parser.add_argument("--null-draws", type=int, required=True, help="permutations of each score's null")
     parser.add_argument("--root-seed", type=int, required=True)

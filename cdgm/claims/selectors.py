@@ -16,8 +16,8 @@ from cdgm.config.design import Design
 from cdgm.config.evaluation import TwistScoring
 from cdgm.config.layers import load_layers, merge, read_yaml
 from cdgm.config.study import Config, Study, parse_config
-from cdgm.evaluation.references import BASELINES
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.joint_names import JOINT
 from cdgm.workflow.plan import settings_of
 
 OF_OWN_TRUTH = (
@@ -175,6 +175,8 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
             yield Score(setting, "ceiling", "", source, "", "", 0.0, metric)
     if not simulated:
         block, foreground, _ = design.contrast()
+        from cdgm.evaluation.table_slices import BASELINES  # loads pandas, which planning does without
+
         for variant in BASELINES:
             if variant == "oracle":
                 for metric in OF_ORACLE:
@@ -213,13 +215,13 @@ def _of_truths(design: Design, twist: TwistScoring | None) -> Iterator[Row]:
                     yield source, block, truth, angle, metric, True
         if len(blocks) > 1:
             for truth, angle in itertools.product(blocks, angles):
-                yield source, "+".join(blocks), truth, angle, "entanglement_r2", True
+                yield source, JOINT.join(blocks), truth, angle, "entanglement_r2", True
         for pair, metric in itertools.product(itertools.combinations(blocks, 2), OF_PAIRS):
-            yield source, "+".join(pair), "", 0.0, metric, True
+            yield source, JOINT.join(pair), "", 0.0, metric, True
 
 
 def _of_cells(design: Design, blocks: Sequence[str] | None = None) -> Iterator[Row]:
-    """Scores of latent spaces of cells; as :func:`cdgm.evaluation.metrics.cell_scores.score_space`."""
+    """Scores of latent spaces of cells; as :mod:`cdgm.evaluation.metrics.latent_space_scores`."""
     for block in design.blocks if blocks is None else blocks:
         for source in design.sources:
             yield source, block, "", 0.0, "active_dims", True
@@ -227,4 +229,4 @@ def _of_cells(design: Design, blocks: Sequence[str] | None = None) -> Iterator[R
                 yield source, block, "label", 0.0, metric, False
             for metric in OF_MIXING:
                 yield source, block, "", 0.0, metric, metric == "source_mixing"
-        yield "+".join(sorted(design.sources)), block, "", 0.0, "source_separation", True
+        yield JOINT.join(sorted(design.sources)), block, "", 0.0, "source_separation", True

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from cdgm.config.design import PartName
+from cdgm.config.design import SourceName
 from cdgm.utils.registry import Strict, field_of
 
 DownloadSpec = field_of("cdgm.data.downloads:DOWNLOADS")
@@ -92,7 +92,7 @@ class DatasetSpec(Strict):
 
     download: str = Field(min_length=1)
     reader: Reader
-    sources: tuple[PartName, ...] = Field(min_length=1)
+    sources: tuple[SourceName, ...] = Field(min_length=1)
     spike_in: SpikeIn | None = None
     cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()

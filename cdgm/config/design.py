@@ -13,8 +13,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.utils.registry import Strict
 
-# They become parts of the names of arrays and columns, where "/" separates.
-PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
+# Names become parts of the names of arrays, where "/" separates, and of joint scores, where
+# cdgm.utils.joint_names.JOINT does; those of blocks also become parts of parameters, where "." separates.
+SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
+BlockName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$", max_length=60)]
 
 
 class Design(Strict):
@@ -29,8 +31,8 @@ class Design(Strict):
         decoder's input. An inactive block enters the decoder as zeros and has no KL term.
     """
 
-    sources: tuple[PartName, ...] = Field(min_length=1)
-    blocks: dict[PartName, tuple[PartName, ...]] = Field(min_length=1)
+    sources: tuple[SourceName, ...] = Field(min_length=1)
+    blocks: dict[BlockName, tuple[SourceName, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> Design:

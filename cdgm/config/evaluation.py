@@ -16,18 +16,15 @@ class TwistScoring(Strict):
 
 
 class CeilingSpec(Strict):
-    """What the posterior means under the true model of a simulation would score.
+    """Scores of the posterior means under the true model of a simulation, on the same points as fits.
 
     Attributes
     ----------
     draws
         Importance draws a point.
-    points
-        Held-out points of each source that are scored, the first ones.
     """
 
     draws: int = Field(ge=100)
-    points: int = Field(ge=20)
 
 
 class EvaluationSpec(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
 Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
 Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["leaky_relu", "silu", "tanh"]
 
 
@@ -70,6 +71,42 @@ class ModelSpec(Strict):
         return self
 
 
+class AdamSpec(Strict):
+    """Options of Adam (Kingma & Ba 2015), named as :class:`torch.optim.Adam` does.
+
+    Attributes
+    ----------
+    betas
+        Decay of the moving averages of the gradient and of its square; constant over the training.
+    eps
+        Term added to the denominator.
+    """
+
+    kind: Literal["adam"] = "adam"
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+
+
+class OneCycleSpec(Strict):
+    """Options of the one-cycle schedule (Smith & Topin 2018), named as in torch's ``OneCycleLR``.
+
+    The learning rate rises from ``learning_rate / div_factor`` to ``learning_rate`` and falls to its
+    initial value over ``final_div_factor``, both along a cosine. Adam's betas do not cycle.
+
+    Attributes
+    ----------
+    pct_start
+        Share of the steps in which it rises.
+    div_factor, final_div_factor
+        Peak over initial, and initial over final learning rate.
+    """
+
+    kind: Literal["one_cycle"] = "one_cycle"
+    pct_start: float = Field(0.3, gt=0, lt=1)
+    div_factor: float = Field(25.0, ge=1)
+    final_div_factor: float = Field(1e4, ge=1)
+
+
 class TrainingSpec(Strict):
     """How a stack is trained.
 
@@ -80,11 +117,13 @@ class TrainingSpec(Strict):
     batch_size
         Rows per source and step.
     learning_rate
-        Peak of the one-cycle schedule (cosine up over 30 % of the steps, cosine down to 0).
+        Largest learning rate, the peak of the schedule.
     clip
         Largest norm of a member's gradient.
     log_every
         Steps between records of the history.
+    optimiser, schedule
+        See the types.
     precision
         Floating point type.
     device
@@ -96,6 +135,8 @@ class TrainingSpec(Strict):
     learning_rate: float = Field(gt=0)
     clip: float = Field(gt=0)
     log_every: int = Field(ge=1)
+    optimiser: AdamSpec = AdamSpec()
+    schedule: OneCycleSpec = OneCycleSpec()
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "auto", "cuda"] = "cpu"
 

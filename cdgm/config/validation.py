@@ -34,7 +34,7 @@ def validated(
     try:
         return build.model_validate(values) if isinstance(build, type) else build(values)
     except ValidationError as error:
-        loc, first = _first_mistake(error)
+        loc, first = _first_mistake(error, values)
         path = (*prefix, *loc)
     except ValueError as error:
         place = where(prefix) if callable(where) else where
@@ -60,12 +60,25 @@ def validated(
             raise bad_input(place, key, first["input"], _lower(message)) from None
 
 
-def _first_mistake(error: ValidationError) -> tuple[tuple[Any, ...], Any]:
-    """Path of the first mistake and pydantic's record of it."""
+def _first_mistake(error: ValidationError, values: Any) -> tuple[tuple[Any, ...], Any]:
+    """Path of the first mistake in ``values``, and pydantic's record of it.
+
+    Pydantic's path also names branches of unions and validator functions. A part is a key of the user's if
+    it leads on from where the path has come to; a key that is missing leads nowhere and comes last.
+    """
     first = error.errors(include_url=False)[0]
-    # Alternatives of a union and validator functions show up in paths; no key of the user has their names.
-    ours = ("clause-", "function-", "literal[", "constrained-", "float", "tuple[")
-    return tuple(p for p in first["loc"] if not str(p).startswith(ours)), first
+    path: list[Any] = []
+    node = values
+    for i, part in enumerate(first["loc"]):
+        last = i + 1 == len(first["loc"])
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, Sequence) and not isinstance(node, str) and isinstance(part, int):
+            node = node[part] if part < len(node) else None
+        elif not (last and (first["type"] == "missing" or part == "[key]")):
+            continue
+        path.append(part)
+    return tuple(path), first
 
 
 def _fields_at(build: Any, loc: Sequence[Any], values: Any) -> list[str]:

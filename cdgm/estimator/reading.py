@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cdgm.utils.joint_names import JOINT
+
 #: From here on members are said to agree: share of a block's variance that another member's explains.
 AGREE = 0.8
 GOOD, BAD, OPEN = "yes", "no", "open"
@@ -83,13 +85,13 @@ def _leakage(table: pd.DataFrame) -> list[Sentence]:
     hsic = table[table["metric"] == "hsic"]
     for (pair, source), rows in hsic.groupby(["block", "source"], sort=False):
         traced = int(rows["trace"].sum())
-        text = f"{' and '.join(pair.split('+'))} depend on each other over {source} cells in "
+        text = f"{' and '.join(pair.split(JOINT))} depend on each other over {source} cells in "
         text += f"{_share(traced, len(rows))} (HSIC above chance)."
         found.append(Sentence("independence of blocks", text, _verdict(traced)))
     mixing = table[table["metric"] == "source_separation"]
     for block, rows in mixing.groupby("block", sort=False):
         traced = int(rows["trace"].sum())
-        chance = 1 / (1 + rows["source"].iloc[0].count("+"))
+        chance = 1 / (1 + rows["source"].iloc[0].count(JOINT))
         text = f"neighbours tell the sources in {_share(traced, len(rows))} "
         text += f"(accuracy {rows['value'].median():.2f}; mixed sources give {chance:.2f})."
         found.append(Sentence(f"sources in the {block} block", text, _verdict(traced)))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cdgm.evaluation.metrics.cell_scores import score_space
-from cdgm.evaluation.metrics.cells import NEIGHBOURS, knn_accuracy, neighbours
 from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
+from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
+from cdgm.evaluation.metrics.latent_space_scores import score_space
 from cdgm.evaluation.metrics.nulls import row, summary
+from cdgm.utils.joint_names import JOINT
 from cdgm.utils.random_streams import stream
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _dependence(design, means: Mapping[tuple[str, str], np.ndarray], draws: int,
         for first, second in combinations(design.active(source), 2):
             x, y = means[source, first], means[source, second]
             value, p, null = hsic_test(x, y, rng, draws)
-            found = row(source, f"{first}+{second}", "", "hsic", value, null)
+            found = row(source, JOINT.join([first, second]), "", "hsic", value, null)
             yield {**_kept(found), "p": p}, min(len(x), TEST_POINTS)
 
 

@@ -82,7 +82,7 @@ class Levels:
         found += [
             ("constraints", i, c.name, "level" if c.alpha is None else "alpha")
             for i, c in enumerate(spec.constraints)
-            if c.kind == "at_most"
+            if c.kind == "upper_bound"
         ]
         names = list(dict.fromkeys(name for _, _, name, _ in found))
         if not found:

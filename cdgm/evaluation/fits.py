@@ -12,10 +12,10 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.twist import Twist
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.evaluation.metrics.halves import halves
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.evaluation.metrics.nulls import row
-from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from cdgm.evaluation.metrics.simulation import Nulls, draw_nulls, score_member
+from cdgm.evaluation.metrics.split_half import halves
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means, posteriors
 from cdgm.objectives.constraints.base import NULL_ROWS
@@ -96,7 +96,8 @@ def score_simulation(
     spec: FitSpec, evaluation: EvaluationSpec, bundle: Bundle, members: Sequence[int], means: Means
 ) -> Iterator[Rows]:
     """Recovery, leakage and their relatives against the simulated truth, member after member."""
-    nulls = None
+    # Members of a point of a sweep share a null: it depends on sizes and on how full the blocks are.
+    nulls: dict[str, Nulls] = {}
     for e, replicate in enumerate(members):
         truths = {
             source: {block: values[replicate] for block, values in blocks.items()}
@@ -107,10 +108,11 @@ def score_simulation(
             for source, blocks in truths.items()
         }
         rng = stream("evaluate", "permutations", spec.dataset, spec.members[e].seed, root=spec.root_seed)
-        if nulls is None:
-            nulls = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
+        point = spec.members[e].point
+        if point not in nulls:
+            nulls[point] = draw_nulls(estimates, truths, rng, draws=evaluation.null_draws)
         twisted = twisted_truths(evaluation, own_basis(spec, estimates, truths))
-        yield score_member(estimates, truths, twisted, rng, nulls)
+        yield score_member(estimates, truths, twisted, rng, nulls[point])
 
 
 def own_basis(
@@ -162,7 +164,7 @@ def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, mea
     All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
     """
     # Here and not above: evaluations of simulations are many and short, and need none of what this loads.
-    from cdgm.evaluation.metrics.cell_scores import score_space
+    from cdgm.evaluation.metrics.latent_space_scores import score_space
 
     for e, member in enumerate(spec.members):
         rows: Rows = []

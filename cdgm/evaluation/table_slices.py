@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cdgm.evaluation.references import BASELINES
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.joint_names import JOINT
 
+#: Variants of rows that no fit of ours made; they stand in the tables beside the fits.
+BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
 TEXT = (
     *("study", "setting", "variant", "fit", "dataset", "point", "source", "block", "truth", "metric"),
     "quantity",
@@ -163,7 +165,7 @@ def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
         scores = rows_of(tables, "scores", study)
         kl = scores[~scores["variant"].isin(BASELINES) & (scores["block"] != "") & (scores["source"] != "")]
         # Joint scores of blocks or sources have their names joined by a plus.
-        kl = kl[~(kl["block"] + kl["source"]).str.contains("+", regex=False)]
+        kl = kl[~(kl["block"] + kl["source"]).str.contains(JOINT, regex=False)]
     pairs = list(kl[["source", "block"]].drop_duplicates().itertuples(index=False, name=None))
     sources, blocks = _unique(source for source, _ in pairs), _unique(block for _, block in pairs)
     sources.sort(key=lambda source: sum(pair[0] == source for pair in pairs))
@@ -173,7 +175,7 @@ def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
 
 def main_source(rows: pd.DataFrame, block: str) -> str:
     """The source on whose points a block is judged: where most blocks are active, so that they can mix."""
-    scored = rows[~rows["block"].str.contains("+", regex=False) & (rows["block"] != "")]
+    scored = rows[~rows["block"].str.contains(JOINT, regex=False) & (rows["block"] != "")]
     counts = scored.groupby("source", sort=False)["block"].nunique()
     own = [source for source in counts.index if (pick(scored, source=source)["block"] == block).any()]
     return max(own, key=lambda source: counts[source]) if own else ""

@@ -1,4 +1,4 @@
-"""Score the true model of a simulation as fits are scored: the ceiling of all that could be fitted."""
+"""Score the true model of a simulation on the points that fits are scored on: the ceiling of all fits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def score_true_model(
     simulation
         The setting; its mixing is drawn again from each replicate's seed.
     ceiling
-        Draws and points.
+        Importance draws a point.
     bundle
         The setting's data.
     null_draws
@@ -40,12 +40,9 @@ def score_true_model(
         decode = true_decoder(simulation, seed, root)
         truths, means, effective = {}, {}, []
         for source in simulation.design.sources:
-            x = bundle.x["test"][source][replicate, : ceiling.points]
+            x = bundle.x["test"][source][replicate]
             blocks = bundle.truth["test"][source]
-            truths[source] = {
-                block: blocks[block][replicate, : ceiling.points]
-                for block in simulation.design.active(source)
-            }
+            truths[source] = {b: blocks[b][replicate] for b in simulation.design.active(source)}
             rng = stream("ceiling", "draws", source, seed, root=root)
             found = posterior_means(simulation, decode, source, x, ceiling.draws, rng)
             means[source] = found.means

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, arms_of, need, of_arm, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, Tables, arms_of, need, of_arm, pick, rows_of
 from cdgm.plotting.cell_maps import Colouring, by_label, by_source, draw_map, labelled_only
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import band_title, bands, name_groups, panel_title, zero_line

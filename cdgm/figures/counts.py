@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Arm, Tables, median_of, need, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, Arm, Tables, median_of, need, order_of, pick, rows_of
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import letters, number_groups, panel_title
 from cdgm.plotting.labels import UNITS, missing_fits, number, setting_label, variant_label

@@ -18,6 +18,7 @@ from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
 from cdgm.plotting.series import Series
 from cdgm.plotting.strips import strips
 from cdgm.plotting.theme import Look, looks, new_figure, theme
+from cdgm.utils.joint_names import JOINT
 
 COLOURS = ("#000000", "#AA4499", "#117733", "#332288", "#999933", "#882255")
 #: Title and metric of each panel.
@@ -124,7 +125,7 @@ def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
     )
     names = {"metric": f"{rows['metric'].iloc[0]}_{'largest' if largest else 'smallest'}"}
     for column in ("source", "block", "truth"):
-        names[column] = "+".join(dict.fromkeys(rows[column]))
+        names[column] = JOINT.join(dict.fromkeys(rows[column]))
     return table.reset_index().assign(**names)
 
 

@@ -20,6 +20,7 @@ from cdgm.plotting.series import Series, colours_of
 from cdgm.plotting.strips import strips
 from cdgm.plotting.theme import Look, new_figure, theme
 from cdgm.utils.errors import bad_input
+from cdgm.utils.joint_names import JOINT
 
 PANELS = {
     "recovery_cc": "recovery of the turned truth",
@@ -92,7 +93,7 @@ def _against_angle(
 
     A joint score belongs to several blocks: it takes the colour of the truth that it explains.
     """
-    joint = rows["block"].str.contains("+", regex=False)
+    joint = rows["block"].str.contains(JOINT, regex=False)
     rows = rows.assign(coloured=rows["block"].where(~joint, rows["truth"]))
     angles = sorted(rows["twist"].unique())
     gap = min(np.diff(angles), default=1.0)
@@ -101,7 +102,7 @@ def _against_angle(
         mine = pick(rows, coloured=block)
         for truth in mine["truth"].unique():
             found = pick(mine, truth=truth)
-            own = "+" in found["block"].iloc[0]
+            own = JOINT in found["block"].iloc[0]
             source = found["source"].iloc[0] if own else main_source(rows, block)
             series.append(Series({"coloured": block, "truth": truth, "source": source}, Look(colour)))
     groups = [{"twist": angle} for angle in angles]

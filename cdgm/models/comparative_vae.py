@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cdgm.config.fit import ModelSpec
-from cdgm.models.stacks import StackedMLP
+from cdgm.models.stacks import StackedLinear, StackedMLP
 
 # Posterior log-variances are kept in a range in which exp() is harmless in float32.
 LOG_VARIANCE_RANGE = (-14.0, 6.0)
@@ -114,11 +114,17 @@ class ComparativeVAE(nn.Module):
             self.likelihood.initial_parameters(n_members, n_features)
         )
 
-    def reset(self, generators: Sequence[np.random.Generator]) -> None:
-        """Draw start values, each member from its own generator."""
-        for module in (*self.encoders.values(), self.decoder):
-            for layer in module.layers:
-                layer.reset(generators)
+    def reset(self, streams: Callable[[str, tuple[int, int]], Sequence[np.random.Generator]]) -> None:
+        """Draw start values layer by layer.
+
+        Parameters
+        ----------
+        streams
+            Gives the members' generators (E) for the name of a layer and its sizes (in, out).
+        """
+        for name, layer in self.named_modules():
+            if isinstance(layer, StackedLinear):
+                layer.reset(streams(name, tuple(layer.weight.shape[1:])))
 
     def posterior_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
         """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.

@@ -15,6 +15,7 @@ Bandwidth: Lopez et al. (2018), fixed by the prior and so blind to the fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,12 +23,25 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cdgm.objectives.bandwidth import expected_distance
-
 Estimator = Literal["unbiased", "biased"]
 
 #: Kernels of the MM-cVAE (Weinberger et al. 2022, public code): a sum of RBFs with these gammas.
 MM_CVAE_GAMMAS: tuple[float, ...] = tuple(10.0**power for power in range(-6, 7))
+
+
+def expected_distance(dim: int) -> float:
+    r"""Mean distance of two independent N(0, I_dim) vectors, :math:`2\,\Gamma((d+1)/2) / \Gamma(d/2)`.
+
+    The bandwidth of Lopez et al. (2018): fixed by the prior, and so blind to the fit.
+
+    Raises
+    ------
+    ValueError
+        If ``dim`` is below 1.
+    """
+    if dim < 1:
+        raise ValueError(f"a block has 1 dimension or more, got {dim}")
+    return 2.0 * math.exp(math.lgamma((dim + 1) / 2) - math.lgamma(dim / 2))
 
 
 def prior_gamma(dim: int) -> float:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cdgm.config.fit import VariantSpec
 from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.per_source import PerSourceGradients
-from cdgm.objectives.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Step:
 
 
 class Lagrangian:
-    """Objective of a stack under a variant; it holds the state of penalties, constraints and combiner.
+    """Objective of a stack under a variant, with the state of penalties, constraints and combiner.
 
     Parameters
     ----------
@@ -52,24 +52,27 @@ class Lagrangian:
     flat
         Its parameters (E, P).
     variant
-        The variant, sweeps and all.
-    setups
-        For each part (``combiner``, ``penalty/<kind>``, ``constraint/<name>``) what it is told at the
-        start.
+        The variant, with its sweeps.
+    contexts
+        Context of each part (``combiner``, ``penalty/<kind>``, ``constraint/<name>``).
     """
 
     def __init__(
-        self, model: ComparativeVAE, flat: Tensor, variant: VariantSpec, setups: Mapping[str, Setup]
+        self,
+        model: ComparativeVAE,
+        flat: Tensor,
+        variant: VariantSpec,
+        contexts: Mapping[str, ObjectiveContext],
     ) -> None:
         self.model, self.variant = model, variant
         self.combiner = variant.combiner
-        self._combiner_state = self.combiner.start(setups["combiner"])
+        self._combiner_state = self.combiner.start(contexts["combiner"])
         self.penalties: list[tuple[str, Any, Tensor, Any]] = []
         for penalty in variant.penalties:
             name = f"penalty/{penalty.kind}"
-            setup = setups[name]
-            self.penalties.append((name, penalty, setup.numbers("weight"), penalty.start(setup)))
-        self.constraints = [(c, c.start(setups[f"constraint/{c.name}"])) for c in variant.constraints]
+            context = contexts[name]
+            self.penalties.append((name, penalty, context.numbers("weight"), penalty.start(context)))
+        self.constraints = [(c, c.start(contexts[f"constraint/{c.name}"])) for c in variant.constraints]
         self.inactive = variant.needs_inactive
         self._parameters = list(model.parameters())
         self._apart = PerSourceGradients(model, flat) if self.combiner.per_source else None

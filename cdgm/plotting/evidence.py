@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import Tables, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, Tables, pick, rows_of
 
 
 def plain_variant(tables: Tables, study: str) -> str:

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from cdgm.evaluation.references import BASELINES
-from cdgm.evaluation.table_slices import pick
+from cdgm.evaluation.table_slices import BASELINES, pick
 from cdgm.utils.errors import bad_input
 
 #: A variant and the point of its sweep, "" without one.

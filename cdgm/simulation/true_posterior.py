@@ -1,11 +1,11 @@
 r"""Posterior means under the *true* model of a simulation, by importance sampling.
 
-What any method could know of the latents of a point, if it knew mixing, noise and law of latents. A score
-of these means is a ceiling for the scores of fits: what they miss of it is theirs, the rest is the noise's.
+The best that any method could infer of a point's latents if it knew the mixing, the noise and the prior. The
+score of these means is a ceiling for the scores of fits on the same points.
 
 For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposal q, self-normalised
-importance
-sampling (Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
+importance sampling
+(Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
 :math:`w_s \propto \pi(u_s) / q(u_s)` that sum to 1. The effective number of draws is
 :math:`1 / \sum_s w_s^2`. The proposal is a mixture of Student's t laws, which have heavier tails than
 :math:`\pi`: components are placed at modes that Fisher scoring finds from several start points, and moved
@@ -30,8 +30,11 @@ SCORING_STEPS = 12
 #: Degrees of freedom of the proposal, and how much wider it is than what it is fitted to.
 TAILS = 5.0
 WIDENING = 1.2
-#: Numbers that an array of signals may hold, points x draws x features.
-CHUNK_NUMBERS = 12_000_000
+#: Points of a chunk, and numbers of a signal that are formed at once: few enough for the cache.
+CHUNK_POINTS = 500
+CHUNK_NUMBERS = 150_000
+#: Scoring of a point ends when its log-density rises by less.
+SMALL_RISE = 0.01
 _STEP = 1e-4
 
 
@@ -78,8 +81,8 @@ def posterior_means(
     """
     target = _Target(spec, decode, source)
     x = np.asarray(x, dtype=np.float64)
-    size = max(1, CHUNK_NUMBERS // (draws * x.shape[1]))
-    parts = [_posterior_means(target, x[i : i + size], draws, rng) for i in range(0, len(x), size)]
+    chunks = range(0, len(x), CHUNK_POINTS)
+    parts = [_posterior_means(target, x[i : i + CHUNK_POINTS], draws, rng) for i in chunks]
     joined = np.concatenate([means for means, _ in parts])
     blocks = split_blocks(spec, source, joined)
     return PosteriorMeans(
@@ -108,10 +111,24 @@ class _Target:
         signal = self.decode(split_blocks(self.spec, self.source, flat))
         return signal.reshape(*latents.shape[:-1], -1)
 
+    def log_prior(self, latents: np.ndarray) -> np.ndarray:
+        return self.spec.latents.log_density(latents, self.spec.design, self.spec.dims, self.source)
+
+    def log_likelihood(self, latents: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """(n, draws) for latents (n, draws, d) and points (n, features), a few points at a time."""
+        n, draws, _ = latents.shape
+        value = np.empty((n, draws))
+        size = max(1, CHUNK_NUMBERS // (draws * x.shape[1]))
+        for start in range(0, n, size):
+            some = slice(start, start + size)
+            signal = self.signal(latents[some])
+            value[some] = (self.noise.natural(signal) @ x[some, :, None])[..., 0]
+            value[some] -= self.noise.partition(signal).sum(axis=-1)
+        return value
+
     def log_density(self, latents: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """(...) for latents (..., d) and points that broadcast against (..., features)."""
-        prior = self.spec.latents.log_density(latents, self.spec.design, self.spec.dims, self.source)
-        return prior + self.noise.log_density(x, self.signal(latents)).sum(axis=-1)
+        """(n, draws), as :meth:`log_likelihood`."""
+        return self.log_prior(latents) + self.log_likelihood(latents, x)
 
     def jacobian(self, latents: np.ndarray) -> np.ndarray:
         """Of the signal, (n, features, d), by central differences."""
@@ -173,7 +190,7 @@ def _weighted(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws (n, draws, d) and their weights (n, draws), which sum to 1 for each point."""
     latents = proposal.draw(draws, rng)
-    log_weights = target.log_density(latents, x[:, None]) - proposal.log_density(latents)
+    log_weights = target.log_density(latents, x) - proposal.log_density(latents)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     return latents, weights / weights.sum(axis=1, keepdims=True)
 
@@ -183,7 +200,9 @@ def _at_modes(target: _Target, x: np.ndarray, rng: np.random.Generator) -> _Mixt
     mean, covariance = target.moments()
     root = np.linalg.cholesky(covariance)
     candidates = mean + rng.standard_normal((CANDIDATES, len(mean))) @ root.T
-    fits = _log_densities_of_all(target, candidates, x)
+    signal = target.signal(candidates)
+    heights = x @ target.noise.natural(signal).T - target.noise.partition(signal).sum(axis=-1)
+    fits = heights + target.log_prior(candidates)
     starts = candidates[np.argsort(-fits, axis=1)[:, :STARTS]]
     centres, roots, evidence = [], [], []
     for c in range(STARTS):
@@ -191,15 +210,8 @@ def _at_modes(target: _Target, x: np.ndarray, rng: np.random.Generator) -> _Mixt
         scale = WIDENING * np.linalg.cholesky(np.linalg.inv(precision))
         log_volume = np.log(np.diagonal(scale, axis1=-2, axis2=-1)).sum(axis=-1)
         centres.append(mode), roots.append(scale)
-        evidence.append(target.log_density(mode, x) + log_volume)
+        evidence.append(target.log_density(mode[:, None], x)[:, 0] + log_volume)
     return _Mixture(np.stack(centres, 1), np.stack(roots, 1), _shares(np.stack(evidence, 1)))
-
-
-def _log_densities_of_all(target: _Target, candidates: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(n, candidates), a point at a time in the signal of all candidates."""
-    prior = target.spec.latents.log_density(candidates, target.spec.design, target.spec.dims, target.source)
-    signal = target.signal(candidates)
-    return np.stack([prior + target.noise.log_density(point, signal).sum(axis=-1) for point in x])
 
 
 def _shares(log_weights: np.ndarray) -> np.ndarray:
@@ -214,36 +226,40 @@ def _mode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mode (n, d) and precision (n, d, d) there, by Fisher scoring with steps halved until they help.
 
-    The law of latents enters by its moments, as if it were normal; the weights make up for it.
+    The prior enters by its moments, as if it were normal; the weights make up for it.
     """
 
-    def height(latents: np.ndarray) -> np.ndarray:
+    def height(latents: np.ndarray, x: np.ndarray) -> np.ndarray:
         away = latents - mean
         prior = -0.5 * np.einsum("ni,ij,nj->n", away, prior_precision, away)
-        return prior + target.noise.log_density(x, target.signal(latents)).sum(axis=-1)
+        return prior + target.log_likelihood(latents[:, None], x)[:, 0]
 
-    def slope(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def slope(latents: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         signal, jacobian = target.signal(latents), target.jacobian(latents)
         gradient = np.einsum("nfd,nf->nd", jacobian, target.noise.score(x, signal))
         weighted = jacobian * target.noise.information(signal)[..., None]
-        return gradient - (latents - mean) @ prior_precision, jacobian.swapaxes(
-            1, 2
-        ) @ weighted + prior_precision
+        precision = jacobian.swapaxes(1, 2) @ weighted + prior_precision
+        return gradient - (latents - mean) @ prior_precision, precision
 
-    latents, best = start, height(start)
+    latents, best = start.copy(), height(start, x)
+    rising = np.arange(len(x))
     for _ in range(SCORING_STEPS):
-        gradient, precision = slope(latents)
+        before, points = best[rising], x[rising]
+        gradient, precision = slope(latents[rising], points)
         step = np.linalg.solve(precision, gradient[..., None])[..., 0]
         for _ in range(3):
-            there = latents + step
-            value = height(there)
-            better = value > best
-            latents, best = np.where(better[:, None], there, latents), np.where(better, value, best)
+            there = latents[rising] + step
+            value = height(there, points)
+            better = value > best[rising]
+            latents[rising[better]], best[rising[better]] = there[better], value[better]
             if better.all():
                 break
             # A point that has moved stays where it is until its next step is found.
             step = np.where(better[:, None], 0.0, 0.5 * step)
-    return latents, slope(latents)[1]
+        rising = rising[best[rising] - before > SMALL_RISE]
+        if not len(rising):
+            break
+    return latents, slope(latents, x)[1]
 
 
 def _moved(proposal: _Mixture, latents: np.ndarray, weights: np.ndarray) -> _Mixture:

@@ -27,31 +27,35 @@ def shuffled_indices(generators: Sequence[np.random.Generator], n: int, batch_si
 
 
 def standard_normals(
-    generators: Sequence[np.random.Generator],
-    sizes: Mapping[str, tuple[int, int]],
+    generators: Mapping[str, Sequence[Sequence[np.random.Generator]]],
+    dims: Mapping[str, int],
+    rows: int,
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless noise for the blocks, block to (E, rows, d), each member from its own generator.
+    """Endless noise for the blocks, block to (E, sources x rows, d).
 
     Parameters
     ----------
     generators
-        One a member.
-    sizes
-        Rows and dimension of each block.
+        For each block, for each source whose rows its encoder sees, one generator a member (E).
+    dims
+        Dimension d of each block.
+    rows
+        Rows of each source.
     dtype
         Type returned; the numbers are drawn as float32, so that both types see the same.
     device
         Where they go; they are drawn on the CPU, so that every device sees the same.
     """
-    total = sum(rows * d for rows, d in sizes.values())
     while True:
-        chunk = np.stack([rng.standard_normal((CHUNK, total), dtype=np.float32) for rng in generators])
-        numbers = torch.from_numpy(chunk).to(device, dtype)
+        chunks = {}
+        for block, of_sources in generators.items():
+            shape = (CHUNK, rows, dims[block])
+            drawn = [
+                np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in members])
+                for members in of_sources
+            ]
+            chunks[block] = torch.from_numpy(np.concatenate(drawn, axis=2)).to(device, dtype)
         for step in range(CHUNK):
-            parts = numbers[:, step].split([rows * d for rows, d in sizes.values()], dim=1)
-            yield {
-                block: part.view(len(generators), *size)
-                for (block, size), part in zip(sizes.items(), parts, strict=True)
-            }
+            yield {block: chunk[:, step] for block, chunk in chunks.items()}

@@ -12,13 +12,12 @@ from cdgm.config.fit import FitSpec
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.lagrangian import Lagrangian
-from cdgm.objectives.setup import Setup
 from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.training.history import History
 from cdgm.training.optimiser import FrozenAwareAdam
-from cdgm.utils.files import canonical_json
 from cdgm.utils.random_streams import stream
 
 #: Decides whether training ends early: see :func:`train`.
@@ -46,23 +45,36 @@ class TrainedStack:
     history: dict[str, np.ndarray]
 
 
-def member_streams(spec: FitSpec, stage: str) -> list[np.random.Generator]:
-    """One generator a member; it does not depend on the member's neighbours in the stack."""
-    fixed = spec.model_dump(mode="json", include={"model", "training"}, exclude_defaults=True)
-    fixed["training"].pop("device", None)
-    streams = []
-    for member in spec.members:
-        variant = member.variant.model_dump(mode="json", exclude_defaults=True)
-        configuration = canonical_json(fixed | {"variant": variant})
-        streams.append(stream(stage, spec.dataset, configuration, member.seed, root=spec.root_seed))
-    return streams
+def member_streams(spec: FitSpec, stage: str, *names: str | int) -> list[np.random.Generator]:
+    """One random stream a member, named by stage, data set, seed and ``names``, and by nothing else.
+
+    ``names`` say what shapes the draw (a block, a layer's sizes). The variant and all settings of the
+    training stay out of the name, so fits of one seed start from equal weights and see equal batches and
+    equal noise: their differences are those of what is compared. Members of a sweep share their seed's
+    streams. A member's stream does not depend on its neighbours in the stack.
+    """
+    return [stream(stage, spec.dataset, *names, m.seed, root=spec.root_seed) for m in spec.members]
+
+
+def noise_streams(
+    spec: FitSpec, model: ComparativeVAE, inactive: bool
+) -> dict[str, list[list[np.random.Generator]]]:
+    """Streams of the posteriors' noise, block to a list (sources x E): one a source, block and member."""
+    return {
+        block: [member_streams(spec, "noise", s, block, dim) for s in model.encoded(block, inactive)]
+        for block, dim in spec.model.dims.items()
+    }
 
 
 def build_model(spec: FitSpec, n_features: int) -> ComparativeVAE:
-    """An untrained stack with the start values of ``spec``, on the CPU."""
+    """An untrained stack with the start values of ``spec``, on the CPU.
+
+    Every layer has a stream of its own, named by its place and its sizes: models that differ in the
+    dimension of one block share the start values of all layers of equal sizes.
+    """
     model = ComparativeVAE(spec.model, n_features, len(spec.members))
     model.to(getattr(torch, spec.training.precision))
-    model.reset(member_streams(spec, "initialise"))
+    model.reset(lambda layer, sizes: member_streams(spec, "initialise", layer, *sizes))
     return model
 
 
@@ -84,10 +96,10 @@ def train(
     replicates
         Replicate that each member is fitted to (E,).
     progress
-        Told after each record of the history how many more steps are finished.
+        Called after each record of the history with the number of steps since the last call.
     watch
-        Asked after each record of the history with the number of steps that are finished, the stack and
-        which members are finite (E,): True ends training. It must change nothing that it is shown.
+        Called after each record of the history with the number of finished steps, the stack and which
+        members are finite (E,); True ends training. It must not modify its arguments.
     """
     training, design = spec.training, spec.model.design
     dtype, device = getattr(torch, training.precision), device_of(training.device)
@@ -98,23 +110,19 @@ def train(
     model = build_model(spec, next(iter(data.values())).n_features).to(device)
     flat = flatten_parameters(model, model.n_members)
     objective = Lagrangian(
-        model, flat, spec.variant, _setups(spec, {s: d.n for s, d in data.items()}, device)
+        model, flat, spec.variant, _contexts(spec, {s: d.n for s, d in data.items()}, device)
     )
     optimiser = FrozenAwareAdam(flat, training)
     history = History(design, training)
 
     indices = {
-        source: shuffled_indices(
-            member_streams(spec, f"batches/{source}"), data[source].n, training.batch_size
-        )
+        source: shuffled_indices(member_streams(spec, "batches", source), data[source].n, training.batch_size)
         for source in design.sources
     }
-    sizes = {
-        block: (training.batch_size * len(model.encoded(block, objective.inactive)), spec.model.dims[block])
-        for block in design.blocks
-    }
-    noise = standard_normals(member_streams(spec, "noise"), sizes, dtype, device)
-    told = 0
+    noise = standard_normals(
+        noise_streams(spec, model, objective.inactive), spec.model.dims, training.batch_size, dtype, device
+    )
+    reported = 0
     for step in range(training.steps):
         batch = assemble(data, {source: next(index) for source, index in indices.items()})
         result = objective.step(batch, next(noise))
@@ -124,15 +132,17 @@ def train(
         if history.due(step):
             history.record(step, result, norm, optimiser.learning_rate)
             if progress is not None:
-                progress(step + 1 - told)
-                told = step + 1
+                progress(step + 1 - reported)
+                reported = step + 1
             if watch is not None and watch(step + 1, model, optimiser.alive.cpu().numpy()):
                 break
     return TrainedStack(model.cpu(), optimiser.alive.cpu().numpy(), history.arrays())
 
 
-def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device | str = "cpu") -> dict[str, Setup]:
-    """What each part of the variant is told at the start, by the name of its stream."""
+def _contexts(
+    spec: FitSpec, sizes: Mapping[str, int], device: torch.device | str = "cpu"
+) -> dict[str, ObjectiveContext]:
+    """Context of each part of the variant, by the name of its stream."""
     variants = [member.variant for member in spec.members]
     parts = {"combiner": [v.combiner for v in variants]}
     for i, penalty in enumerate(spec.variant.penalties):
@@ -140,7 +150,7 @@ def _setups(spec: FitSpec, sizes: Mapping[str, int], device: torch.device | str 
     for i, constraint in enumerate(spec.variant.constraints):
         parts[f"constraint/{constraint.name}"] = [v.constraints[i] for v in variants]
     return {
-        name: Setup(
+        name: ObjectiveContext(
             members=members,
             design=spec.model.design,
             dims=spec.model.dims,

@@ -12,24 +12,30 @@ class FrozenAwareAdam:
     """Adam under a one-cycle schedule, with clipping and freezing of each member on its own.
 
     A member whose loss or gradient is not finite is frozen at its last finite parameters for good:
-    a gradient of zero would not hold it, since Adam's momentum goes on. The others' numbers do not
-    change by it.
+    a gradient of zero would not hold it, since Adam's momentum goes on. This does not change the
+    numbers of other members.
     """
 
     def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
         self.flat, self.clip = flat, training.clip
         self.alive = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
-        self._adam = torch.optim.Adam([flat], lr=training.learning_rate, fused=True)
-        # One step more than is taken: the schedule refuses to be asked past its end.
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._adam, max_lr=training.learning_rate, total_steps=training.steps + 1
+        adam, schedule = training.optimiser, training.schedule
+        self._adam = torch.optim.Adam(
+            [flat], lr=training.learning_rate, betas=adam.betas, eps=adam.eps, fused=True
         )
+        # One step more than is taken: the schedule cannot step past its end.
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._adam,
+            max_lr=training.learning_rate,
+            total_steps=training.steps + 1,
+            pct_start=schedule.pct_start,
+            div_factor=schedule.div_factor,
+            final_div_factor=schedule.final_div_factor,
+            cycle_momentum=False,
+        )
+        #: Learning rate of the last step taken; before the first, that of the first.
+        self.learning_rate: float = self._adam.param_groups[0]["lr"]
         self._frozen: Tensor | None = None
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the coming step."""
-        return self._adam.param_groups[0]["lr"]
 
     def step(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Take one step.
@@ -39,7 +45,7 @@ class FrozenAwareAdam:
         gradient
             (E, P), overwritten.
         loss
-            (E,), only looked at for being finite.
+            (E,); a member whose loss is not finite is frozen.
 
         Returns
         -------
@@ -55,6 +61,7 @@ class FrozenAwareAdam:
         if self._frozen is not None:
             gradient[~self.alive] = 0.0
         self.flat.grad = gradient
+        self.learning_rate = self._adam.param_groups[0]["lr"]
         self._adam.step()
         self._schedule.step()
         if self._frozen is not None:

@@ -191,7 +191,7 @@ def _expand_setting(
     # The true model has a job of its own, so asking for it leaves the scores of fits as they are.
     scoring = template.evaluation.model_copy(update={"ceiling": None})
     if template.evaluation.ceiling is not None:
-        _check_ceiling(template.evaluation.ceiling, simulation, where)
+        _check_ceiling(simulation, where)
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):
@@ -226,19 +226,11 @@ def _expand_setting(
             yield StudyRow(setting, variant, dataset, evaluation, ceiling)
 
 
-def _check_ceiling(ceiling: CeilingSpec, simulation: Simulation | None, where: _Place) -> None:
-    """Refuse a ceiling where no true model is known, or on more points than there are."""
-    path = ("evaluation", "ceiling")
+def _check_ceiling(simulation: Simulation | None, where: _Place) -> None:
+    """Refuse a ceiling where no true model is known."""
     if simulation is None:
-        raise bad_input(
-            where(path), "evaluation.ceiling", "a mapping", "none: cells have no known true model"
-        )
-    fewest = min(simulation.n_test.values())
-    if ceiling.points > fewest:
-        place = where((*path, "points"))
-        raise bad_input(
-            place, "evaluation.ceiling.points", ceiling.points, f"at most {fewest}, as n_test says"
-        )
+        place = where(("evaluation", "ceiling"))
+        raise bad_input(place, "evaluation.ceiling", "a mapping", "none: cells have no known true model")
 
 
 def _check_support(model: ModelSpec, simulation: Simulation | None, where: _Place) -> None:

@@ -86,7 +86,7 @@ def _scores_of_member(rng, setting, shared, private, ground):
         for block, truth in ((SHARED, PRIVATE), (PRIVATE, SHARED)):
             value = noise(0.004) + hard
             yield _row("target", block, truth, "leakage_r2_nonlinear", value, (-0.002, 0.006), c)
-        joint = f"{SHARED}+{PRIVATE}"
+        joint = f"{SHARED}&{PRIVATE}"
         yield _row("target", joint, SHARED, "entanglement_r2", entangled, (-0.01, 0.002), c)
         yield _row("target", joint, PRIVATE, "entanglement_r2", noise(0.004), (-0.01, 0.002), c)
     gap = 2.6 if "mean_field" in setting else 0.0
@@ -166,7 +166,7 @@ def _cell_scores(rng, strength, classes, kept=0.25):
             yield _row(source, block, "", "source_mixing", value, (1.0, 1.02))
         strongest = mixed + 0.1 + rng.normal(0, 0.03)
         yield _row("target", block, "label", "source_mixing_strongest", strongest, (1.04, 1.08))
-        yield _row("background+target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
+        yield _row("background&target", block, "", "source_separation", mixed / 2, (0.5, 0.52))
 
 
 def _maps(rng, fixed, labels, strength, n, spike):

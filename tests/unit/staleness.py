@@ -89,7 +89,6 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "fit*": (
         "cdgm/objectives/combiners/",
         "cdgm/objectives/constraints/",
-        "cdgm/objectives/kernels.py",
         "cdgm/objectives/null_quantiles.py",
         "cdgm/objectives/penalties/",
         "cdgm/objectives/simplex.py",
@@ -100,7 +99,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/models/comparative_vae.py",
         "cdgm/models/likelihoods/base.py",
         "cdgm/models/stacks.py",
-        "cdgm/objectives/setup.py",
+        "cdgm/objectives/context.py",
     ),
     "evaluate*, fit*": ("cdgm/models/likelihoods/",),
     "evaluate, fit*": ("cdgm/objectives/constraints/base.py",),
@@ -111,9 +110,9 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/evaluation/metrics/regression.py",
         "cdgm/evaluation/metrics/simulation.py",
     ),
-    "ceiling, evaluate, fit*": ("cdgm/objectives/bandwidth.py",),
+    "ceiling, evaluate, fit*": ("cdgm/objectives/kernels.py",),
     "baselines, ceiling, evaluate": (
-        "cdgm/evaluation/metrics/halves.py",
+        "cdgm/evaluation/metrics/split_half.py",
         "cdgm/evaluation/metrics/nulls.py",
         "cdgm/evaluation/metrics/recovery.py",
         "cdgm/config/evaluation.py",
@@ -121,8 +120,8 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "baselines, ceiling, evaluate, draw*": ("cdgm/evaluation/metrics/__init__.py",),
     "baselines, evaluate": (
         "cdgm/evaluation/metrics/baselines.py",
-        "cdgm/evaluation/metrics/cell_scores.py",
-        "cdgm/evaluation/metrics/cells.py",
+        "cdgm/evaluation/metrics/latent_space_scores.py",
+        "cdgm/evaluation/metrics/label_scores.py",
         "cdgm/evaluation/metrics/mixing.py",
     ),
     "baselines, evaluate, map_cells": ("cdgm/data/cell_table.py",),
@@ -135,7 +134,6 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "draw, index, judge": (
         "cdgm/plotting/__init__.py",
         "cdgm/evaluation/table_slices.py",
-        "cdgm/evaluation/references.py",
     ),
     "judge": ("workflow_scripts/judge.py",),
     "index, judge": (

@@ -189,7 +189,7 @@ def test_leakage_tells_traces_from_none():
     means["target", "background"][1, :, 0] = means["target", "salient"][0, :, 0] + 2.5
     means["target", "salient"][1] = means["target", "salient"][0]
     table = with_latents(means).get_leakage(split="all").set_index(["member", "metric", "block", "source"])
-    pair, joint = "background+salient", "background+target"
+    pair, joint = "background&salient", "background&target"
     asked = [("hsic", pair, "target"), ("source_separation", "background", joint)]
     asked += [("source_mixing", "background", "target"), ("knn_accuracy", "background", "target")]
     for question in asked:
@@ -359,16 +359,19 @@ def test_an_annotated_object_can_be_written(fitted, tmp_path):
 
 def test_more_sources_and_blocks():
     rng = np.random.default_rng(0)
-    arrays = {s: rng.standard_normal((30 + i, 5)) for i, s in enumerate(("a", "b", "c"))}
-    design = {"sources": ["a", "b", "c"], "blocks": {"shared": ["a", "b", "c"], "own": ["b"]}}
+    names = ["CD4+", "CD8+", "day0.5"]  # signs that separate names elsewhere
+    arrays = {s: rng.standard_normal((30 + i, 5)) for i, s in enumerate(names)}
+    design = {"sources": names, "blocks": {"shared": names, "own": ["CD8+"]}}
     model = cdgm.ComparativeVAE.from_arrays(
         arrays, design=design, dims={"shared": 2, "own": 1}, variant="cvae", n_members=2
     )
     model.train(max_steps=20)
     assert model.get_latent_representation("shared").shape == (93, 2)
-    assert model.get_latent_representation("own", source="b").shape == (31, 1)
+    assert model.get_latent_representation("own", source="CD8+").shape == (31, 1)
     assert set(model.stability()["block"]) == {"shared", "own"}
-    assert set(model.get_leakage()["block"]) >= {"shared+own", "shared"}
+    assert set(model.get_leakage()["block"]) >= {"shared&own", "shared"}
+    separation = model.get_leakage().set_index("metric").loc["source_separation", "source"]
+    assert set(separation) == {"CD4+&CD8+&day0.5"}
     assert len(model.rank_genes()) == 5
     adata = model.to_anndata()
     assert list(adata.obs["source"].value_counts(sort=False)) == [30, 31, 32]

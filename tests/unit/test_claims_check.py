@@ -55,7 +55,7 @@ def refusal(tmp_path: Path, wanted: dict, *layers: dict) -> str:
 GOOD = {
     "recovery": {},
     "a twisted truth": {"setting": "leaky_relu_2", "twist": 2},
-    "both blocks": {"block": "background+salient", "metric": "entanglement_r2"},
+    "both blocks": {"block": "background&salient", "metric": "entanglement_r2"},
     "a bound": {"block": None, "truth": None, "metric": "elbo"},
     "a baseline": {
         "study": "perturbation", "figure": "cells", "setting": "spikein_keep02", "variant": "oracle",
@@ -63,7 +63,7 @@ GOOD = {
     },
     "mixing": {
         "study": "perturbation", "figure": "cells", "setting": "spikein_keep02", "variant": "cvae",
-        "source": "background+target", "block": "background", "metric": "source_separation",
+        "source": "background&target", "block": "background", "metric": "source_separation",
     },
 }  # fmt: skip
 

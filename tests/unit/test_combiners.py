@@ -7,11 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize, nnls
+from torchjd import aggregation
 
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
-from cdgm.objectives.combiners.base import normalised
+from cdgm.objectives.combiners.mgda import normalised
 from cdgm.objectives.combiners.pcgrad import projected
 from cdgm.objectives.per_source import PerSourceGradients
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
@@ -28,7 +30,8 @@ def gramians(k: int, n: int, seed: int = 0, width: int = 12) -> tuple[np.ndarray
 
 
 def solve(kind: str, gram: np.ndarray, **options) -> np.ndarray:
-    combiner = COMBINERS.parse({"kind": kind, "normalise": "none"} | options)
+    defaults = {"normalise": "none"} if kind == "mgda" else {}
+    combiner = COMBINERS.parse({"kind": kind} | defaults | options)
     losses = torch.zeros(gram.shape[1], len(gram))
     rngs = [np.random.default_rng(i) for i in range(len(gram))]
     return combiner.weights(losses, gram, rngs)
@@ -40,7 +43,6 @@ def norms(weights: np.ndarray, gram: np.ndarray) -> np.ndarray:
 
 
 def test_mgda_agrees_with_torchjd_for_two():
-    aggregation = pytest.importorskip("torchjd.aggregation")
     _, gram = gramians(2, 100)
     oracle = aggregation.MGDAWeighting(epsilon=1e-12, max_iters=50)
     expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
@@ -50,7 +52,6 @@ def test_mgda_agrees_with_torchjd_for_two():
 @pytest.mark.parametrize("k", [3, 5])
 def test_mgda_agrees_with_torchjd_for_more(k):
     # torchjd iterates and stops short of the optimum, so it may be beaten, by as much as it stops short.
-    aggregation = pytest.importorskip("torchjd.aggregation")
     _, gram = gramians(k, 10)
     oracle = aggregation.MGDAWeighting(epsilon=1e-12, max_iters=1_000)
     theirs = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
@@ -62,8 +63,6 @@ def test_mgda_agrees_with_torchjd_for_more(k):
 
 @pytest.mark.parametrize("k", [3, 5])
 def test_mgda_agrees_with_a_general_solver(k):
-    from scipy.optimize import nnls
-
     # Min-norm on the simplex by non-negative least squares with the sum as a heavy row.
     gradients, gram = gramians(k, 30)
     ours = solve("mgda", gram) / k
@@ -96,11 +95,42 @@ def test_two_objectives_take_the_published_closed_form():
 def test_equal_and_vanishing_gradients_are_solved(k):
     same = np.ones((1, k, k))
     none = np.zeros((1, k, k))
-    for gram in (same, none):
-        for kind, options in (("mgda", {}), ("pcgrad", {}), ("cagrad", {"c": 0.5})):
-            w = solve(kind, gram, **options)
-            assert np.isfinite(w).all()
-            assert w.sum() == pytest.approx(k)
+    for kind, options in (("mgda", {}), ("pcgrad", {}), ("cagrad", {"c": 0.5})):
+        assert np.isfinite(solve(kind, none, **options)).all()
+        # Equal gradients give their sum, but for CAGrad, which goes c of its length further.
+        assert solve(kind, same, **options).sum() == pytest.approx(k * (1 + options.get("c", 0)))
+
+
+def test_min_norm_weights_sum_to_the_number_of_sources():
+    _, gram = gramians(3, 50, seed=12)
+    for normalise in ("none", "l2"):
+        np.testing.assert_allclose(solve("mgda", gram, normalise=normalise).sum(1), 3)
+
+
+def test_pcgrad_conflicts_with_neither_of_two_gradients():
+    """The published property; rescaling or normalisation of the gradients would break it."""
+    gradients, gram = gramians(2, 2000, seed=13)
+    gradients[0], gram[0] = 0, 0
+    gradients[0, 0, 0], gradients[0, 1, :2] = 2, (-1, 0.5)  # normalised by length, this pair conflicts
+    gram[0] = gradients[0] @ gradients[0].T
+    weights = solve("pcgrad", gram)
+    along = np.einsum("ekl,el->ek", gram, weights)
+    assert (along >= -1e-9 * gram.max(axis=(1, 2))[:, None]).all()
+    conflict = gram[:, 0, 1] < 0
+    assert 0.1 < conflict.mean() < 0.9
+    np.testing.assert_allclose(weights[~conflict], 1.0)
+
+
+@pytest.mark.parametrize("c", [0.0, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("k", [2, 3])
+def test_cagrad_stays_within_its_radius_and_helps_the_worst_source(k, c):
+    """|d - g0| <= c |g0| for the sum g0 of the gradients, and no worse a least improvement than g0's."""
+    _, gram = gramians(k, 500, seed=14)
+    weights = solve("cagrad", gram, c=c)
+    away, length = np.sqrt(norms(weights - 1, gram)), np.sqrt(norms(np.ones_like(weights), gram))
+    assert (away <= c * length * (1 + 1e-6) + 1e-9).all()
+    least, of_sum = (np.einsum("ekl,el->ek", gram, w).min(1) for w in (weights, np.ones_like(weights)))
+    assert (least >= of_sum - 1e-9 * gram.max(axis=(1, 2))).all()
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
@@ -113,12 +143,11 @@ def test_weights_do_not_depend_on_the_scale_of_all_gradients(scale):
 
 
 def test_pcgrad_agrees_with_torchjd_and_the_text():
-    aggregation = pytest.importorskip("torchjd.aggregation")
     gradients, gram = gramians(2, 50, seed=5)
     oracle = aggregation.PCGradWeighting()
     expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
     ours = solve("pcgrad", gram)
-    np.testing.assert_allclose(ours / ours.sum(1, keepdims=True), expected / expected.sum(1, keepdims=True))
+    np.testing.assert_allclose(ours, expected)
     # Three objectives, one order: the projections written out.
     gradients, gram = gramians(3, 30, seed=6)
     order = np.array([[2, 1, 0], [0, 2, 1], [1, 0, 2]])
@@ -137,29 +166,33 @@ def test_pcgrad_agrees_with_torchjd_and_the_text():
 def test_pcgrad_draws_orders_anew_for_each_member():
     _, gram = gramians(3, 1, seed=9, width=2)
     rngs = [np.random.default_rng(i) for i in range(400)]
-    found = COMBINERS.parse({"kind": "pcgrad", "normalise": "none"}).weights(
+    found = COMBINERS.parse({"kind": "pcgrad"}).weights(
         torch.zeros(3, 400), np.repeat(gram, 400, axis=0), rngs
     )
     possible = {
         tuple(np.round(projected(gram, np.array([orders]))[0], 9))
         for orders in itertools.product(list(itertools.permutations(range(3))), repeat=3)
     }
-    sums = {tuple(np.round(np.array(w) * 3 / np.sum(w), 6)) for w in possible}
+    sums = {tuple(np.round(w, 6)) for w in possible}
     drawn = {tuple(np.round(w, 6)) for w in found}
     assert drawn <= sums
     assert len(drawn) > 1
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
-def test_cagrad_agrees_with_torchjd(k):
-    aggregation = pytest.importorskip("torchjd.aggregation")
-    _, gram = gramians(k, 20, seed=7)
-    oracle = aggregation.CAGradWeighting(c=0.5)
-    expected = np.stack([oracle(torch.from_numpy(g)).numpy() for g in gram])
-    ours = solve("cagrad", gram, c=0.5)
-    np.testing.assert_allclose(
-        ours / ours.sum(1, keepdims=True), expected / expected.sum(1, keepdims=True), atol=1e-3
-    )
+def test_cagrad_solves_the_published_problem(k):
+    """Maximise the least <g_k, d> within c |g0| of the mean gradient g0, by a general solver."""
+    _, gram = gramians(k, 10, seed=7)
+    mean = np.full(k, 1 / k)
+    for g, ours in zip(gram, solve("cagrad", gram, c=0.5) / k, strict=True):
+        g = g / np.abs(g).max()  # the solver's tolerances are absolute
+        square = 0.25 * mean @ g @ mean
+        bound = {"type": "ineq", "fun": lambda v, g=g, s=square: s - (v[:-1] - mean) @ g @ (v[:-1] - mean)}
+        least = {"type": "ineq", "fun": lambda v, g=g: g @ v[:-1] - v[-1]}
+        start = np.append(mean, (g @ mean).min())
+        found = minimize(lambda v: -v[-1], start, constraints=[bound, least], tol=1e-10).x
+        assert bound["fun"](found) > -1e-6
+        assert (g @ ours).min() == pytest.approx((g @ found[:-1]).min(), abs=1e-4)
 
 
 def test_cagrad_without_radius_is_the_mean():
@@ -270,25 +303,12 @@ def test_equal_fixed_weights_are_the_sum(design):
             {"kind": "size_weighted"},
         )
     ]
-    # Random streams are those of the variant: give all three the same.
     flats = []
     for spec in specs:
-        one = fit_spec(design=design, training={"precision": "float64"})
-        trained = _train_with_streams_of(one, spec)
+        trained = train(spec, observations(spec), [0, 1, 2]).model
         flats.append(np.concatenate([p.detach().numpy().ravel() for p in trained.parameters()]))
     np.testing.assert_allclose(flats[1], flats[0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(flats[2], flats[0], rtol=1e-9, atol=1e-12)
-
-
-def _train_with_streams_of(one, spec):
-    import cdgm.training.loop as training
-
-    original = training.member_streams
-    training.member_streams = lambda _, stage: original(one, stage)
-    try:
-        return train(spec, observations(spec), [0, 1, 2]).model
-    finally:
-        training.member_streams = original
 
 
 def test_weights_are_logged_in_every_step_and_sum_to_the_number_of_sources():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cooper
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.constraints import CONSTRAINTS
 from cdgm.objectives.constraints.base import Constraint
 from cdgm.objectives.constraints.kl_floor import private_pairs
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import THREE_SOURCES, fit_spec, observations
 
@@ -29,8 +30,8 @@ class Plane(Constraint):
     normal: tuple[float, ...]
     level: float
 
-    def begin(self, setup: Setup) -> Any:
-        return setup.numbers("level")
+    def begin(self, context: ObjectiveContext) -> Any:
+        return context.numbers("level")
 
     def measure(self, result: Any, design: Any, state: Any):
         return (result * result.new_tensor(self.normal)).sum(1), state
@@ -43,14 +44,14 @@ def plane(level: float, **options) -> Plane:
     return Plane(normal=(1.0, 2.0), level=level, **({"rate": 0.05, "average": 0.0, "warm_up": 0} | options))
 
 
-def setup_of(constraint: Constraint, members: int = 2) -> Setup:
-    return Setup([constraint] * members, None, {}, {}, 4, torch.float64, [])
+def context_of(constraint: Constraint, members: int = 2) -> ObjectiveContext:
+    return ObjectiveContext([constraint] * members, None, {}, {}, 4, torch.float64, [])
 
 
 def descend(constraint: Plane, a: torch.Tensor, steps: int = 4000) -> tuple[torch.Tensor, torch.Tensor, list]:
     """Minimise |x - a|^2 / 2 under the constraint; point, multiplier and its trace."""
     x = torch.zeros_like(a, requires_grad=True)
-    state = constraint.start(setup_of(constraint, len(a)))
+    state = constraint.start(context_of(constraint, len(a)))
     trace = []
     for _ in range(steps):
         term, record = constraint.term(x, None, state)
@@ -78,7 +79,6 @@ def test_multipliers_reach_their_known_values(options):
 
 
 def test_multipliers_agree_with_cooper_step_by_step():
-    cooper = pytest.importorskip("cooper")
     a = torch.tensor([[3.0, 2.0]], dtype=torch.float64)
     _, _, ours = descend(plane(2.0), a, 300)
 
@@ -111,7 +111,6 @@ def test_multipliers_agree_with_cooper_step_by_step():
 
 def test_a_constrained_vae_agrees_with_cooper():
     """The same small stack, batches and noise, trained by cooper: multipliers within 1 %."""
-    cooper = pytest.importorskip("cooper")
     from cdgm.objectives.lagrangian import Lagrangian
 
     floor, rate, steps = 2.5, 0.02, 400
@@ -134,9 +133,9 @@ def test_a_constrained_vae_agrees_with_cooper():
 
     model = build_model(spec, 6)
     flat = flatten_parameters(model, 1)
-    setups = {"combiner": setup_of(spec.variant.combiner, 1)}
-    setups["constraint/kl_floor"] = setup_of(spec.variant.constraints[0], 1)
-    objective = Lagrangian(model, flat, spec.variant, setups)
+    contexts = {"combiner": context_of(spec.variant.combiner, 1)}
+    contexts["constraint/kl_floor"] = context_of(spec.variant.constraints[0], 1)
+    objective = Lagrangian(model, flat, spec.variant, contexts)
     adam = torch.optim.Adam([flat], lr=3e-3)
     ours = []
     for noise in noises:
@@ -181,8 +180,7 @@ def test_warm_up_holds_the_multiplier_at_zero():
 
 def test_an_unknown_level_holds_nothing_and_a_lost_member_stays_alone():
     constraint = plane(2.0)
-    setup = setup_of(constraint, 3)
-    state = constraint.start(setup)
+    state = constraint.start(context_of(constraint, 3))
     state.inner = torch.tensor([2.0, float("nan"), 2.0], dtype=torch.float64)
     x = torch.full((3, 2), 5.0, dtype=torch.float64)
     x[2] = float("nan")
@@ -190,6 +188,18 @@ def test_an_unknown_level_holds_nothing_and_a_lost_member_stays_alone():
         constraint.term(x, None, state)
     assert state.multiplier[0] == pytest.approx(3 * 0.05 * 13)
     assert state.multiplier[1] == 0
+
+
+def test_steps_without_a_level_do_not_enter_the_average():
+    constraint = plane(2.0, average=0.9, rate=1.0)
+    state = constraint.start(context_of(constraint, 1))
+    x = torch.full((1, 2), 5.0, dtype=torch.float64)
+    state.inner = torch.full((1,), float("nan"), dtype=torch.float64)
+    for _ in range(20):
+        constraint.term(x, None, state)
+    state.inner = torch.full((1,), 2.0, dtype=torch.float64)
+    constraint.term(x, None, state)
+    assert state.multiplier.item() == pytest.approx(13)  # zeros of the first steps would make it 1.5
 
 
 def test_floor_looks_at_the_emptiest_private_block():

@@ -46,14 +46,15 @@ def test_a_step_stays_on_its_device(variant, meta):
     data = {s: SourceData(x[s], [0] * len(spec.members), spec.model.likelihood, DTYPE, meta) for s in x}
     model = training.build_model(spec, next(iter(data.values())).n_features).to(meta)
     flat = flatten_parameters(model, model.n_members)
-    objective = Lagrangian(model, flat, spec.variant, training._setups(spec, dict.fromkeys(x, 64), meta))
+    objective = Lagrangian(model, flat, spec.variant, training._contexts(spec, dict.fromkeys(x, 64), meta))
     rows = spec.training.batch_size
     streams = training.member_streams(spec, "batches")
     index = {s: next(shuffled_indices(streams, 64, rows)) for s in x}
-    design = spec.model.design
-    sizes = {b: (rows * len(model.encoded(b, objective.inactive)), spec.model.dims[b]) for b in design.blocks}
+    noise = standard_normals(
+        training.noise_streams(spec, model, objective.inactive), spec.model.dims, rows, DTYPE, meta
+    )
     for _ in range(2):
-        step = objective.step(assemble(data, index), next(standard_normals(streams, sizes, DTYPE, meta)))
+        step = objective.step(assemble(data, index), next(noise))
         assert step.gradient.device == meta
         assert step.gradient.shape == flat.shape
 

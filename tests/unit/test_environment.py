@@ -85,7 +85,7 @@ def test_every_locked_version_runs_on_the_oldest_python():
 
 def test_declared_ranges_admit_the_locked_versions():
     versions = locked()
-    for requirement in requirements("dev", "docs", "slurm"):
+    for requirement in requirements("workflow", "test", "dev", "docs", "slurm"):
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is declared, but not in requirements.lock"
         assert versions[name] in requirement.specifier, f"{requirement} does not admit {versions[name]}"
@@ -170,17 +170,70 @@ def test_images_and_commits_leave_out_the_same_files():
     assert {line for line in ignored[".gitignore"] if not line.startswith("#")} == kept_out
 
 
-@pytest.mark.parametrize("folder", ["cdgm", "workflow_scripts"])
-def test_every_import_is_declared(folder: str):
-    declared = {canonicalize_name(requirement.name) for requirement in requirements("peers")}
+def declared(*extras: str) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
+
+
+def foreign_imports(*folders: str) -> dict[str, set[str]]:
+    """Distributions that the files of some folders import, each with the files that do."""
+    own = {"cdgm", "workflow_scripts", "tests", "benchmarks", "docs"} | set(sys.stdlib_module_names)
+    own |= {path.stem for folder in ("benchmarks", "docs") for path in (ROOT / folder).rglob("*.py")}
     providers = packages_distributions()
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        for name in imported_names(path) - set(sys.stdlib_module_names) - {"cdgm", "workflow_scripts"}:
-            # An optional peer need not be installed here; then its distribution is told by its name.
-            found = providers.get(name) or {"scvi": ["scvi-tools"]}.get(name, [name])
-            assert declared & {canonicalize_name(provider) for provider in found}, (
-                f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not declare"
-            )
+    found: dict[str, set[str]] = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for name in imported_names(path) - own:
+                # An optional peer need not be installed here: its distribution goes by its name.
+                for provider in providers.get(name) or {"scvi": ["scvi-tools"]}.get(name, [name]):
+                    found.setdefault(canonicalize_name(provider), set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folders", "extras"),
+    [
+        (("cdgm", "workflow_scripts"), ("workflow", "peers")),
+        (("tests", "benchmarks", "docs"), ("workflow", "test", "dev", "docs", "peers")),
+    ],
+)
+def test_every_import_is_declared(folders: tuple[str, ...], extras: tuple[str, ...]):
+    known = declared(*extras) | {"lightning", "pillow"}  # which scvi-tools and matplotlib bring and build on
+    undeclared = {name: files for name, files in foreign_imports(*folders).items() if name not in known}
+    assert undeclared == {}
+
+
+#: Run as commands or loaded by other programs: a build, a plug-in, a theme, a checker. No file imports them.
+COMMANDS_AND_PLUGINS = {
+    "basedpyright",
+    "build",
+    "furo",
+    "myst-parser",
+    "pandas-stubs",
+    "pre-commit",
+    "pytest-xdist",
+    "ruff",
+    "setuptools",
+    "snakefmt",
+    "snakemake-executor-plugin-slurm",
+    "snakemake-logger-plugin-rich",
+    "sphinx",
+    "sphinx-copybutton",
+    "types-pyyaml",
+    "types-requests",
+}
+
+
+def test_every_dependency_is_imported():
+    imported = foreign_imports("cdgm", "workflow_scripts").keys()
+    # Rule files import Snakemake and are no Python files; pandas writes parquet by pyarrow.
+    loaded = {"snakemake", "snakemake-logger-plugin-rich", "pyarrow"}
+    assert declared("workflow") - declared() - imported <= loaded
+    core = foreign_imports("cdgm").keys()
+    assert declared() <= core, f"declared, but not imported by the package: {sorted(declared() - core)}"
+    everywhere = foreign_imports("cdgm", "workflow_scripts", "tests", "benchmarks", "docs").keys()
+    extras = PROJECT["optional-dependencies"].keys() - {"workflow"}
+    unused = declared(*extras) - declared() - everywhere - COMMANDS_AND_PLUGINS
+    assert unused == set()
 
 
 def test_nothing_is_tied_to_one_machine():

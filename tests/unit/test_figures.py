@@ -188,26 +188,29 @@ def test_missing_tables_columns_and_studies_are_named():
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    tables, paths = fake.counts(), []
-    tables["history"] = pd.DataFrame({"study": [], "step": []})
+    tables, paths = fake.weighed(seeds=(200,)), []
     for name, table in tables.items():
         path = tmp_path / (f"{name}.parquet" if name == "history" else f"{name}.csv")
         table.to_parquet(path) if name == "history" else table.to_csv(path, index=False)
         paths += [f"--{name}", str(path)]
-    out = tmp_path / "figures" / "counts"
+    out = tmp_path / "figures" / "objectives"
 
     def run(name):
-        command = [sys.executable, "workflow_scripts/draw.py", "--figure", name, "--study", "counts", *paths]
+        command = [sys.executable, "workflow_scripts/draw.py", "--figure", name, "--study", "weighed", *paths]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         command += ["--out-prefix", str(out)]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
-    done = run("counts")
+    done = run("objectives")
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in out.parent.iterdir()) == ["counts.csv", "counts.pdf", "counts.png"]
-    save(*FIGURES.load("counts")({"scores": tables["scores"]}, "counts"), tmp_path / "direct")
+    assert sorted(p.name for p in out.parent.iterdir()) == [
+        "objectives.csv",
+        "objectives.pdf",
+        "objectives.png",
+    ]
+    save(*draw("objectives", tables), tmp_path / "direct")
     assert (tmp_path / "direct.png").read_bytes() == out.with_suffix(".png").read_bytes()
-    done = run("count")
+    done = run("objective")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "counts" in done.stderr
+    assert "objectives" in done.stderr

@@ -371,7 +371,7 @@ def test_sources_show_every_source_the_largest_leak_and_the_worst_source():
         worst = mine.loc[mine["metric"] == "elbo_difference_smallest", "value"]
         np.testing.assert_allclose(worst, [-0.2])
         leaks = mine[mine["metric"] == "leakage_r2_largest"].set_index(["block", "variant"])["value"]
-        owns = "+".join(f"own{i + 1}" for i in range(count))
+        owns = "&".join(f"own{i + 1}" for i in range(count))
         np.testing.assert_allclose(leaks[["shared", owns]], [0.3, 0.3, 0.2, 0.2])
     # The null beside a largest value is the largest null.
     nulls = data[(data["kind"] == "null_high") & (data["metric"] == "leakage_r2_largest")]

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from cdgm.evaluation.metrics import independence
-from cdgm.objectives.bandwidth import expected_distance
-from cdgm.objectives.kernels import MM_CVAE_GAMMAS, hsic, mmd2, mmd2_point, prior_gamma
+from cdgm.objectives.kernels import MM_CVAE_GAMMAS, expected_distance, hsic, mmd2, mmd2_point, prior_gamma
 
 ESTIMATORS = ["unbiased", "biased"]
 

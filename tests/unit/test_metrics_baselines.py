@@ -7,7 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from cdgm.evaluation.metrics import baselines
-from cdgm.evaluation.metrics.cell_scores import score_baselines
+from cdgm.evaluation.metrics.latent_space_scores import score_baselines
 
 
 @pytest.fixture(scope="module")

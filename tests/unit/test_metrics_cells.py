@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, pairwise_distances, silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from cdgm.evaluation.metrics import cells, mixing
-from cdgm.evaluation.metrics.cell_scores import score_space
+from cdgm.evaluation.metrics import label_scores, mixing
+from cdgm.evaluation.metrics.latent_space_scores import score_space
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def table(rows):
 def test_neighbours_agree_with_sklearn(rng):
     points = rng.normal(size=(1500, 6))
     expected = NearestNeighbors(n_neighbors=16).fit(points).kneighbors(points)[1][:, 1:]
-    found = cells.neighbours(points, 15)
+    found = label_scores.neighbours(points, 15)
     agree = [len(set(a) & set(b)) for a, b in zip(found, expected, strict=True)]
     assert np.mean(agree) > 15 - 1e-2
     assert not (found == np.arange(1500)[:, None]).any()
@@ -45,13 +45,15 @@ def test_knn_accuracy_agrees_with_sklearn_on_equal_classes(rng):
         model = KNeighborsClassifier(15).fit(points[rest], codes[rest])
         predicted[i] = model.predict(points[i : i + 1])[0]
     expected = balanced_accuracy_score(codes, predicted)
-    assert cells.knn_accuracy(codes, cells.neighbours(points, 15)) == pytest.approx(expected, abs=0.02)
+    assert label_scores.knn_accuracy(codes, label_scores.neighbours(points, 15)) == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 def test_knn_accuracy_is_at_chance_for_unequal_classes_that_mix(rng):
     codes = np.repeat([0, 1, 2], [3000, 300, 100])
-    nearest = cells.neighbours(rng.normal(size=(3400, 5)), 15)
-    values = [cells.knn_accuracy(rng.permutation(codes), nearest) for _ in range(60)]
+    nearest = label_scores.neighbours(rng.normal(size=(3400, 5)), 15)
+    values = [label_scores.knn_accuracy(rng.permutation(codes), nearest) for _ in range(60)]
     assert np.mean(values) == pytest.approx(1 / 3, abs=0.01)
 
 
@@ -59,15 +61,17 @@ def test_votes_weigh_one_over_the_size_of_their_class():
     codes = np.array([0] * 6 + [1] * 2)
     # every cell has four neighbours of class 0 and two of class 1: 4/6 against 2/2
     nearest = np.tile([0, 1, 2, 3, 6, 7], (8, 1))
-    assert cells.knn_accuracy(codes, nearest) == 0.5
-    assert cells.knn_accuracy(np.array([0] * 4 + [1] * 4), np.tile([0, 1, 4], (8, 1))) == 0.5
-    assert cells.knn_accuracy(codes, np.where(codes[:, None] == 1, nearest, [[0, 1, 2, 3, 4, 6]])) == 1.0
+    assert label_scores.knn_accuracy(codes, nearest) == 0.5
+    assert label_scores.knn_accuracy(np.array([0] * 4 + [1] * 4), np.tile([0, 1, 4], (8, 1))) == 0.5
+    assert (
+        label_scores.knn_accuracy(codes, np.where(codes[:, None] == 1, nearest, [[0, 1, 2, 3, 4, 6]])) == 1.0
+    )
 
 
 def test_silhouette_agrees_with_sklearn(groups):
     points, codes = groups
     alone = np.where(np.arange(400) == 399, 3, codes)  # a class of one scores 0
-    values = cells.silhouettes(points, np.array([codes, alone]))
+    values = label_scores.silhouettes(points, np.array([codes, alone]))
     distances = pairwise_distances(points)
     expected = [silhouette_score(distances, c, metric="precomputed") for c in (codes, alone)]
     np.testing.assert_allclose(values, expected, atol=1e-5)
@@ -77,7 +81,7 @@ def test_label_scores_and_their_nulls(groups, rng):
     points, codes = groups
     labels = np.array(["a", "b", "c"])[codes]
     order = rng.permutation(400)
-    scores = cells.label_scores(points[order], labels[order], rng=0)
+    scores = label_scores.label_scores(points[order], labels[order], rng=0)
     assert set(scores) == {"knn_accuracy", "nmi", "ari", "silhouette"}
     assert scores["knn_accuracy"][0] > 0.85
     for metric, chance in (("knn_accuracy", 1 / 3), ("nmi", 0.0), ("ari", 0.0)):
@@ -85,16 +89,16 @@ def test_label_scores_and_their_nulls(groups, rng):
         assert mean == pytest.approx(chance, abs=0.03)
         assert mean < high < value
     assert scores["silhouette"][0] > scores["silhouette"][1][1]
-    assert repr(cells.label_scores(points[order], labels[order], rng=0)) == repr(scores)
+    assert repr(label_scores.label_scores(points[order], labels[order], rng=0)) == repr(scores)
 
 
 def test_ari_is_that_of_its_clusters(groups):
     points, codes = groups
     labels = codes.astype(str)
     seed = np.random.default_rng(0)
-    cells.neighbours(points, 15, seed)
-    found = cells.clusters(points, 3, int(seed.integers(2**31)))
-    assert cells.label_scores(points, labels, rng=0)["ari"][0] == adjusted_rand_score(labels, found)
+    label_scores.neighbours(points, 15, seed)
+    found = label_scores.clusters(points, 3, int(seed.integers(2**31)))
+    assert label_scores.label_scores(points, labels, rng=0)["ari"][0] == adjusted_rand_score(labels, found)
 
 
 def test_cells_without_a_label_are_left_out(groups, rng):
@@ -102,23 +106,23 @@ def test_cells_without_a_label_are_left_out(groups, rng):
     labels = np.array(["a", "b", "c"])[codes]
     junk = rng.normal(size=(500, 4))
     full = np.concatenate([labels, np.full(500, "")])
-    scores = cells.label_scores(np.vstack([points, junk]), full, rng=3)
-    assert repr(scores) == repr(cells.label_scores(points, labels, rng=3))
-    assert cells.label_scores(points, np.where(codes == 0, "a", ""), rng=3) == {}
+    scores = label_scores.label_scores(np.vstack([points, junk]), full, rng=3)
+    assert repr(scores) == repr(label_scores.label_scores(points, labels, rng=3))
+    assert label_scores.label_scores(points, np.where(codes == 0, "a", ""), rng=3) == {}
 
 
 def test_a_collapsed_space_knows_nothing_even_of_sorted_cells():
     labels = np.repeat(["a", "b"], 200)
     source = np.repeat(["x", "y"], 200)
     for flat in (np.zeros((400, 3)), np.full((400, 3), 0.7, dtype=np.float32)):
-        assert cells.label_scores(flat, labels)["knn_accuracy"][0] == pytest.approx(0.5, abs=0.1)
-        assert cells.label_scores(flat, labels)["silhouette"][0] == pytest.approx(0.0, abs=1e-3)
+        assert label_scores.label_scores(flat, labels)["knn_accuracy"][0] == pytest.approx(0.5, abs=0.1)
+        assert label_scores.label_scores(flat, labels)["silhouette"][0] == pytest.approx(0.0, abs=1e-3)
         assert mixing.source_mixing(flat, source, "x") == pytest.approx(1.0, abs=0.05)
 
 
 def test_ties_of_a_partly_collapsed_space_are_broken_by_chance():
     two_points = np.repeat([0.0, 1.0], 200)[:, None] * np.ones(3)
-    nearest = cells.neighbours(two_points, 10)
+    nearest = label_scores.neighbours(two_points, 10)
     assert (nearest[:200] < 200).all()
     assert (nearest[200:] >= 200).all()
     uses = np.bincount(nearest.ravel(), minlength=400)
@@ -175,7 +179,7 @@ def test_the_strongest_class_is_found(rng):
     assert rows["y", "source_mixing_strongest"]["value"] == pytest.approx(2.0, abs=0.02)
     assert rows["y", "source_mixing_strongest"]["null_high"] < 1.3
     assert 1.1 < rows["y", "source_mixing"]["value"] < 1.6
-    assert rows["x+y", "source_separation"]["value"] > rows["x+y", "source_separation"]["null_high"]
+    assert rows["x&y", "source_separation"]["value"] > rows["x&y", "source_separation"]["null_high"]
     named = table(score_space(points, source, label, "z", strongest="a", rng=0, draws=20))
     assert named["y", "source_mixing_strongest"]["value"] < 1.2
     assert ("x", "knn_accuracy") not in rows
@@ -187,7 +191,7 @@ def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):
         source = rng.permutation(np.repeat(names, sizes))
         points = rng.normal(size=(len(source), 4))
         mixed = score_space(points, source, np.full(len(source), ""), "z", rng=0, draws=10)
-        joint = table(mixed)["+".join(names), "source_separation"]
+        joint = table(mixed)["&".join(names), "source_separation"]
         assert joint["value"] == pytest.approx(1 / len(names), abs=0.06)
         assert joint["null_mean"] == pytest.approx(1 / len(names), abs=0.03)
         apart = points + 30.0 * np.unique(source, return_inverse=True)[1][:, None]

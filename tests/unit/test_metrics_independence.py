@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
-from cdgm.objectives.bandwidth import expected_distance
+from cdgm.objectives.kernels import expected_distance
 
 
 def mean_kernel(dim):

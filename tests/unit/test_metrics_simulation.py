@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cdgm.config.evaluation import EvaluationSpec
+from cdgm.data.bundle import Bundle
+from cdgm.evaluation.fits import score_simulation
 from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from tests.unit.builders import fit_spec
 
 KEYS = {"source", "block", "truth", "twist", "metric", "value", "null_mean", "null_high"}
 
@@ -67,7 +71,7 @@ def test_the_values_of_a_good_fit(study):
             for block, truth in (("shared", "own"), ("own", "shared")):
                 place = {"source": "g1", "block": block, "truth": truth, "twist": twist}
                 assert abs(lookup(rows, metric=metric, **place)) < 0.07
-    joint = {"source": "g1", "block": "shared+own", "truth": "shared", "metric": "entanglement_r2"}
+    joint = {"source": "g1", "block": "shared&own", "truth": "shared", "metric": "entanglement_r2"}
     assert abs(lookup(rows, twist=0.0, **joint)) < 0.02
     assert lookup(rows, twist=2.0, **joint) > 0.35
     assert lookup(rows, metric="hsic_p", source="g1") > 0.01
@@ -96,4 +100,19 @@ def test_three_blocks_are_scored_by_the_same_code():
     rows = score_member({"s": blocks}, {"s": blocks}, hsic_draws=9)
     assert sum(row["metric"] == "leakage_r2" for row in rows) == 6
     assert sum(row["metric"] == "hsic" for row in rows) == 3
-    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a+b+c"}
+    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a&b&c"}
+
+
+def test_each_point_of_a_sweep_has_its_own_null():
+    penalty = {"kind": "hsic", "weight": [1, 10], "of": "means", "estimator": "unbiased"}
+    spec = fit_spec(seeds=(0, 1), variant={"combiner": {"kind": "sum"}, "penalties": [penalty]})
+    design = spec.model.design
+    rng = np.random.default_rng(0)
+    truth = {s: {b: rng.standard_normal((2, 60, 2)) for b in design.active(s)} for s in design.sources}
+    means = {("test", s, b): rng.standard_normal((4, 60, 2)) for s in design.sources for b in design.blocks}
+    means["test", "target", "salient"][2:, :, 1] = 0  # the members of the second weight lost an axis
+    evaluation = EvaluationSpec(elbo_draws=1, null_draws=10)
+    members = score_simulation(spec, evaluation, Bundle({}, {"test": truth}, spec.seeds), [0, 1, 0, 1], means)
+    place = {"source": "target", "block": "salient", "truth": "background", "metric": "leakage_r2"}
+    nulls = [next(r["null_high"] for r in rows if place.items() <= r.items()) for rows in members]
+    assert nulls[0] == nulls[1] != nulls[2] == nulls[3]

@@ -29,7 +29,7 @@ def test_fits_that_are_rotations_of_each_other_agree_and_independent_ones_do_as_
     for pair in ((0, 2), (1, 2)):
         assert abs(found[pair]["agreement"]) < 0.1
         assert abs(found[pair]["r2"]) < 0.02
-        # The null is drawn once, for the first pair that has axes.
+        # Pairs with equally many axes share a null.
         assert found[pair]["null_high"] == same["null_high"]
     assert 0 < same["null_high"] < 0.1
     assert same["r2_null_high"] < 0.02
@@ -70,6 +70,18 @@ def test_agreement_counts_missing_axes_and_has_no_value_without_axes():
     empty = active_axes(1e-3 * x)
     assert agreement(full, empty) == 0
     assert np.isnan(agreement(empty, empty))
+
+
+def test_pairs_with_other_numbers_of_axes_have_nulls_of_their_own():
+    x = np.random.default_rng(5).standard_normal((4, 400, 6))
+    x[2, :, 2:] *= 1e-3
+    x[3] *= 1e-3
+    found = pairs(x)
+    assert [found[0, e]["active_b"] for e in (1, 2, 3)] == [6, 2, 0]
+    assert found[0, 2]["null_high"] != found[0, 1]["null_high"] > 0
+    assert found[1, 2]["null_high"] == found[0, 2]["null_high"]
+    assert found[0, 3]["agreement"] == 0
+    assert np.isnan(found[0, 3]["null_high"])
 
 
 def test_empty_blocks_have_no_agreement_and_no_null():

@@ -46,7 +46,7 @@ def test_each_block_is_judged_on_the_cells_that_it_drives(ours: FitSpec):
     assert len(table) == 3 * 3
     by = table.set_index(["block", "seed_a", "seed_b"])
     salient, background, both = (
-        table[table["block"] == block] for block in ("salient", "background", "background+salient")
+        table[table["block"] == block] for block in ("salient", "background", "background&salient")
     )
     assert salient["r2"].min() == pytest.approx(1)
     assert salient["agreement"].min() == pytest.approx(1)
@@ -61,7 +61,7 @@ def test_each_block_is_judged_on_the_cells_that_it_drives(ours: FitSpec):
     assert of.groupby(["block", "seed_a", "seed_b"]).mean().to_dict() == pytest.approx(
         by["agreement"].to_dict()
     )
-    assert of.loc["background+salient", 3, 4].round(1).tolist() == pytest.approx([1, 1, 0, 0], abs=0.15)
+    assert of.loc["background&salient", 3, 4].round(1).tolist() == pytest.approx([1, 1, 0, 0], abs=0.15)
     assert by.loc[("salient", 3, 4), "elbo_gap"] == pytest.approx(0.25)
     assert by.loc[("salient", 4, 5), "elbo_gap"] == pytest.approx(1.75)
 

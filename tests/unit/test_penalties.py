@@ -13,12 +13,12 @@ from cdgm.config.design import Design
 from cdgm.evaluation.metrics import independence
 from cdgm.models.comparative_vae import Batch, Pass, Posterior
 from cdgm.models.stacks import flatten_parameters
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.kernels import MM_CVAE_GAMMAS, mmd2, prior_gamma
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.objectives.null_quantiles import hsic_null, mmd_null
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.penalties.tc import shuffled
-from cdgm.objectives.setup import Setup
 from cdgm.training.loop import build_model, train
 from cdgm.utils.random_streams import stream
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
@@ -56,8 +56,8 @@ def still(value, n=6):
     return Posterior(point, torch.zeros_like(point), point)
 
 
-def setup_of(penalty, design, members=2, dim=2, batch_size=16):
-    return Setup(
+def context_of(penalty, design, members=2, dim=2, batch_size=16):
+    return ObjectiveContext(
         members=[penalty] * members,
         design=design,
         dims=dict.fromkeys(design.blocks, dim),
@@ -202,7 +202,7 @@ def test_gradients_are_finite_differences(options, design):
     model, batch, noise = tiny(design)
     run = looking(model, batch, noise)
     penalty = PENALTIES.parse(options)
-    state = penalty.start(setup_of(penalty, model.design))
+    state = penalty.start(context_of(penalty, model.design))
     if state is None:
         value = lambda: penalty.value(run(), model.design, None)  # noqa: E731
     else:
@@ -269,7 +269,7 @@ def test_what_is_moved(options, parts):
     model, batch, noise = tiny(CONTRASTIVE)
     run = looking(model, batch, noise)
     penalty = PENALTIES.parse(options)
-    state = penalty.start(setup_of(penalty, model.design))
+    state = penalty.start(context_of(penalty, model.design))
     x = batch.x.clone().requires_grad_()
     value = penalty.value(run(x), model.design, state)
     assert reached(model, value) == parts
@@ -326,10 +326,10 @@ def test_gradients_apart_by_source_add_up(design):
         model, batch, noise = tiny(design)
         spec = fit_spec((0, 1), design, variant=variant(*ALL) | {"combiner": combiner}).variant
         flat = flatten_parameters(model, model.n_members)
-        setups = {"combiner": setup_of(spec.combiner, model.design)} | {
-            f"penalty/{p.kind}": setup_of(p, model.design) for p in spec.penalties
+        contexts = {"combiner": context_of(spec.combiner, model.design)} | {
+            f"penalty/{p.kind}": context_of(p, model.design) for p in spec.penalties
         }
-        step = Lagrangian(model, flat, spec, setups).step(batch, noise)
+        step = Lagrangian(model, flat, spec, contexts).step(batch, noise)
         assert set(step.terms) == {f"penalty/{options['kind']}" for options in ALL}
         gradients.append(step.gradient)
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
@@ -422,7 +422,7 @@ def test_the_discriminator_finds_the_density_ratio(hidden):
     design = Design.model_validate(CONTRASTIVE)
     penalty = PENALTIES.parse({"kind": "tc", "hidden": hidden, "learning_rate": 1e-2})
     correlations = torch.tensor([0.8, 0.0, -0.6], dtype=torch.float64)[:, None, None]
-    state = penalty.start(setup_of(penalty, design, members=3, dim=1))
+    state = penalty.start(context_of(penalty, design, members=3, dim=1))
     rng = np.random.default_rng(15)
 
     def draw(n):
@@ -458,7 +458,7 @@ def test_no_gradient_reaches_the_discriminator():
     model, batch, noise = tiny(CONTRASTIVE)
     run = looking(model, batch, noise)
     penalty = PENALTIES.parse(TC)
-    state = penalty.start(setup_of(penalty, model.design))
+    state = penalty.start(context_of(penalty, model.design))
     value = penalty.value(run(), model.design, state)
     own = list(state.networks["target"].parameters())
     found = torch.autograd.grad(value.sum(), own, allow_unused=True, retain_graph=True)
@@ -470,7 +470,7 @@ def test_no_gradient_reaches_the_discriminator():
 def test_start_values_come_from_the_members_generators():
     design = Design.model_validate(CONTRASTIVE)
     penalty = PENALTIES.parse(TC)
-    two, three = (penalty.start(setup_of(penalty, design, members=n)) for n in (2, 3))
+    two, three = (penalty.start(context_of(penalty, design, members=n)) for n in (2, 3))
     for p, q in zip(two.networks["target"].parameters(), three.networks["target"].parameters(), strict=True):
         assert torch.equal(p, q[:2])
         assert not torch.equal(q[0], q[1])

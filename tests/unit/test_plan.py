@@ -120,3 +120,20 @@ def test_the_schema_file_is_that_of_the_types_and_admits_the_config():
     stored = json.loads((ROOT / "cdgm/config/schema.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(config_schema()))
     jsonschema.validate(load_layers([BASE], {}), stored)
+
+
+@pytest.mark.parametrize("name", ["float_study", "function-study", "clause-1"])
+def test_a_study_may_be_named_like_a_part_of_a_validator(name):
+    study = load_layers([BASE], {})["studies"]["identifiability"]
+    refused(
+        lambda: plan(
+            studies={name: study | {"seeds": {"first": 0, "count": "x", "per_job": 1, "per_file": 1}}}
+        ),
+        f"studies.{name}.seeds.count: got 'x'",
+    )
+    refused(lambda: plan(studies={name: study | {"protocl": "x"}}), f"studies.{name}.protocl: unknown key")
+
+
+def test_a_block_cannot_be_named_like_a_path_of_parameters():
+    design = {"sources": ["CD4+", "CD8.a"], "blocks": {"shared.z": ["CD4+", "CD8.a"]}}
+    refused(lambda: plan(designs={"odd": design}), "designs.odd.blocks", "got 'shared.z'")

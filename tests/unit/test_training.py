@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cdgm.training.loop import build_model, train
+from cdgm.models.stacks import flatten_parameters
+from cdgm.objectives.lagrangian import Lagrangian
+from cdgm.training.batches import standard_normals
+from cdgm.training.loop import build_model, noise_streams, train
 from cdgm.training.optimiser import FrozenAwareAdam
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
@@ -112,6 +115,114 @@ def test_the_same_job_twice_gives_equal_numbers():
         assert torch.equal(a, b)
     for name in first.history:
         assert np.array_equal(first.history[name], second.history[name])
+
+
+VARIANTS = [
+    {"combiner": {"kind": "mgda", "normalise": "none"}},
+    {
+        "combiner": {"kind": "sum"},
+        "penalties": [
+            {
+                "kind": "mmd_inactive",
+                "weight": [1, 10],
+                "of": "means",
+                "kernel": "mm_cvae",
+                "estimator": "biased",
+            }
+        ],
+    },
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=["combiner", "penalty"])
+def test_variants_of_a_seed_share_start_values_batches_and_noise(variant, monkeypatch):
+    def seen(spec):
+        """Start values, and the first batches and noise, of each member by its seed."""
+        found = []
+
+        class Spy(Lagrangian):
+            def step(self, batch, noise):
+                found.append((batch.x, {block: values[:, :16] for block, values in noise.items()}))
+                return super().step(batch, noise)
+
+        monkeypatch.setattr("cdgm.training.loop.Lagrangian", Spy)
+        start = flatten_parameters(build_model(spec, 6), len(spec.members))
+        train(spec, observations(spec), [spec.seeds.index(m.seed) for m in spec.members])
+        return start, found
+
+    training = {"steps": 20, "log_every": 3}
+    plain, other = (
+        fit_spec(training=training),
+        fit_spec(variant=variant, training=training | {"log_every": 20, "learning_rate": 1e-3, "clip": 1.0}),
+    )
+    (start, steps), (start_other, steps_other) = seen(plain), seen(other)
+    for e, member in enumerate(other.members):
+        like = plain.seeds.index(member.seed)
+        assert torch.equal(start_other[e], start[like])
+        for (x, noise), (x_other, noise_other) in zip(steps, steps_other, strict=True):
+            assert torch.equal(x_other[e], x[like])
+            assert torch.equal(noise_other["background"][e], noise["background"][like])
+            if not other.variant.needs_inactive:  # else the first rows are those of the background source
+                assert torch.equal(noise_other["salient"][e], noise["salient"][like])
+
+
+def test_noise_of_a_source_does_not_depend_on_other_sources_being_encoded():
+    spec = fit_spec()
+    model = build_model(spec, 6)
+    both, one = (
+        next(standard_normals(noise_streams(spec, model, inactive), spec.model.dims, 16, torch.float32))
+        for inactive in (True, False)
+    )
+    assert torch.equal(both["background"], one["background"])
+    assert torch.equal(both["salient"][:, 16:], one["salient"])
+
+
+def test_models_with_another_salient_block_share_the_other_layers():
+    small, large = (build_model(fit_spec(dims={"background": 2, "salient": d}), 6) for d in (2, 5))
+    mine, others = dict(small.named_parameters()), dict(large.named_parameters())
+    differ = {n for n, p in mine.items() if p.shape != others[n].shape or not torch.equal(p, others[n])}
+    assert differ == {
+        "encoders.salient.layers.1.weight", "encoders.salient.layers.1.bias",
+        "decoder.layers.0.weight", "decoder.layers.0.bias",
+    }  # fmt: skip
+
+
+def test_the_interval_of_the_log_changes_nothing():
+    one, two = (fit_spec(training={"log_every": n}) for n in (1, 50))
+    first, second = (train(spec, observations(spec), [0, 1, 2]) for spec in (one, two))
+    for member in range(3):
+        assert np.array_equal(parameters(first, member), parameters(second, member))
+
+
+def test_the_recorded_learning_rate_is_that_of_the_step_taken():
+    training = fit_spec(training={"steps": 40, "log_every": 1, "learning_rate": 0.01}).training
+    history = train(fit_spec(training=training.model_dump()), observations(fit_spec()), [0, 1, 2]).history
+    rates = history["learning_rate"]
+    assert rates[0] == pytest.approx(0.01 / training.schedule.div_factor)
+    assert rates.max() == pytest.approx(0.01, rel=1e-2)
+    assert 10 < rates.argmax() < 14
+    assert rates[-1] < 0.01 / 100
+
+
+def test_optimiser_and_schedule_follow_their_options():
+    options = {
+        "optimiser": {"kind": "adam", "betas": [0.5, 0.9], "eps": 0.1},
+        "schedule": {"kind": "one_cycle", "pct_start": 0.5, "div_factor": 2, "final_div_factor": 1},
+    }
+    training = fit_spec(training={"steps": 3, "learning_rate": 0.01, "clip": 1e9} | options).training
+    flat = torch.zeros(1, 1)
+    optimiser = FrozenAwareAdam(flat, training)
+    group = optimiser._adam.param_groups[0]
+    rates, moments, position = [], np.zeros(2), 0.0
+    for step, gradient in enumerate((1.0, -2.0, 3.0), 1):
+        optimiser.step(torch.full((1, 1), gradient), torch.zeros(1))
+        rates.append(optimiser.learning_rate)
+        assert group["betas"] == (0.5, 0.9)  # no cycling of the momentum
+        moments = np.array([0.5, 0.9]) * moments + np.array([0.5, 0.1]) * np.array([gradient, gradient**2])
+        mean, square = moments / (1 - np.array([0.5, 0.9]) ** step)
+        position -= rates[-1] * mean / (np.sqrt(square) + 0.1)
+        assert flat.item() == pytest.approx(position, rel=1e-5)
+    np.testing.assert_allclose(rates, [0.005, 0.01, 0.0075], rtol=1e-6)
 
 
 def test_clipping_is_per_member():

@@ -15,7 +15,7 @@ from cdgm.config.study import parse_config
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
-from cdgm.training.loop import _setups, build_model, train
+from cdgm.training.loop import _contexts, build_model, train
 from cdgm.workflow.plan import dump
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 from tests.unit.test_environment import ROOT
@@ -75,7 +75,7 @@ def first_gradients(spec: FitSpec, x: dict[str, np.ndarray]) -> dict[str, torch.
     """Gradient of each parameter in the first step, on the first rows."""
     model = build_model(spec, 6)
     flat = flatten_parameters(model, model.n_members)
-    objective = Lagrangian(model, flat, spec.variant, _setups(spec, {s: v.shape[1] for s, v in x.items()}))
+    objective = Lagrangian(model, flat, spec.variant, _contexts(spec, {s: v.shape[1] for s, v in x.items()}))
     data = {s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float32) for s in model.design.sources}
     batch = assemble(data, {s: torch.arange(16).expand(3, -1) for s in data})
     generator = torch.Generator().manual_seed(0)
@@ -132,7 +132,7 @@ SWEPT = {
         {
             "constraints": [
                 {
-                    "kind": "at_most",
+                    "kind": "upper_bound",
                     "penalty": {"kind": "hsic", "of": "means", "estimator": "unbiased"},
                     "alpha": [0.01, 0.05],
                     "rate": 100,
@@ -204,7 +204,7 @@ def test_bad_sweeps_are_refused(weight, message):
             {
                 "constraints": [
                     {
-                        "kind": "at_most",
+                        "kind": "upper_bound",
                         "penalty": {"kind": "hsic", "of": "means", "estimator": "biased"},
                         "alpha": 0.05,
                         "rate": 1,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdgm.evaluation.metrics.halves import as_matrix, paired
 from cdgm.evaluation.metrics.nulls import Null, summary
-from cdgm.objectives.bandwidth import expected_distance
+from cdgm.evaluation.metrics.split_half import as_matrix, paired
+from cdgm.objectives.kernels import expected_distance
 
 #: Points that a test uses: the permutation test costs points^2 a draw.
 TEST_POINTS = 500

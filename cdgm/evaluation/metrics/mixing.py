@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdgm.evaluation.metrics.cells import knn_accuracy, neighbours
+from cdgm.evaluation.metrics.label_scores import knn_accuracy, neighbours
 
 NEIGHBOURS = 50
 #: A class needs this many cells to be called the strongest; a handful of cells tops any list by chance.

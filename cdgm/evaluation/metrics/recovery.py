@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import qr, svd
 from scipy.optimize import linear_sum_assignment
 
-from cdgm.evaluation.metrics.halves import as_matrix, column_correlations, halves, paired
+from cdgm.evaluation.metrics.split_half import as_matrix, column_correlations, halves, paired
 
 # Axes whose sd is below these (absolute, for latents with a N(0, 1) prior; relative to the largest axis)
 # hold float32 rounding and nothing else: whitening would blow it up to unit size.

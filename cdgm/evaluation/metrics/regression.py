@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from cdgm.evaluation.metrics.halves import as_matrix, halves, paired
+from cdgm.evaluation.metrics.split_half import as_matrix, halves, paired
 
 WIDTHS = (0.4, 0.8)
 RIDGES = (0.1, 1.0, 10.0, 100.0)

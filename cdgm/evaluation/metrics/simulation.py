@@ -15,6 +15,7 @@ from cdgm.evaluation.metrics.leakage import leakage_cc_excess
 from cdgm.evaluation.metrics.nulls import NO_NULL, Null, row, summary
 from cdgm.evaluation.metrics.recovery import active_dims, alignment, held_out_correlations, mcc
 from cdgm.evaluation.metrics.regression import KernelRegression, linear_r2
+from cdgm.utils.joint_names import JOINT
 
 Blocks = Mapping[str, np.ndarray]
 Sources = Mapping[str, Blocks]
@@ -183,7 +184,7 @@ def _nonlinear_scores(
         return
     together = KernelRegression(list(blocks.values())).r2(values)
     for i, ((truth, _), twists) in enumerate(targets):
-        yield "+".join(blocks), truth, "entanglement_r2", together[i] - alone[truth][i], twists
+        yield JOINT.join(blocks), truth, "entanglement_r2", together[i] - alone[truth][i], twists
 
 
 def _entanglement_nulls(
@@ -202,7 +203,8 @@ def _entanglement_nulls(
         drawn.append(regression.r2([truths[name][o] for name, o in zip(names, orders, strict=True)]))
     excess = (np.array(drawn) - np.array(alone)).T
     return {
-        ("+".join(blocks), name, "entanglement_r2"): summary(e) for name, e in zip(names, excess, strict=True)
+        (JOINT.join(blocks), name, "entanglement_r2"): summary(e)
+        for name, e in zip(names, excess, strict=True)
     }
 
 
@@ -212,9 +214,10 @@ def _independence_rows(
     names = list(blocks)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
+            pair = JOINT.join([first, second])
             value, p, null = hsic_test(blocks[first], blocks[second], rng, draws)
-            yield row(source, f"{first}+{second}", "", "hsic", value, null)
-            yield row(source, f"{first}+{second}", "", "hsic_p", p)
+            yield row(source, pair, "", "hsic", value, null)
+            yield row(source, pair, "", "hsic_p", p)
             rows = spread_rows(len(blocks[first]))
             biased = hsic_biased(blocks[first][rows], blocks[second][rows])
-            yield row(source, f"{first}+{second}", "", "hsic_biased", biased)
+            yield row(source, pair, "", "hsic_biased", biased)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.evaluation.metrics.halves import halves
 from cdgm.evaluation.metrics.nulls import summary
 from cdgm.evaluation.metrics.recovery import ACTIVE_VARIANCE, held_out_correlations
 from cdgm.evaluation.metrics.regression import linear_r2
+from cdgm.evaluation.metrics.split_half import halves
 
 #: Rows used at most, spread evenly.
 MOST_ROWS = 5_000
@@ -29,7 +29,8 @@ def pair_rows(
     rng
         Source of the order of the rows and of the permutations.
     draws
-        Permutations of the null, drawn for the first pair that has axes and used for all.
+        Permutations of a null. One is drawn for each pair of numbers of axes, on which agreement by
+        chance depends; a pair in which one fit has none gets no null.
     members
         Positions of the fits that are compared; by default all.
 
@@ -45,24 +46,28 @@ def pair_rows(
     # Rows come source after source, and scores fit on even rows: a shuffle mixes what order there is.
     whole = whole[:, rng.permutation(whole.shape[1])]
     axes = {e: active_axes(whole[e]) for e in members}
-    null: tuple[float, float] | None = None
+    nulls: dict[tuple[int, int], tuple[float, float]] = {}
     rows = []
     for a, b in combinations(members, 2):
         x, y = axes[a], axes[b]
         shared = shared_axes(x, y)
-        if null is None and x.shape[1] and y.shape[1]:
+        few, many = sorted((x.shape[1], y.shape[1]))
+        if few and (few, many) not in nulls:
             orders = [rng.permutation(len(y)) for _ in range(draws)]
-            high = summary(agreement(x, y[order]) for order in orders)[1]
-            null = high, summary(explained_both_ways(whole[a], whole[b, order]) for order in orders)[1]
+            nulls[few, many] = (
+                summary(agreement(x, y[order]) for order in orders)[1],
+                summary(explained_both_ways(whole[a], whole[b, order]) for order in orders)[1],
+            )
+        null, r2_null = nulls.get((few, many), (np.nan, np.nan))
         rows.append(
             {
                 "member_a": a, "member_b": b,
                 "active_a": x.shape[1], "active_b": y.shape[1],
                 "axes": shared,
                 "agreement": _mean(shared),
-                "null_high": np.nan if null is None else null[0],
+                "null_high": null,
                 "r2": explained_both_ways(whole[a], whole[b]) if x.shape[1] or y.shape[1] else np.nan,
-                "r2_null_high": np.nan if null is None else null[1],
+                "r2_null_high": r2_null,
                 "rows": whole.shape[1],
             }
         )  # fmt: skip

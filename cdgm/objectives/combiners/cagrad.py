@@ -14,11 +14,14 @@ ITERATIONS = 200
 
 
 class CAGrad(GradientCombiner):
-    """The direction near the mean gradient that helps the worst-off source most (Liu et al. 2021).
+    """The direction near the mean gradient that lowers the worst-off source's loss most (Liu et al. 2021).
 
-    With the mean gradient g0 it solves ``max over d of min over k of <g_k, d>`` subject to
-    ``|d - g0| <= c |g0|``; the solution is ``g0 + c |g0| g_w / |g_w|``, where w minimises
+    With the mean gradient g0 the published direction solves ``max over d of min over k of <g_k, d>``
+    subject to ``|d - g0| <= c |g0|``; the solution is ``g0 + c |g0| g_w / |g_w|``, where w minimises
     ``<g_w, g0> + c |g0| |g_w|`` on the simplex and g_w is the gradient weighted by w.
+
+    Here d and g0 are both multiplied by the number of sources K, which keeps the bound: g0 is then the
+    sum of the gradients, and penalties keep the strength that they have beside the sum.
 
     Attributes
     ----------
@@ -31,7 +34,7 @@ class CAGrad(GradientCombiner):
 
     most_sources: ClassVar[int] = MAX_DIMENSION
 
-    def solve(self, gram: np.ndarray, state: Any) -> np.ndarray:
+    def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`.
 
         The norm in the objective is the least of ``(s + |g_w|^2 / s) / 2`` over s > 0, so a quadratic
@@ -53,7 +56,8 @@ class CAGrad(GradientCombiner):
             if done:
                 break
         size = _norm(gram, w)
-        return mean + np.divide(radius, size, out=np.zeros_like(radius), where=size > 0)[:, None] * w
+        share = np.divide(radius, size, out=np.zeros_like(radius), where=size > 0)
+        return k * (mean + share[:, None] * w)
 
 
 def _norm(gram: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdgm.config.design import Design
 from cdgm.objectives.combiners.base import Combiner
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.utils.registry import per_member
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Fixed(Combiner):
-    """The same weights in every step.
+    """The same weights in every step; they sum to the number of sources, as equal weights of 1 do.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Fixed(Combiner):
         if set(self.ratio) != set(design.sources):
             raise ValueError(f"ratio names {sorted(self.ratio)}, the sources are {list(design.sources)}")
 
-    def start(self, setup: Setup) -> np.ndarray:
+    def start(self, context: ObjectiveContext) -> np.ndarray:
         """The weights (E, K)."""
-        ratio = np.array([[m.ratio[source] for source in setup.design.sources] for m in setup.members])
+        ratio = np.array([[m.ratio[source] for source in context.design.sources] for m in context.members])
         return ratio * ratio.shape[1] / ratio.sum(axis=1, keepdims=True)
 
     def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:

@@ -7,24 +7,24 @@ from typing import Any, Literal
 import numpy as np
 
 from cdgm.objectives.combiners.base import GradientCombiner
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 
 
 class PCGrad(GradientCombiner):
-    """Each gradient loses its part along others that it conflicts with; then they are summed.
+    """Sum of the gradients, each projected to be orthogonal to those it conflicts with (Yu et al. 2020).
 
-    Yu et al. (2020).
-
-    With more than two sources the order of projections matters: each member draws it anew in each step.
+    With two sources the direction conflicts with neither gradient. With more, the order of projections
+    matters: each member draws it anew in each step. The direction is the published sum, unscaled: without
+    conflicts it is the plain sum of the gradients, and penalties keep the strength they have beside it.
     """
 
     kind: Literal["pcgrad"] = "pcgrad"
 
-    def start(self, setup: Setup) -> Any:
-        """The members' generators, for the orders."""
-        return setup.generators
+    def start(self, context: ObjectiveContext) -> Any:
+        """Return the members' generators, which draw the orders."""
+        return context.generators
 
-    def solve(self, gram: np.ndarray, state: Any) -> np.ndarray:
+    def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`."""
         k = gram.shape[1]
         if k < 3:

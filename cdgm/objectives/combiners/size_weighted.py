@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cdgm.objectives.combiners.base import Combiner
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,9 +18,9 @@ class SizeWeighted(Combiner):
 
     kind: Literal["size_weighted"] = "size_weighted"
 
-    def start(self, setup: Setup) -> np.ndarray:
+    def start(self, context: ObjectiveContext) -> np.ndarray:
         """The weights, which never change (1, K)."""
-        sizes = np.array([setup.sizes[source] for source in setup.design.sources], dtype=float)
+        sizes = np.array([context.sizes[source] for source in context.design.sources], dtype=float)
         return (sizes * len(sizes) / sizes.sum())[None]
 
     def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from cdgm.utils.registry import Registry
 CONSTRAINTS = Registry(
     "constraint",
     {
-        "at_most": "cdgm.objectives.constraints.at_most:AtMost",
+        "upper_bound": "cdgm.objectives.constraints.upper_bound:UpperBound",
         "kl_floor": "cdgm.objectives.constraints.kl_floor:KLFloor",
     },
 )

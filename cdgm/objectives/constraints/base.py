@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.utils.registry import Plugin, per_member
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Constraint(Plugin):
         """
 
     @abstractmethod
-    def begin(self, setup: Setup) -> Any:
+    def begin(self, context: ObjectiveContext) -> Any:
         """State of :meth:`measure` before the first step."""
 
     @abstractmethod
@@ -89,9 +89,9 @@ class Constraint(Plugin):
         A level that is not known yet is NaN; nothing is held then.
         """
 
-    def start(self, setup: Setup) -> Multiplier:
+    def start(self, context: ObjectiveContext) -> Multiplier:
         """Multiplier and averages before the first step."""
-        return Multiplier(setup.numbers("rate"), self.begin(setup))
+        return Multiplier(context.numbers("rate"), self.begin(context))
 
     def term(self, result: Pass, design: Design, state: Multiplier) -> tuple[Tensor, dict[str, Tensor]]:
         """Term (E,) of the Lagrangian in this step, and a record of value, level and multiplier.
@@ -100,9 +100,10 @@ class Constraint(Plugin):
         descent and ascent.
         """
         value, level = self.measure(result, design, state.inner)
+        known = level.isfinite()
         violation = self.sign * (value - level)
-        violation = violation.where(level.isfinite(), violation.new_zeros(()))
-        average = state.averaged(violation.detach(), self.average)
+        violation = violation.where(known, violation.new_zeros(()))
+        average = state.averaged(violation.detach(), known, self.average)
         strength = state.multiplier
         if state.steps > self.warm_up:
             strength = (strength + self.proportional * average).clamp(min=0)
@@ -129,11 +130,17 @@ class Multiplier:
         self.multiplier = rate.new_zeros(rate.shape)
         self.steps = 0
         self._sum = rate.new_zeros(rate.shape)
-        self._weight = 0.0
+        self._weight = rate.new_zeros(rate.shape)
 
-    def averaged(self, value: Tensor, decay: float) -> Tensor:
-        """Moving average (E,) with the newest value in, unbiased from the first step on."""
+    def averaged(self, value: Tensor, known: Tensor, decay: float) -> Tensor:
+        """Moving average of each member (E,), the newest value included.
+
+        It is unbiased from the first value on. A step in which a member's value is not ``known`` (E,)
+        leaves its average unchanged; without any value the average is 0.
+        """
+        import torch
+
         self.steps += 1
-        self._sum = decay * self._sum + (1 - decay) * value
-        self._weight = decay * self._weight + (1 - decay)
-        return self._sum / self._weight
+        self._sum = torch.where(known, decay * self._sum + (1 - decay) * value, self._sum)
+        self._weight = torch.where(known, decay * self._weight + (1 - decay), self._weight)
+        return self._sum / self._weight.where(self._weight > 0, 1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cdgm.config.design import Design
 from cdgm.objectives.constraints.base import Constraint
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.utils.registry import per_member
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class KLFloor(Constraint):
         if not private_pairs(design):
             raise ValueError("kl_floor needs a block that some source lacks")
 
-    def begin(self, setup: Setup) -> Any:
+    def begin(self, context: ObjectiveContext) -> Any:
         """See :meth:`Constraint.begin`."""
-        return setup.numbers("level")
+        return context.numbers("level")
 
     def measure(self, result: Pass, design: Design, state: Any) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.measure`."""

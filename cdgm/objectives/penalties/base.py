@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cdgm.config.design import Design
-from cdgm.objectives.setup import Setup
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.utils.registry import Plugin, per_member
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Penalty(Plugin):
     is_pure: ClassVar[bool] = True
     """Whether it is a function of posteriors alone (:meth:`measure`)."""
 
-    def start(self, setup: Setup) -> Any:
+    def start(self, context: ObjectiveContext) -> Any:
         """State that the penalty keeps between steps; most need none."""
         return None
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from cdgm.config.design import Design
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.penalties.base import Penalty
-from cdgm.objectives.setup import Setup
 
 if TYPE_CHECKING:
     import torch
@@ -57,21 +57,21 @@ class TotalCorrelation(Penalty):
         if not any(_groups(design)):
             raise ValueError("penalty 'tc' compares blocks of a source, but no source has two active blocks")
 
-    def start(self, setup: Setup) -> Discriminators:
+    def start(self, context: ObjectiveContext) -> Discriminators:
         """One discriminator a source and member, each member's from its own generator."""
         import torch
 
         from cdgm.models.stacks import StackedMLP
 
         networks = {}
-        for source, blocks in _groups(setup.design):
-            n_in = sum(setup.dims[block] for block in blocks)
+        for source, blocks in _groups(context.design):
+            n_in = sum(context.dims[block] for block in blocks)
             hidden = [self.hidden] if self.hidden else []
-            networks[source] = StackedMLP(len(setup.members), n_in, hidden, 1, "leaky_relu").to(
-                setup.device, setup.dtype
+            networks[source] = StackedMLP(len(context.members), n_in, hidden, 1, "leaky_relu").to(
+                context.device, context.dtype
             )
             for layer in networks[source].layers:
-                layer.reset(setup.generators)
+                layer.reset(context.generators)
         parameters = [p for network in networks.values() for p in network.parameters()]
         return Discriminators(networks, torch.optim.Adam(parameters, lr=self.learning_rate, fused=True))
 

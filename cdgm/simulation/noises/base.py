@@ -1,4 +1,4 @@
-"""What an observation noise is."""
+"""The interface of observation noises."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from cdgm.utils.registry import Plugin
 
 
 class Noise(Plugin):
-    """Law of simulated observations given the mixing's output."""
+    """Distribution of simulated observations given the mixing's output: an exponential family.
+
+    The log-density of an entry is ``x natural(f) - partition(f)``, up to a term that depends on x alone.
+    """
 
     support: ClassVar[Support]
-    """Which values the observations take; a likelihood of a narrower support is refused."""
+    """Values that the observations take; a likelihood of a narrower support is refused."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
@@ -35,12 +38,16 @@ class Noise(Plugin):
         """
 
     @abstractmethod
-    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """Log-density of each entry of ``x`` (n, features), up to what depends on ``x`` alone."""
+    def natural(self, signal: np.ndarray) -> np.ndarray:
+        """Natural parameter of each entry: the factor of ``x`` in its log-density."""
+
+    @abstractmethod
+    def partition(self, signal: np.ndarray) -> np.ndarray:
+        """Log-partition of each entry: the part of its log-density without ``x``, negated."""
 
     @abstractmethod
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """Derivative of :meth:`log_density` by the signal."""
+        """Derivative of the log-density of each entry by the signal."""
 
     @abstractmethod
     def information(self, signal: np.ndarray) -> np.ndarray:

@@ -30,10 +30,13 @@ class Bernoulli(Noise):
         # exp() nor a quotient can overflow.
         return (rng.logistic(size=signal.shape) < self.scale * signal).astype(np.int64)
 
-    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """See :meth:`Noise.log_density`."""
-        logits = self.scale * signal
-        return x * logits - log_one_plus_exp(logits)
+    def natural(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.natural`."""
+        return self.scale * signal
+
+    def partition(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.partition`."""
+        return log_one_plus_exp(self.scale * signal)
 
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.score`."""

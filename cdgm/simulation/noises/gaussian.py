@@ -28,9 +28,13 @@ class Gaussian(Noise):
         """See :meth:`Noise.draw`."""
         return signal + self.sd * rng.standard_normal(signal.shape)
 
-    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """See :meth:`Noise.log_density`."""
-        return -0.5 * np.square((x - signal) / self.sd)
+    def natural(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.natural`."""
+        return signal / self.sd**2
+
+    def partition(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.partition`."""
+        return 0.5 * np.square(signal / self.sd)
 
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.score`."""

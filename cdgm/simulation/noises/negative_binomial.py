@@ -36,11 +36,13 @@ class NegativeBinomial(Noise):
         factor = rng.standard_gamma(self.dispersion, signal.shape) / self.dispersion
         return rng.poisson(self.rate * np.exp(signal) * factor)
 
-    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """See :meth:`Noise.log_density`."""
-        # log(1 + mean / dispersion) from the logarithm of the ratio, which cannot overflow.
-        log_ratio = np.log(self.rate / self.dispersion) + signal
-        return x * signal - (x + self.dispersion) * log_one_plus_exp(log_ratio)
+    def natural(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.natural`."""
+        return signal - self._log_excess(signal)
+
+    def partition(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.partition`."""
+        return self.dispersion * self._log_excess(signal)
 
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.score`."""
@@ -51,3 +53,7 @@ class NegativeBinomial(Noise):
         """See :meth:`Noise.information`."""
         mean = self.rate * np.exp(signal)
         return mean / (1 + mean / self.dispersion)
+
+    def _log_excess(self, signal: np.ndarray) -> np.ndarray:
+        """log(1 + mean / dispersion), from the logarithm of the ratio, which cannot overflow."""
+        return log_one_plus_exp(np.log(self.rate / self.dispersion) + signal)

@@ -29,9 +29,13 @@ class Poisson(Noise):
         """See :meth:`Noise.draw`."""
         return rng.poisson(self.rate * np.exp(signal))
 
-    def log_density(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """See :meth:`Noise.log_density`."""
-        return x * signal - self.rate * np.exp(signal)
+    def natural(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.natural`."""
+        return signal
+
+    def partition(self, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.partition`."""
+        return self.rate * np.exp(signal)
 
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.score`."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from cdgm.evaluation.metrics.baselines import Split, oracle_predictions, spaces
-from cdgm.evaluation.metrics.cells import agreement, label_scores
-from cdgm.evaluation.metrics.halves import as_matrix
+from cdgm.evaluation.metrics.label_scores import agreement, label_scores
 from cdgm.evaluation.metrics.mixing import Neighbourhood
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.recovery import active_dims
+from cdgm.evaluation.metrics.split_half import as_matrix
+from cdgm.utils.joint_names import JOINT
 
 #: Beyond this many cells a seeded subsample is scored: neighbours cost n^2.
 MOST_CELLS = 12_000
@@ -153,7 +154,7 @@ def _mixing_rows(
     shuffles = [cells.shuffled(rng) for _ in range(draws)]
     null = summary(cells.separation(shuffle) for shuffle in shuffles)
     # The separation belongs to no source: the name joins all, as the names of blocks do for joint scores.
-    rows = [row("+".join(names), block, "", "source_separation", cells.separation(), null)]
+    rows = [row(JOINT.join(names), block, "", "source_separation", cells.separation(), null)]
     typed, typed_shuffles = None, []
     if strata is not None:
         typed = replace(cells, stratum=np.asarray(strata, dtype=str))

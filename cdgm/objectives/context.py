@@ -1,4 +1,4 @@
-"""What an objective's part is told once, before the first step."""
+"""The context in which a part of the objective starts, before the first step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P = TypeVar("P", bound=Plugin)
 
 
 @dataclass(frozen=True)
-class Setup(Generic[P]):
+class ObjectiveContext(Generic[P]):
     """Setting of a part (combiner, penalty, constraint) in a stack of E members.
 
     Attributes

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from cdgm.evaluation.metrics.halves import as_matrix
 from cdgm.evaluation.metrics.nulls import Null, summary
+from cdgm.evaluation.metrics.split_half import as_matrix
 
 NEIGHBOURS = 15
 SILHOUETTE_POINTS = 5000

@@ -11,8 +11,8 @@ from pydantic import model_validator
 
 from cdgm.config.design import Design
 from cdgm.objectives.constraints.base import NULL_ROWS, Constraint
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.objectives.setup import Setup
 from cdgm.utils.registry import field_of, per_member
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ REFRESH = 100
 """Steps after which a null is drawn up anew from the current posteriors."""
 
 
-class AtMost(Constraint):
+class UpperBound(Constraint):
     """``penalty <= level``.
 
     The level is a number of its own, or comes from a null: with ``alpha``, the quantity may be as
@@ -43,13 +43,13 @@ class AtMost(Constraint):
         Share of the null above the level, per member. Exactly one of both is given.
     """
 
-    kind: Literal["at_most"] = "at_most"
+    kind: Literal["upper_bound"] = "upper_bound"
     penalty: field_of(PENALTIES)
     level: per_member(minimum=0) = None
     alpha: per_member(above=0, maximum=0.5) = None
 
     @model_validator(mode="after")
-    def _check(self) -> AtMost:
+    def _check(self) -> UpperBound:
         if (self.level is None) == (self.alpha is None):
             raise ValueError("needs exactly one of 'level' and 'alpha'")
         if self.penalty.weight is not None:
@@ -80,14 +80,14 @@ class AtMost(Constraint):
         """See :meth:`Constraint.check`."""
         self.penalty.check(design)
 
-    def begin(self, setup: Setup) -> _State:
+    def begin(self, context: ObjectiveContext) -> _State:
         """See :meth:`Constraint.begin`."""
         if self.alpha is None:
-            return _State(self.penalty.start(setup), setup.numbers("level"))
-        rows = min(NULL_ROWS, *setup.sizes.values())
-        alpha = setup.numbers("alpha")
-        batches = -(-rows // setup.batch_size)
-        return _State(self.penalty.start(setup), alpha * float("nan"), alpha, rows, deque(maxlen=batches))
+            return _State(self.penalty.start(context), context.numbers("level"))
+        rows = min(NULL_ROWS, *context.sizes.values())
+        alpha = context.numbers("alpha")
+        batches = -(-rows // context.batch_size)
+        return _State(self.penalty.start(context), alpha * float("nan"), alpha, rows, deque(maxlen=batches))
 
     def measure(self, result: Pass, design: Design, state: Any) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.measure`."""
@@ -104,7 +104,7 @@ class AtMost(Constraint):
         return value, state.level
 
     def assess(
-        self, members: Sequence[AtMost], posteriors: Posteriors, design: Design
+        self, members: Sequence[UpperBound], posteriors: Posteriors, design: Design
     ) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.assess`."""
         value = self.penalty.measure(posteriors, design)
