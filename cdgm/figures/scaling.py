@@ -68,7 +68,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
                     Series({"block": block, "source": main_source(rows, block)}, Look(colour))
                     for block, colour in blocks.items()
                 ]
-                step = 0.7 * min(np.diff(places), default=1.0) / len(series)
+                step = 0.7 * min(np.diff(places), default=0.5) / len(series)
                 groups = [{"size": size} for size in sizes]
                 strips(
                     axes, rows, groups, series, data, panel, category="x", at=places, step=step,

@@ -86,8 +86,8 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
             _scale(rows, quantity, SETTLED * last)
         for row in rows:
             row[0].set_ylabel(ROWS[quantity])
-            _explain(row[-1], quantity, looks)
-    for axes in grid[-1, -1]:
+        _explain(grid[0, j, -1], quantity, looks)
+    for axes in grid[:, -1].flat:
         _number_steps(axes, last, count=max(2, int(width / 0.7)))
     figure.supxlabel("optimisation step", fontsize=9)
     return figure, data.table()
@@ -114,7 +114,7 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, quantity: str, look: Line2D, dat
 
 
 def _explain(axes: Axes, quantity: str, looks: Looks) -> None:
-    """What the lines of a row of panels are, right of its last panel."""
+    """What the lines of a row of panels are, right of ``axes``."""
     if quantity == "gradient_norm":
         return
     kind = (quantity != "elbo_validation", quantity == "kl")
@@ -130,6 +130,7 @@ def _number_steps(axes: Axes, last: int, count: int) -> None:
     ticks = [tick for tick in ticks if 0 <= tick <= last]
     axes.set_xlim(0, last)
     axes.set_xticks(ticks, [number(tick) for tick in ticks])
+    axes.tick_params(labelbottom=True)
     labels = axes.get_xticklabels()
     labels[0].set_horizontalalignment("left")
     if ticks[-1] > 0.9 * last:
