@@ -117,8 +117,9 @@ def _spaces_panels(
             data.add(letter, "null_high", own.iloc[:1], variant=None, seed=None, value=end)
     zero_line(right, "x", 1.0)
     for panels, which in (([left], "x"), ([right], "x"), ([left, right], "y")):
-        middle = np.mean([getattr(axes.dataLim, f"interval{which}") for axes in panels])
-        share_range(panels, which, middle - LEAST / 2, middle + LEAST / 2)
+        ends = np.array([getattr(axes.dataLim, f"interval{which}") for axes in panels])
+        if np.isfinite(ends).all():
+            share_range(panels, which, ends.mean() - LEAST / 2, ends.mean() + LEAST / 2)
     for axes in (left, right):  # after the range was set: scores may lie far above their null
         null_band(axes, median_of(high.loc[~high["variant"].isin(BASELINES), "null_high"]), (-10.0, 10.0))
     left.set_xlabel(f"labels in {spaces.shared} space (balanced kNN accuracy; low is good)")

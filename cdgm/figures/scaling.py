@@ -59,7 +59,8 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
                 rows = pick(of_metric[metric], axis=name).assign(metric=metric).sort_values("size")
                 at = {"x": np.log10(rows["size"]), "y": rows["value"]}
                 sns.lineplot(**at, color=COST_COLOUR, marker="s", markersize=5, ax=axes)
-                axes.set_yscale("log")
+                if (rows["value"] > 0).any():
+                    axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 data.add(panel, "job", rows)
             else:

@@ -106,6 +106,14 @@ def test_trades_of_one_variant_or_without_references():
         figure.draw_without_rendering()
 
 
+def test_trades_of_fits_that_all_diverged_are_empty_panels():
+    failed = [("s", variant, seed) for variant in fake.CELL_VARIANTS for seed in fake.SEEDS]
+    figure, data = draw("cells_tradeoff", fake.cell_variants(failed, baselines=False))
+    assert "seed" not in set(data["kind"])
+    assert "held (3 of 3 diverged)" in texts_of(figure)
+    figure.draw_without_rendering()
+
+
 def test_eleven_variants_look_different():
     tables = fake.cell_variants(variants=("plain", *(f"v{i}" for i in range(10))))
     figure, _ = draw("cells_tradeoff", tables)
