@@ -9,8 +9,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from scipy.stats import binom
 
+from cdgm.evaluation.intervals import median_interval
 from cdgm.evaluation.table_slices import median_of, pick
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.series import Series
@@ -22,11 +22,10 @@ SPREAD = 0.64
 BAR = 0.8
 
 
-def median_interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float]:
-    """Exact 95 % interval of the median by order statistics; NaN for fewer than six values."""
-    ordered = np.sort(np.asarray(values, dtype=float))
-    cut = int(binom.ppf(0.025, len(ordered), 0.5)) if len(ordered) else 0
-    return (ordered[cut - 1], ordered[-cut]) if cut else (np.nan, np.nan)
+def interval_ends(values: pd.Series) -> tuple[float, float]:
+    """Ends of the exact 95 % interval of the median, NaN where values are too few for one."""
+    interval = median_interval(values)
+    return interval.low, interval.high
 
 
 def strips(
@@ -105,7 +104,7 @@ def _draw(
     good = rows[rows["finite"]]
     strip = rows.drop_duplicates("_group").set_index("_group")
     by_group = good.groupby("_group")["value"]
-    ends = {group: median_interval(values) for group, values in by_group}
+    ends = {group: interval_ends(values) for group, values in by_group}
     strip = strip.assign(
         value=by_group.median(),
         low=[ends.get(group, (np.nan, np.nan))[0] for group in strip.index],
@@ -141,7 +140,7 @@ def _draw(
         line = {"linewidth": 0.9, "alpha": 0.7, "zorder": 2.8}
         sns.pointplot(
             good, **places("_place"), **mark, orient=category, native_scale=True, estimator="median",
-            errorbar=median_interval, err_kws=line, linestyle="none", marker="",
+            errorbar=interval_ends, err_kws=line, linestyle="none", marker="",
         )  # fmt: skip
     if join is not None:
         # A group without a median breaks the line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -22,17 +23,28 @@ SOURCES = {
     "theory": "Consequence of the theory",
     "ours": "Finding of this project",
 }
-STATISTICS = {"median": "median", "min": "smallest of the seeds", "max": "largest of the seeds"}
 
 
-def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "") -> str:
-    """The page; links are relative to ``results/``, and ``of`` is the ending of its files' names."""
+def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "", up: str = "", study: str = "") -> str:
+    """Lay out verdicts on claims.
+
+    Parameters
+    ----------
+    verdicts
+        Claims with their verdicts, in the order of the config.
+    of
+        Ending of the names of the target's pages: ``""`` or ``_<target>``.
+    up
+        Path from the page's folder to ``results/``, such as ``"../"``.
+    study
+        The study whose claims these are; empty for those of a target.
+    """
     return page(
         "Claims and verdicts",
         element(
             "nav",
-            element("a", "all results", href=f"index{of}.html"), " · ",
-            element("a", "the same as a table", href=f"claims{of}.csv"),
+            element("a", "all results", href=f"{up}index{of}.html"), " · ",
+            element("a", "the same as a table", href=f"{study or f'claims{of}'}.csv"),
         ),
         element("h1", "Claims and verdicts"),
         element(
@@ -45,13 +57,14 @@ def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "") -> str:
         ),
         element(
             "p",
-            f"Intervals are {100 * (1 - ALPHA):.0f} % bootstrap intervals over seeds (of alternatives,"
-            f" wider: the error is shared among them). Fewer than {FEWEST_SEEDS} seeds give no verdict."
+            f"Intervals of the median over seeds are exact, of {100 * (1 - ALPHA):.0f} % or more where there"
+            " are seeds enough (of alternatives, wider: the error is shared among them). Fewer than"
+            f" {FEWEST_SEEDS} seeds give no verdict."
             " Differences and ratios are formed seed by seed.",
             class_="small",
         ),
         counts(v.verdict for v in verdicts),
-        *(_article(v) for v in verdicts),
+        *(_article(v, up) for v in verdicts),
     )  # fmt: skip
 
 
@@ -68,7 +81,7 @@ def counts(verdicts: Iterable[str]) -> Html:
     return element("ul", *items, class_="counts")
 
 
-def _article(result: ClaimVerdict) -> Html:
+def _article(result: ClaimVerdict, up: str) -> Html:
     claim = result.claim
     said = f"{SOURCES[claim.source]} · {result.name} · study {claim.study}"
     text = [
@@ -82,7 +95,7 @@ def _article(result: ClaimVerdict) -> Html:
     text.append(element("ul", *map(_entry, result.judged), class_="conditions"))
     picture = Html("")
     if result.verdict != "not run":
-        path = f"figures/{claim.study}/{claim.figure}"
+        path = f"{up}figures/{claim.study}/{claim.figure}"
         picture = element(
             "a",
             element(
@@ -112,16 +125,19 @@ def _finding(finding: Finding) -> list[Html]:
     head = element("p", condition.name, " ", badge(finding.verdict), class_="words")
     if finding.verdict == "not run":
         return [head, element("p", f"wanted {wanted(relation, value)}", class_="small words")]
-    form = STATISTICS.get(
-        condition.statistic, f"share of seeds {wanted(condition.relation, condition.value)}"
-    )
     numbers = join(
         [
-            f"{form} ",
+            "median ",
             element("b", number(finding.estimate)),
-            f" [{number(finding.low)}, {number(finding.high)}], wanted {wanted(relation, value)};"
-            f" {finding.n} of {finding.n_all} seeds",
+            f" [{number(finding.low)}, {number(finding.high)}]{_coverage(finding)}, wanted"
+            f" {wanted(relation, value)}; {finding.n} of {finding.n_all} seeds",
+            f": {finding.reason}" if finding.reason else "",
         ]
     )
     plot = interval_plot(finding.estimate, finding.low, finding.high, relation, value, finding.verdict)
     return [head, plot, element("p", numbers, class_="small words")]
+
+
+def _coverage(finding: Finding) -> str:
+    """The coverage that an interval attains, where there is one."""
+    return "" if math.isnan(finding.coverage) else f" ({100 * finding.coverage:.1f} %)"

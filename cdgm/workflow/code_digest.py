@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
     """
     root = entry.resolve().parent.parent
     files = code_files(entry, modules)
-    parts = (f"{f.relative_to(root).as_posix()}:{_tree_digest(f, _stamp(f))}" for f in files)
+    parts = (f"{f.relative_to(root).as_posix()}:{_source(f).digest}" for f in files)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -57,11 +58,12 @@ def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
     """Files that :func:`code_digest` covers, sorted."""
     root = entry.resolve().parent.parent
     files = {entry.resolve()}
-    queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in sorted(modules)))]
+    queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in modules))]
     while queue:
         file = queue.pop()
         files.add(file)
-        queue.extend(f for f in _imports(root, file, _stamp(file)) if f not in files)
+        found = (_file_of(root, module) for module in _source(file).imports)
+        queue.extend(f for f in found if f is not None and f not in files)
     return sorted(files)
 
 
@@ -82,6 +84,40 @@ def text_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What counts of a file: the modules that it imports, its digest, and whether it makes a registry."""
+
+    imports: tuple[str, ...]
+    digest: str
+    makes_registry: bool
+
+
+def _source(file: Path) -> _Source:
+    known = file.stat()
+    return _read(file, known.st_mtime_ns, known.st_size)
+
+
+@cache
+def _read(file: Path, modified: int, size: int) -> _Source:
+    """Parse a file; its time and size tell an edit within one process."""
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    imports: set[str] = set()
+    makes_registry = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.update(_imported_modules(node))
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry":
+            makes_registry = True
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # Strings that stand alone are docstrings or notes: they do nothing.
+            kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
+            node.body = kept or [ast.Pass()]
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Source(tuple(sorted(imports)), digest, makes_registry and file.name == "__init__.py")
+
+
 def _file_of(root: Path, module: str) -> Path | None:
     """File of a module of this package, or None for anything else and for tables of plug-ins."""
     if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:
@@ -89,64 +125,23 @@ def _file_of(root: Path, module: str) -> Path | None:
     path = root.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     # The package's own front door lists the public names and computes nothing.
-    if module == PACKAGE or not file.is_file() or _is_registry(file):
+    if module == PACKAGE or not file.is_file() or _source(file).makes_registry:
         return None
     return file
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    """Tells whether a file is still the one that was read, so that an edit within one process is seen."""
-    known = file.stat()
-    return known.st_mtime_ns, known.st_size
-
-
-@cache
-def _imports(root: Path, file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
-    found = {_file_of(root, module) for module in _imported_modules(_tree(file, stamp))}
-    return tuple(sorted(f for f in found if f is not None))
-
-
-def _imported_modules(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # ``from a import b``: b may be a module of a, or a name in it.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
+def _imported_modules(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif node.module and node.level == 0:
+        # ``from a import b``: b may be a module of a, or a name in it.
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == PACKAGE:
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
-
-
-@cache
-def _tree(file: Path, stamp: tuple[int, int]) -> ast.AST:
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-
-
-def _is_registry(file: Path) -> bool:
-    return file.name == "__init__.py" and _makes_registry(file, _stamp(file))
-
-
-@cache
-def _makes_registry(file: Path, stamp: tuple[int, int]) -> bool:
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry"
-        for node in ast.walk(_tree(file, stamp))
-    )
-
-
-@cache
-def _tree_digest(file: Path, stamp: tuple[int, int]) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # Strings that stand alone are docstrings or notes: they do nothing.
-            kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
-            node.body = kept or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _is_string(node: ast.AST) -> bool:

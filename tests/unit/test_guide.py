@@ -31,7 +31,7 @@ from tests.unit import own_data
 
 CONFIG = parse_config(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 #: Pages whose Python is run by another module of these tests.
-RUN_ELSEWHERE = {"docs/own_data.md": "test_api_docs.py", "docs/extending.md": "test_docs.py"}
+RUN_ELSEWHERE = {"docs/own_data.md": "test_api_docs.py", "docs/extending.md": "test_extending.py"}
 RUN_HERE = {"docs/api.md", "docs/first_run.md", "docs/results.md", "docs/variants.md"}
 
 
@@ -146,7 +146,8 @@ def check_snakemake(arguments: list[str]) -> None:
     figures = {f"results/figures/{s}/{f}.png" for s, study in CONFIG.studies.items() for f in study.figures}
     # A study that the page on the configuration adds by an overlay.
     figures |= {f"results/figures/mine/{f}.png" for f in ("cells", "training")}
-    known = {"all", "perturbseq", "scaling", "atlas", "results/claims.html", *figures}
+    pages = {f"results/claims/{study}.html" for study in CONFIG.studies}
+    known = {"all", "perturbseq", "scaling", "atlas", "results/claims.html", *figures, *pages}
     assert set(parsed.targets) <= known
 
 

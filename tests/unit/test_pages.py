@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -44,7 +43,7 @@ def written(folder: Path, table: pd.DataFrame, **changes) -> tuple[object, ...]:
     of = {"variant": "better", "metric": "recovery_cc"}
     claim = {"statement": "The better one is better", "source": "paper", "study": "s", "figure": "twist"}
     condition = {"name": "gain", "of": of, "minus": of | {"variant": "plain"}}
-    claim["conditions"] = [condition | {"relation": "at_least", "value": 0.1}]
+    claim["conditions"] = [condition | {"at_least": 0.1}]
     other = claim | {"statement": "Elsewhere"}
     job = {
         "claims": [["gain", claim], ["away", other]],
@@ -56,7 +55,7 @@ def written(folder: Path, table: pd.DataFrame, **changes) -> tuple[object, ...]:
     out = folder / "results"
     return (
         "judge", "--claims", folder / "claims.json", "--tables", folder / "tables/s.csv",
-        "--root-seed", 1, "--out", out / "claims.csv", "--page", out / "claims.html",
+        "--out", out / "claims.csv", "--page", out / "claims.html",
     )  # fmt: skip
 
 
@@ -71,6 +70,18 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, tmp_path):
     assert table["claim"].tolist() == ["gain", "away"]
     assert table["claim_verdict"].tolist() == [verdict, "not run"]
     assert f"{verdict}</span>" in (tmp_path / "results/claims.html").read_text(encoding="utf-8")
+
+
+def test_the_claims_of_one_study_have_a_page_of_their_own(tmp_path):
+    out = tmp_path / "results/claims"
+    *command, _, _, _, _ = written(tmp_path, scores(0.2))
+    done = run(*command, "--study=s", "--of=_x", "--out", out / "s.csv", "--page", out / "s.html")
+    assert done.returncode == 0, done.stderr
+    page = (out / "s.html").read_text(encoding="utf-8")
+    assert {'href="../index_x.html"', 'href="s.csv"', 'src="../figures/s/twist.png"'} <= set(
+        re.findall(r'(?:href|src)="[^"]*"', page)
+    )
+    assert "gain" in page
 
 
 @pytest.mark.parametrize(
@@ -106,8 +117,9 @@ def index(folder: Path, table: pd.DataFrame, *more: object):
         record = {"commit": commit, "python": "3.11.9", "system": "Linux", "machine": "x86_64"}
         record |= {"versions": {"numpy": "2.0.1"}, "wall_seconds": 12.345, "started": "2026-01-02"}
         write_json(results / f"fits/d-{variant}/provenance.json", record)
+    write_json(folder / "index.json", [{"study": "s", "figures": ["twist", "training"]}])
     return run(
-        "index", "--studies", json.dumps([["s", ["twist", "training"]]]), "--root-seed", 77,
+        "index", "--spec", folder / "index.json", "--root-seed", 77,
         "--results", results, "--out", results / "index.html", *more,
     )  # fmt: skip
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
 
 from cdgm.config.study import Study
 from cdgm.evaluation.table_slices import main_source, order_of, read_table, rows_of
@@ -17,7 +14,7 @@ from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.labels import setting_label
 from cdgm.plotting.scales import _ticks, signed_scale
 from cdgm.plotting.series import Series, private_blocks
-from cdgm.plotting.strips import median_interval, strips
+from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import swept, swept_variants
 from cdgm.plotting.theme import Look, new_figure
 from cdgm.utils.errors import UserError
@@ -59,20 +56,6 @@ def test_the_users_own_settings_do_not_show():
     with matplotlib.rc_context({"font.size": 30.0, "axes.grid": False}), theme.theme():
         assert matplotlib.rcParams["font.size"] == 9.0
         assert matplotlib.rcParams["axes.grid"]
-
-
-@pytest.mark.parametrize("n", [6, 10, 25])
-def test_intervals_of_medians_are_order_statistics_that_cover(n):
-    values = np.random.default_rng(n).permutation(n).astype(float)
-    low, high = median_interval(values)
-    assert low + high == n - 1
-    assert 1 - 2 * binom.cdf(low, n, 0.5) >= 0.95  # fewer than low + 1 values lie below the median
-    assert 1 - 2 * binom.cdf(low + 1, n, 0.5) < 0.95
-
-
-def test_few_values_have_no_interval():
-    assert all(map(math.isnan, median_interval(np.arange(5.0))))
-    assert all(map(math.isnan, median_interval([])))
 
 
 def scored(values, setting="s"):
