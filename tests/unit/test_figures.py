@@ -134,6 +134,7 @@ def test_saved_files_are_equal_to_the_byte_and_hold_no_dates(tmp_path):
     assert {p.suffix for p in tmp_path.iterdir()} == {".png", ".pdf", ".csv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*TABLES} - {"cells"}))
 def test_one_seed_and_diverged_fits_still_draw(name):
     if name in ("recovery", "training", "twist", "two_models"):

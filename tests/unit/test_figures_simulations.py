@@ -192,6 +192,7 @@ def test_the_tinted_side_of_a_floor_is_the_other_one():
     assert sum(tints["hsic (at most)"]) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_constraints_count_diverged_fits_and_draw_without_a_plain_one():
     figure, data = draw("constraints", fake.constrained([("d5x10", "held", 201)]))
     assert "held (1 of 3 diverged)" in texts_of(figure)
@@ -277,6 +278,7 @@ def test_weights_rise_along_the_axis_and_count_emptied_blocks():
     assert "2/3" in texts_of(figure)
 
 
+@pytest.mark.slow
 def test_weights_without_true_dimensions_count_blocks_without_any():
     tables = fake.penalised()
     scores = tables["scores"][tables["scores"]["metric"] != "true_dims"]
@@ -288,6 +290,7 @@ def test_weights_without_true_dimensions_count_blocks_without_any():
     assert data.loc[data["kind"] == "emptied", "value"].max() == 2
 
 
+@pytest.mark.slow
 def test_weights_with_lost_fits_a_missing_point_and_no_plain_variant():
     failed = [("d10x3", "hsic-weights", 201), *(("d5x10", "mm-cvae", s) for s in fake.SEEDS)]
     tables = fake.penalised(failed)
@@ -378,6 +381,7 @@ def test_sources_show_every_source_the_largest_leak_and_the_worst_source():
     assert set(nulls["value"]) == {2 * fake.NULL}
 
 
+@pytest.mark.slow
 def test_sources_with_lost_and_missing_fits():
     failed = [("two", "mgda", 201), ("three", "plain", 202)]
     scores = fake.many_sources(failed)["scores"]

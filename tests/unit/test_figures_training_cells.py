@@ -96,6 +96,7 @@ def test_trades_have_references_as_lines_and_evidence_of_both_sources():
     np.testing.assert_allclose(costs.loc[costs["variant"] == "other", "value"], -3.0)
 
 
+@pytest.mark.slow
 def test_trades_of_one_variant_or_without_references():
     for tables, panels in (
         (fake.cell_variants(variants=("plain",)), 3),
@@ -162,6 +163,7 @@ def test_objectives_along_a_sweep_compare_with_the_best_number():
     assert "learning rate 0.002" in texts_of(figure)
 
 
+@pytest.mark.slow
 def test_objectives_along_a_sweep_with_gaps():
     failed = [("equal@learning_rate=0.002", "mgda", s) for s in fake.SEEDS]
     failed.append(("equal@learning_rate=0.008", "plain", 200))
