@@ -23,7 +23,7 @@ from cdgm.plotting.legends import (
     strip_handles,
     tint_handle,
 )
-from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range, signed_scale
+from cdgm.plotting.scales import scale_by_metric, signed_scale
 from cdgm.plotting.series import Series, colours_of, series_of
 from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
@@ -68,7 +68,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         _setting(part, pick(scores, setting=s), series, variants, labels[s], plain, data)
         for part, s in zip(parts, settings, strict=True)
     ]
-    _scales({metric: [grid[metric] for grid in grids] for metric in series})
+    scale_by_metric({metric: [grid[metric] for grid in grids] for metric in series}, "x")
     names = list(dict.fromkeys(constrained["block"]))
     _levels(last, _ratios(scores), held, names, len(series), data)
     legend(figure, _handles(tables, study, plain))
@@ -103,14 +103,6 @@ def _setting(
                 place = {"textcoords": "offset points", "va": "center", "fontsize": 7.5}
                 axes.annotate("reference", (0.0, variants.index((plain, ""))), (4, 0), **place)
     return panels
-
-
-def _scales(panels: dict[str, list[Axes]]) -> None:
-    """The same scale for all settings."""
-    leakage_scale(panels["leakage_r2"], "x")
-    share_range(panels["recovery_cc"], "x", 0.0, 1.0)
-    share_range(panels.get("kl", []), "x", 0.0)
-    evidence_scale(panels.get("elbo_difference", []), "x")
 
 
 def _levels(

@@ -14,7 +14,7 @@ from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import bands, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import UNITS, missing_fits, setting_label, variant_label
 from cdgm.plotting.legends import legend, strip_handle, strip_handles
-from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
+from cdgm.plotting.scales import scale_by_metric
 from cdgm.plotting.series import Series
 from cdgm.plotting.strips import strips
 from cdgm.plotting.theme import Look, looks, new_figure, theme
@@ -66,13 +66,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
                 zero_line(axes, "x")
         grids.append(panels)
     for panel in shown:
-        column = [grid[panel] for grid in grids]
-        if panel == "leakage":
-            leakage_scale(column, "x")
-        elif panel == "elbo":
-            evidence_scale(column, "x")
-        else:
-            share_range(column, "x", 0.0, 1.0)
+        scale_by_metric({PANELS[panel][1]: [grid[panel] for grid in grids]}, "x")
     handles = [strip_handle(look.colour, variant_label(v), look.marker) for v, look in variants.items()]
     legend(figure, [*handles, *strip_handles()])
     return figure, data.table()

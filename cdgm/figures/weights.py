@@ -26,7 +26,7 @@ from cdgm.plotting.legends import (
     strip_handles,
     tint_handle,
 )
-from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
+from cdgm.plotting.scales import scale_by_metric, share_range
 from cdgm.plotting.series import Series, colours_of, series_of
 from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import SweptVariant, of_swept, swept, swept_variants
@@ -217,11 +217,8 @@ def _true_dims(axes: Axes, rows: pd.DataFrame, series: list[Series], letter: str
 
 
 def _scales(panels: dict[str, list[Axes]]) -> None:
-    """The same scale for all settings, so that they compare."""
-    leakage_scale(panels["leakage_r2"], "y")
-    share_range(panels["recovery_cc"], "y", 0.0, 1.0)
-    share_range(panels.get("kl", []), "y", 0.0)
-    evidence_scale(panels.get("elbo_difference", []), "y")
+    """The same scale for all settings."""
+    scale_by_metric(panels, "y")
     counted = panels.get("active_dims", [])
     most = max((axes.dataLim.ymax for axes in counted), default=1.0)
     # Above the dots there is room for the counts of fits.

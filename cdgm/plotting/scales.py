@@ -5,7 +5,7 @@ Axes of one scale hold all data of all panels, and at least the given ends, so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -41,6 +41,19 @@ def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> 
         getattr(axes, f"set_{which}scale")("symlog", linthresh=LEAKAGE_LINEAR, linscale=0.6)
         getattr(axes, f"set_{which}lim")(low - 0.004, high * 1.12)
         _fix_ticks(axes, which, ticks)
+
+
+def scale_by_metric(panels: Mapping[str, Sequence[Axes]], which: str) -> None:
+    """The usual scale of each metric, the same in all of its panels, so that settings compare."""
+    for metric, axes in panels.items():
+        if metric.startswith("leakage"):
+            leakage_scale(axes, which)
+        elif metric == "elbo_difference":
+            evidence_scale(axes, which)
+        elif metric == "kl":
+            share_range(axes, which, 0.0)
+        elif metric.startswith("recovery"):
+            share_range(axes, which, 0.0, 1.0)
 
 
 def evidence_scale(panels: Sequence[Axes], which: str) -> None:
