@@ -8,11 +8,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cdgm.plotting.frames import panel_title, zero_line
 from cdgm.plotting.labels import number
-from cdgm.plotting.legends import legend, point_handle
+from cdgm.plotting.legends import legend, line_handle, point_handle
 from cdgm.plotting.theme import BLOCK_COLOURS, new_figure, theme
 
 #: Titles of panels, by the column that they show.
@@ -89,9 +88,9 @@ def _figure(lines: Mapping[str, tuple[pd.DataFrame, str]], x: str, agree: float)
     for axes in panels[1:3]:
         axes.set_ylim(-0.1, 1.1)
     named = [point_handle(colour, name) for name, (_, colour) in lines.items() if len(lines) > 1]
-    ring = {"linestyle": "none", "marker": "o", "color": "black"}
-    hollow = Line2D([], [], label="ELBO below the best", markersize=5, markerfacecolor="white", **ring)
-    chosen = Line2D([], [], label="recommended", markersize=11, markerfacecolor="none", **ring)
+    ring = {"colour": "black", "linestyle": "none", "marker": "o", "markerfacecolor": "none"}
+    hollow = line_handle("ELBO below the best", markersize=5, **ring)
+    chosen = line_handle("recommended", markersize=11, **ring)
     legend(figure, [*named, hollow, chosen], columns=6)
     return figure
 

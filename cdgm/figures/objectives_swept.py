@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cdgm.evaluation.table_slices import pick
 from cdgm.plotting.evidence import elbo_differences
@@ -25,7 +24,7 @@ from cdgm.plotting.labels import (
     setting_label,
     variant_label,
 )
-from cdgm.plotting.legends import block_handles, elbo_handles, legend, strip_handles
+from cdgm.plotting.legends import block_handles, elbo_handles, legend, line_handle, strip_handles
 from cdgm.plotting.scales import evidence_scale, leakage_scale, share_range
 from cdgm.plotting.series import Series, block_series
 from cdgm.plotting.strips import strips
@@ -53,12 +52,9 @@ def draw_swept(
     UserError
         If settings do not sweep exactly one number, or variants sweep some too.
     """
+    one = f"settings with one swept number, as in {EXAMPLE!r}"
     for column, wrong, expected in (
-        (
-            "setting",
-            ~scores["setting"].str.contains("@"),
-            f"only settings with one swept number: {EXAMPLE!r}",
-        ),
+        ("setting", ~scores["setting"].str.contains("@"), one),
         ("point", scores["point"] != "", "no sweep inside of variants"),
     ):
         if wrong.any():
@@ -66,9 +62,7 @@ def draw_swept(
     (key,), scores = swept_columns(scores, study, ["number"], EXAMPLE)
     word = key.replace("_", " ")
     of_source, of_block = colours(sources, SOURCE_COLOURS), colours(blocks, BLOCK_COLOURS)
-    looks = {
-        v: replace(look, line=dash) for (v, look), dash in zip(looks.items(), cycle(DASHES), strict=False)
-    }
+    looks = {v: replace(looks[v], line=dash) for v, dash in zip(looks, cycle(DASHES), strict=False)}
     numbers = sorted(scores["number"].unique())
     bases = list(dict.fromkeys(scores["base"]))
     figure = new_figure(max(10.0, 3.3 * (len(sources) + 1)), 0.8 + 5.4 * len(bases))
@@ -98,12 +92,9 @@ def draw_swept(
     share_range(recovery, "y", 0.0, 1.0)
     leakage_scale(leakage, "y")
     handles = [
-        Line2D(
-            [], [], color=look.colour, marker=look.marker, markersize=5, linestyle=look.line,
-            label=variant_label(variant),
-        )
-        for variant, look in looks.items()
-    ]  # fmt: skip
+        line_handle(variant_label(v), look.colour, marker=look.marker, markersize=5, linestyle=look.line)
+        for v, look in looks.items()
+    ]
     legend(figure, [*handles, *elbo_handles(of_source), *block_handles(of_block), *strip_handles()])
     return figure, data.table()
 

@@ -104,7 +104,9 @@ def _draw(
     good = rows[rows["finite"]]
     strip = rows.drop_duplicates("_group").set_index("_group")
     by_group = good.groupby("_group")["value"]
-    ends = {group: interval_ends(values) for group, values in by_group}
+    # Fits that share a seed, as those of a sweep do, are not independent: there is no interval.
+    sound = good[good.groupby("_group")["seed"].transform(lambda seeds: seeds.is_unique).astype(bool)]
+    ends = {group: interval_ends(values) for group, values in sound.groupby("_group")["value"]}
     strip = strip.assign(
         value=by_group.median(),
         low=[ends.get(group, (np.nan, np.nan))[0] for group in strip.index],
@@ -139,7 +141,7 @@ def _draw(
     if np.isfinite(strip["low"]).any():
         line = {"linewidth": 0.9, "alpha": 0.7, "zorder": 2.8}
         sns.pointplot(
-            good, **places("_place"), **mark, orient=category, native_scale=True, estimator="median",
+            sound, **places("_place"), **mark, orient=category, native_scale=True, estimator="median",
             errorbar=interval_ends, err_kws=line, linestyle="none", marker="",
         )  # fmt: skip
     if join is not None:
