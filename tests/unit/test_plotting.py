@@ -202,3 +202,10 @@ def test_tables_survive_csv_and_parquet(tmp_path):
     for name in ("broken.parquet", "absent.csv"):
         with pytest.raises(UserError, match=name):
             read_table(tmp_path / name)
+
+
+def test_fits_that_share_a_seed_have_no_interval():
+    rows = pd.concat([scored(np.arange(6.0)), scored(np.arange(6.0))])
+    data = FigureData()
+    strips(new_figure(3, 3).subplots(), rows, [{}], [Series({}, Look("black"))], data, "a")
+    assert set(data.table()["kind"]) == {"seed", "median", "null_high"}
