@@ -25,7 +25,7 @@ from benchmarks.choosing_fits import Setting, rows
 from benchmarks.choosing_rules import picks, rates
 from cdgm.estimator.selection.dimensions import SIZES
 from cdgm.estimator.selection.level import LevelledVariant, recommend_level
-from cdgm.plotting import style
+from cdgm.plotting.saving import save
 from cdgm.utils.command_line import run
 from cdgm.utils.files import write_csv
 
@@ -111,7 +111,7 @@ def main() -> None:
         picked = picks(sized(arguments))
         table = rates(picked)
         write_csv(arguments.out / "picks.csv", picked, digits=6)
-        style.save(figure(table), table, arguments.out / "choosing")
+        save(figure(table), table, arguments.out / "choosing")
         print(table.round(2).to_string(index=False))
     if arguments.what != "dims":
         table = levelled(arguments)

@@ -28,12 +28,15 @@ def main() -> None:
         raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
-    from cdgm.plotting.style import save
+    from cdgm.plotting.saving import save
+    from cdgm.plotting.theme import theme
 
     names = ("scores", "history", "maps", "costs")
     paths = {name: getattr(arguments, name) for name in names}
     tables = {name: read_table(path) for name, path in paths.items() if path}
-    save(*draw(tables, arguments.study), arguments.out_prefix)
+    with theme():  # so that a figure needs no line of its own for the project's look
+        figure, data = draw(tables, arguments.study)
+    save(figure, data, arguments.out_prefix)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     scores
         Its scores.
     """
-    from cdgm.figures.own_data import map_table, maps_figure, training_figure
-    from cdgm.plotting import style
+    from cdgm.figures.fit_report import map_table, maps_figure, training_figure
+    from cdgm.plotting.saving import save
     from cdgm.reports.own_data import own_data_page
 
     member = model.ensemble.members()[0]
@@ -60,8 +60,9 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
             model.to_anndata(member).write_h5ad(temporary)
     design = model.model_spec.design
     maps = map_table(latents, list(design.blocks), way)
-    style.save(maps_figure(maps, design.sources), maps, folder / MAPS)
-    style.save(*training_figure(model.history, variant), folder / TRAINING)
+    label_name = (model.observations.registration and model.observations.registration.labels_key) or "label"
+    save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
+    save(*training_figure(model.history, variant), folder / TRAINING)
     page = own_data_page(model, variant, way, member, scores)
     with atomic(folder / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

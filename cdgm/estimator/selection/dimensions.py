@@ -44,9 +44,9 @@ class Dimensions:
     def plot(self, prefix: str | Path) -> None:
         """Write a figure to ``<prefix>.png`` and ``.pdf``, and its numbers to ``.csv``."""
         from cdgm.figures.choices import dimensions_figure
-        from cdgm.plotting import style
+        from cdgm.plotting.saving import save
 
-        style.save(dimensions_figure(self.table, AGREE), self.table, prefix)
+        save(dimensions_figure(self.table, AGREE), self.table, prefix)
 
 
 def choose_dimensions(

@@ -171,9 +171,9 @@ class Level:
     def plot(self, prefix: str | Path) -> None:
         """Write a figure to ``<prefix>.png`` and ``.pdf``, and its numbers to ``.csv``."""
         from cdgm.figures.choices import level_figure
-        from cdgm.plotting import style
+        from cdgm.plotting.saving import save
 
-        style.save(level_figure(self.table, self.title, AGREE), self.table, prefix)
+        save(level_figure(self.table, self.title, AGREE), self.table, prefix)
 
 
 def choose_level(

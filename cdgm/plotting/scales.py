@@ -1,75 +1,64 @@
-"""Evidence of fits against a plain one of the same seed, and scales for values of both signs."""
+"""One scale for the panels that are compared: linear, or linear near zero and logarithmic beyond.
+
+Axes of one scale hold all data of all panels, and at least the given ends, so that noise is not magnified.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cdgm.evaluation.table_slices import Tables, main_source, order_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.lanes import Member, number, share_range
-from cdgm.plotting.sweeps import private_blocks, scored_on
+from cdgm.plotting.labels import number
 
+#: Leakage is linear up to this and logarithmic beyond: .003 and .07 are as far apart as .07 and .9.
+LEAKAGE_LINEAR = 0.02
 #: Differences of evidence are linear up to this many nats and logarithmic beyond.
 EVIDENCE_LINEAR = 1.0
 
 
-def elbo_differences(scores: pd.DataFrame, plain: str) -> pd.DataFrame:
-    """Held-out ELBO of every fit less that of ``plain`` with the same seed, setting and source.
-
-    Seeds share data and initial draws, so that most of what varies between them cancels.
-
-    Parameters
-    ----------
-    scores
-        Rows of a study.
-    plain
-        The variant to compare with, one without a sweep.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows as in ``scores`` with the metric ``elbo_difference``, without those of ``plain``. A fit that
-        diverged, or whose plain fit did or is missing, is not finite.
-    """
-    rows = pick(scores, metric="elbo")
-    keys = ["setting", "seed", "source"]
-    ground = rows[(rows["variant"] == plain) & rows["finite"]].drop_duplicates(keys)
-    ground = ground.set_index(keys)["value"].rename("ground")
-    rows = rows[rows["variant"] != plain].join(ground, on=keys)
-    rows = rows.assign(value=rows["value"] - rows["ground"], metric="elbo_difference")
-    return rows.assign(finite=rows["finite"] & np.isfinite(rows["value"])).drop(columns="ground")
+def share_range(
+    panels: Sequence[Axes], which: str, low: float | None = None, high: float | None = None
+) -> None:
+    """One linear range of the axis ``which`` ("x" or "y") for several panels."""
+    values = _ends(panels, which, low, high)
+    if not values:
+        return
+    bottom, top = min(values), max(values)
+    margin = 0.05 * (top - bottom) or 0.5
+    for axes in panels:
+        getattr(axes, f"set_{which}lim")(bottom - margin, top + margin)
 
 
-def members_of(
-    tables: Tables, study: str, scores: pd.DataFrame, metrics: Iterable[str]
-) -> dict[str, list[Member]]:
-    """What each panel of a study of penalties or constraints shows, by metric, without empty panels.
+def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> None:
+    """One scale for all panels of leakage, which reaches at least from 0 to ``least``."""
+    values = _ends(panels, which, 0.0, least)
+    low, high = min(values), max(values)
+    ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5, 1.0) if low - 0.005 <= t <= high * 1.1]
+    for axes in panels:
+        getattr(axes, f"set_{which}scale")("symlog", linthresh=LEAKAGE_LINEAR, linscale=0.6)
+        getattr(axes, f"set_{which}lim")(low - 0.004, high * 1.12)
+        _fix_ticks(axes, which, ticks)
 
-    Blocks are scored where most blocks are active; ``kl`` is of private blocks, ``elbo_difference`` of
-    sources.
-    """
-    sources, blocks = order_of(tables, study)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    found: dict[str, list[Member]] = {}
-    for metric in metrics:
-        rows = pick(scores, metric=metric)
-        if metric == "elbo_difference":
-            members = [(s, "", "", of_source[s]) for s in sources if (rows["source"] == s).any()]
-        elif metric in ("kl", "active_dims"):
-            own = private_blocks(tables, study) if metric == "kl" else blocks
-            there = [b for b in own if (rows["block"] == b).any()]
-            members = [(main_source(rows, b), b, "", of_block[b]) for b in there]
-        else:
-            members = [(s, b, t, of_block[b]) for s, b, t in scored_on(scores, metric, blocks)]
-        if members:
-            found[metric] = members
-    return found
+
+def scale_by_metric(panels: Mapping[str, Sequence[Axes]], which: str) -> None:
+    """The usual scale of each metric, the same in all of its panels, so that settings compare."""
+    for metric, axes in panels.items():
+        if metric.startswith("leakage"):
+            leakage_scale(axes, which)
+        elif metric == "elbo_difference":
+            evidence_scale(axes, which)
+        elif metric == "kl":
+            share_range(axes, which, 0.0)
+        elif metric.startswith("recovery"):
+            share_range(axes, which, 0.0, 1.0)
+
+
+def evidence_scale(panels: Sequence[Axes], which: str) -> None:
+    """One scale for differences of evidence, which reaches at least one nat to both sides."""
+    signed_scale(panels, which, linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
 
 
 def signed_scale(
@@ -98,9 +87,7 @@ def signed_scale(
     linear_share
         Length of the linear part on one side of zero, in decades of the logarithmic part.
     """
-    ends = [getattr(axes.dataLim, f"interval{which}") for axes in panels]
-    found = [v for pair in ends if np.isfinite(pair).all() for v in pair]
-    found += [v for v in (low, high) if v is not None]
+    found = _ends(panels, which, low, high)
     if not found:
         return
     bottom, top = min(found), max(found)
@@ -113,14 +100,25 @@ def signed_scale(
     for axes in panels:
         getattr(axes, f"set_{which}scale")("symlog", linthresh=linear, linscale=linear_share)
         getattr(axes, f"set_{which}lim")(bottom, top)
-        axis = getattr(axes, f"{which}axis")
-        axis.set_major_locator(FixedLocator(_ticks(bottom, top, linear, linear_share)))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
+        _fix_ticks(axes, which, _ticks(bottom, top, linear, linear_share))
+
+
+def _ends(panels: Sequence[Axes], which: str, *least: float | None) -> list[float]:
+    """Ends of the data of all panels, and the given values."""
+    ends = [getattr(axes.dataLim, f"interval{which}") for axes in panels]
+    found = [float(v) for pair in ends if np.isfinite(pair).all() for v in pair]
+    return found + [v for v in least if v is not None]
+
+
+def _fix_ticks(axes: Axes, which: str, ticks: Sequence[float]) -> None:
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
 
 
 def _tick_text(value: float) -> str:
-    """As :func:`cdgm.plotting.lanes.number`, with a power of ten where zeros would be counted: 2·10⁻⁵."""
+    """As :func:`cdgm.plotting.labels.number`, with a power of ten where zeros would be counted: 2·10⁻⁵."""
     if value == 0 or abs(value) >= 0.001:
         return number(float(f"{value:.6g}"))
     digits, _, power = f"{value:.5e}".partition("e")

@@ -1,4 +1,4 @@
-"""The numbers that a figure shows, one row a mark: its source data."""
+"""The numbers that a figure shows, one row a mark: the CSV beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 
-class SourceData:
+class FigureData:
     """Collects the numbers that a figure shows, one row a mark."""
 
     COLUMNS: Sequence[str] = (
@@ -21,9 +21,16 @@ class SourceData:
     def add(self, panel: str, kind: str, rows: pd.DataFrame | None = None, **fixed: object) -> None:
         """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
 
-        ``kind`` is what is drawn: "seed" (one fit), "median" (over the finished fits), "null_high" (end of
-        the null band), "true_dims", "spread",
-        "reference", "closed_form", "map"; "left out" is a score that isn't finite and so isn't drawn.
+        Parameters
+        ----------
+        panel
+            Letter or name of the panel.
+        kind
+            What is drawn: "seed" (one fit), "median" (over the finished fits), "interval_low" and
+            "interval_high" (of that median), "null_high" (end of the null band), "true_dims", "spread",
+            "reference", "closed_form", "map". "left out" is a score that isn't finite and so isn't drawn.
+        rows
+            Rows of a table of scores or histories.
         """
         frame = pd.DataFrame([{}]) if rows is None else rows[[c for c in self.COLUMNS if c in rows]]
         self._frames.append(frame.assign(panel=panel, kind=kind, **fixed))
