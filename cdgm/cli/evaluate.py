@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.labels_key is not None:
         if model.adata is None:
             raise UserError("--labels-key: is about AnnData files")
-        registration = replace(model.registration, labels_key=arguments.labels_key)
-        model.observed = replace(model.observed, label=anndata_input.labels(model.adata, registration))
+        model.registration = replace(model.registration, labels_key=arguments.labels_key)
+        model.observed = replace(model.observed, label=anndata_input.labels(model.adata, model.registration))
     if arguments.out is None:
         scores = Scores.of(model, arguments.split)
     else:
@@ -61,5 +61,5 @@ def run(arguments: argparse.Namespace) -> None:
             scores = Scores.of(model, arguments.split)
             scores.write(place)
     print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    for check in scores.checks():
+        print(f"{check.about}: {check.text}")

@@ -98,8 +98,9 @@ def run(arguments: argparse.Namespace) -> None:
     provenance = Provenance()
     # Before anything slow: a folder that can't be written is no reason to wait for.
     with whole_folder(arguments.out, arguments.overwrite) as folder:
+        from cdgm.estimator.fit_folder import write_results
         from cdgm.estimator.fit_scores import Scores
-        from cdgm.reports.fit_folder import write_results
+        from cdgm.estimator.interpretation import summarise
 
         model = make_model(arguments)
         log(repr(model))
@@ -118,8 +119,9 @@ def run(arguments: argparse.Namespace) -> None:
         write_results(model, folder, arguments.variant, arguments.map, scores)
         given = {name: value for name, value in vars(arguments).items() if name not in ("run", "command")}
         provenance.write(folder / "provenance.json", {k: _plain(v) for k, v in given.items()})
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    print(summarise(checks := scores.checks(), scores.private).text)
+    for check in checks:
+        print(f"{check.about}: {check.text}")
     print(f"results: {arguments.out}/report.html")
 
 

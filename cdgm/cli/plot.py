@@ -44,12 +44,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cdgm.config.fit import FitSpec
     from cdgm.config.validation import validated
+    from cdgm.estimator.fit_folder import LATENTS
     from cdgm.estimator.saved import ABOUT, HISTORY, history_of, read_about
     from cdgm.estimator.storage import whole_folder
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.own_data import map_table, maps_figure, training_figure
     from cdgm.plotting import style
-    from cdgm.reports.fit_folder import LATENTS
     from cdgm.utils.files import read_npz
 
     file = arguments.results / LATENTS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cdgm.estimator.reading import AGREE
+from cdgm.estimator.interpretation import AGREE
 from cdgm.estimator.sweep import JUDGED, MEASURED, check_values, judged, sweep, words
 
 if TYPE_CHECKING:

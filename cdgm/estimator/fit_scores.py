@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cdgm.estimator.reading import Sentence, read_tables
+from cdgm.estimator.interpretation import Check, by_severity, check_training, interpret
 from cdgm.utils.files import write_csv
 
 if TYPE_CHECKING:
@@ -23,23 +23,34 @@ class Scores:
     leakage: pd.DataFrame
     stability: pd.DataFrame | None
     genes: pd.DataFrame | None
+    private: tuple[str, ...] = ()
+    label: str = "the label"
+    training: tuple[Check, ...] = ()
 
     @classmethod
     def of(cls, model: ComparativeVAE, split: str | None = None) -> Scores:
         """Score a trained model; ELBOs are on held-out rows unless ``split`` says otherwise."""
         several = len(model.fitted.members()) > 1
         design = model.model_spec.design
-        private = any(len(driven) < len(design.sources) for driven in design.blocks.values())
+        private = tuple(b for b, driven in design.blocks.items() if len(driven) < len(design.sources))
+        elbo, train = model.get_elbo(split or "held_out"), model.get_elbo("train", draws=1)
+        elbo.insert(elbo.columns.get_loc("elbo") + 1, "elbo_train", train["elbo"])
+        registration = model.registration
+        label = registration.labels_key if registration and registration.labels_key else "the label"
+        usual = model.base["training"]["steps"]
         return cls(
-            model.get_elbo(split or "held_out"),
+            elbo,
             model.get_leakage(split=split),
             model.stability(split=split) if several else None,
             model.rank_genes() if private else None,
+            private,
+            label,
+            tuple(check_training(model.history, usual, model.fitted.stopping is not None)),
         )
 
-    def sentences(self) -> list[Sentence]:
-        """What they say."""
-        return read_tables(self.elbo, self.leakage, self.stability)
+    def checks(self) -> list[Check]:
+        """Conclusions; see :mod:`cdgm.estimator.interpretation`."""
+        return by_severity([*self.training, *interpret(self.elbo, self.leakage, self.stability, self.label)])
 
     def write(self, folder: Path) -> None:
         """Write ``elbo.csv``, ``leakage.csv``, ``stability.csv`` and ``genes.csv``, those that there are."""

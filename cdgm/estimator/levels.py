@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cdgm.estimator.reading import AGREE
+from cdgm.estimator.interpretation import AGREE
 from cdgm.estimator.sweep import JUDGED, MEASURED, check_values, judged, sweep, words
 from cdgm.estimator.variant_levels import Levels
 

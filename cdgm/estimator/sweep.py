@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cdgm.estimator.interpretation import AGREE
 from cdgm.estimator.model import ComparativeVAE
-from cdgm.estimator.reading import AGREE
 from cdgm.estimator.scores import leakage_table
 from cdgm.estimator.stability import stability_table
 from cdgm.utils.errors import UserError, bad_input

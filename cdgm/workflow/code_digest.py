@@ -1,7 +1,8 @@
 """Digests of code: which source text can change a result, so that an edit rebuilds just what it can change.
 
 A command line's digest covers its own file and every project module that it imports, directly or not.
-Comments, docstrings and layout do not count: what is hashed is the syntax tree. Plug-ins
+Comments, docstrings and layout do not count: what is hashed is the syntax tree. Templates that these modules
+name (``"page.html.j2"``), and templates that those name, are covered as they stand. Plug-ins
 (:mod:`cdgm.utils.registry`) are loaded by name, so they are covered only where a spec names them, and the
 tables that list them are left out: a new penalty re-fits nothing, an edited one re-fits what uses it.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,9 @@ from pydantic import BaseModel
 from cdgm.utils.registry import Plugin
 
 PACKAGE = "cdgm"
+#: Folder of a package's templates, and how their names stand in code and in other templates.
+TEMPLATES = "templates"
+_TEMPLATE = re.compile(r"""["']([\w.-]+\.(?:j2|css))["']""")
 # These check, report and record; no result depends on them, so an edit of theirs rebuilds nothing.
 WITHOUT_EFFECT = frozenset(
     {
@@ -49,7 +54,7 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
     """
     root = entry.resolve().parent.parent
     files = code_files(entry, modules)
-    parts = (f"{f.relative_to(root).as_posix()}:{_tree_digest(f, _stamp(f))}" for f in files)
+    parts = (f"{f.relative_to(root).as_posix()}:{_digest(f)}" for f in files)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -61,7 +66,7 @@ def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
     while queue:
         file = queue.pop()
         files.add(file)
-        queue.extend(f for f in _imports(root, file, _stamp(file)) if f not in files)
+        queue.extend(f for f in _named(root, file) if f not in files)
     return sorted(files)
 
 
@@ -92,6 +97,18 @@ def _file_of(root: Path, module: str) -> Path | None:
     if module == PACKAGE or not file.is_file() or _is_registry(file):
         return None
     return file
+
+
+def _named(root: Path, file: Path) -> list[Path]:
+    """Files that a file imports, extends, includes or renders."""
+    text = file.read_text(encoding="utf-8")
+    folder = file.parent if file.parent.name == TEMPLATES else file.parent / TEMPLATES
+    templates = [folder / name for name in _TEMPLATE.findall(text) if (folder / name).is_file()]
+    return [*templates, *(_imports(root, file, _stamp(file)) if file.suffix == ".py" else ())]
+
+
+def _digest(file: Path) -> str:
+    return _tree_digest(file, _stamp(file)) if file.suffix == ".py" else text_digest(file)
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -28,7 +28,9 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/estimator/",
         "cdgm/cli/",
         "cdgm/evaluation/metrics/stability.py",
-        "cdgm/reports/own_data.py",
+        "cdgm/reports/fit_report.py",
+        "cdgm/reports/templates/fit.html.j2",
+        "cdgm/reports/templates/glossary.html.j2",
         "cdgm/reports/readme_table.py",
         "cdgm/figures/choices.py",
         "cdgm/figures/own_data.py",
@@ -135,14 +137,24 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/plotting/__init__.py",
         "cdgm/evaluation/table_slices.py",
     ),
-    "judge": ("workflow_scripts/judge.py",),
-    "index, judge": (
+    "judge": (
+        "cdgm/claims/__init__.py",
         "cdgm/claims/findings.py",
         "cdgm/claims/judge.py",
         "cdgm/config/claim.py",
-        "cdgm/reports/",
+        "cdgm/reports/claims_page.py",
+        "cdgm/reports/intervals.py",
+        "cdgm/reports/templates/claims.html.j2",
+        "cdgm/reports/templates/interval.svg.j2",
+        "workflow_scripts/judge.py",
     ),
-    "index": ("cdgm/reports/captions.py", "cdgm/reports/index.py", "workflow_scripts/index.py"),
+    "index, judge": ("cdgm/reports/",),
+    "index": (
+        "cdgm/reports/captions.py",
+        "cdgm/reports/index.py",
+        "cdgm/reports/templates/index.html.j2",
+        "workflow_scripts/index.py",
+    ),
     # What many share.
     "baselines, costs, evaluate, fit, summarise": (
         "cdgm/models/__init__.py",
@@ -154,10 +166,10 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "baselines, ceiling, evaluate, fit, preprocess, simulate": ("cdgm/config/support.py",),
     "baselines, ceiling, evaluate, fetch, fit, map_cells, preprocess": ("cdgm/data/__init__.py",),
     "baselines, ceiling, costs, evaluate, fit, preprocess, simulate, summarise": ("cdgm/config/design.py",),
-    "baselines, ceiling, evaluate, fit, index, judge, map_cells, preprocess, simulate, summarise": (
+    "baselines, ceiling, evaluate, fit, judge, map_cells, preprocess, simulate, summarise": (
         "cdgm/utils/random_streams.py",
     ),
-    "baselines, ceiling, costs, evaluate, fetch, fit, index, judge, preprocess, simulate, summarise": (
+    "baselines, ceiling, costs, evaluate, fetch, fit, judge, preprocess, simulate, summarise": (
         "cdgm/utils/registry.py",
     ),
     "baselines, ceiling, costs, draw, evaluate, fetch, fit, index, judge, map_cells, preprocess, simulate,"

@@ -10,7 +10,7 @@ from cdgm.claims.findings import decide, fewest_seeds, interval
 from cdgm.claims.judge import CLAIM_COLUMNS, claims_table, judge
 from cdgm.config.claim import Claim, Condition
 from cdgm.config.validation import validated
-from cdgm.reports.claims import claims_page
+from cdgm.reports.claims_page import claims_page
 from cdgm.utils.errors import UserError
 
 NAN = float("nan")

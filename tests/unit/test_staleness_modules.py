@@ -1,4 +1,4 @@
-"""Which jobs a changed constant makes stale, for each module of the package and each command line.
+"""Which jobs a changed constant makes stale, for each module, template and command line.
 
 In this process, by digests of code alone; tests/workflow/test_staleness.py asks Snakemake for some of them.
 """
@@ -28,8 +28,8 @@ from tests.unit.staleness import BUILT_ON, OUTCOMES, outcome_of, table
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     file.relative_to(ROOT).as_posix()
-    for folder in ("cdgm", "workflow_scripts")
-    for file in (ROOT / folder).rglob("*.py")
+    for pattern in ("cdgm/**/*.py", "cdgm/**/templates/*", "workflow_scripts/*.py")
+    for file in ROOT.glob(pattern)
 )
 SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("*.py"))
 # Command lines that load plug-ins of each kind, because the specification that they get names them.
@@ -123,11 +123,12 @@ def test_what_is_declared_is_there():
     assert len(set(names)) == len(names)
     for name in names:
         assert any(module.startswith(name) for module in MODULES), f"{name}: no such module"
-        assert name.endswith((".py", "/"))
+        assert name.endswith((".py", ".j2", ".css", "/"))
 
 
 def test_comments_and_docstrings_of_all_modules_together_make_nothing_stale(root, before):
-    texts = {root / module: (root / module).read_text(encoding="utf-8") for module in MODULES}
+    python = [root / module for module in MODULES if module.endswith(".py")]
+    texts = {file: file.read_text(encoding="utf-8") for file in python}
     for file, text in texts.items():
         said = text.replace('"""', '"""Said otherwise. ', 1) if text.startswith('"""') else text
         file.write_text(f"# A note.\n{said}\n\n\n# Another note.\n", encoding="utf-8")
@@ -159,7 +160,7 @@ def test_a_new_plug_in_of_any_kind_makes_nothing_stale(registry, root, before):
 def test_digests_see_every_import():
     """They follow imports by full names; what is imported by a text has to be a plug-in."""
     by_text = {"cdgm/__init__.py", "cdgm/utils/registry.py", "cdgm/cli/main.py"}
-    for module in MODULES:
+    for module in (module for module in MODULES if module.endswith(".py")):
         tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cdgm.estimator.interpretation import summarise
 from cdgm.estimator.storage import write_model
 from cdgm.utils.files import atomic, write_csv
 
 if TYPE_CHECKING:
     from cdgm.estimator.fit_scores import Scores
     from cdgm.estimator.model import ComparativeVAE
+    from cdgm.reports.fit_report import FitPage
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
@@ -48,7 +50,7 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     """
     from cdgm.figures.own_data import map_table, maps_figure, training_figure
     from cdgm.plotting import style
-    from cdgm.reports.own_data import own_data_page
+    from cdgm.reports.fit_report import fit_report
 
     member = model.fitted.members()[0]
     write_model(model, folder / MODEL)
@@ -62,7 +64,34 @@ def write_results(model: ComparativeVAE, folder: Path, variant: str, way: str, s
     maps = map_table(latents, list(design.blocks), way)
     style.save(maps_figure(maps, design.sources), maps, folder / MAPS)
     style.save(*training_figure(model.history, variant), folder / TRAINING)
-    elbo_train = model.get_elbo("train", draws=1) if model.observed.n <= 20_000 else None
-    page = own_data_page(model, variant, way, member, scores, elbo_train)
+    page = fit_report(fit_page(model, variant, way, member, scores))
     with atomic(folder / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
+
+
+def fit_page(model: ComparativeVAE, variant: str, way: str, member: int, scores: Scores) -> FitPage:
+    """Collect what the page shows."""
+    from cdgm.reports.fit_report import FitPage
+
+    fitted, checks = model.fitted, scores.checks()
+    stopping, private = fitted.stopping, scores.private
+    return FitPage(
+        summary=summarise(checks, private),
+        checks=checks,
+        rows={source: len(x) for source, x in model.observed.x.items()},
+        features=len(model.observed.features),
+        dims=model.model_spec.dims,
+        private=private,
+        members=len(fitted.members()),
+        shown=member,
+        variant=variant,
+        steps=f"trained for {fitted.spec.training.steps:,} steps" if stopping is None else str(stopping),
+        stopping=() if stopping is None else stopping.sentences(model.seeds),
+        layout=way,
+        elbo=scores.elbo,
+        leakage=scores.leakage,
+        stability=scores.stability,
+        genes=scores.genes,
+        has_cells=model.adata is not None,
+        settings=fitted.spec.model_dump(mode="json", exclude_defaults=True),
+    )
