@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
+
+from cdgm.reports.fit_report import BADGES, Check, Verdict
 
 #: Share of a block's variance that another member's must explain for members to agree, or to agree in part.
 AGREE, AGREE_IN_PART = 0.8, 0.5
@@ -23,39 +23,6 @@ SHORT = 0.5
 RISING = 0.03
 #: Entries of the glossary whose strong doubts leave nothing to interpret.
 DECISIVE = ("stability", "kl", "member", "settled")
-
-#: From the strongest objection to none; ``ask`` and ``open`` depend on what the user knows.
-Verdict = Literal["doubt", "ask", "minor", "open", "good"]
-ORDER: tuple[Verdict, ...] = ("doubt", "ask", "minor", "open", "good")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One conclusion.
-
-    Attributes
-    ----------
-    about
-        Its subject.
-    text
-        What was found, with its number.
-    verdict
-        ``good`` (as hoped), ``minor`` (a minor doubt), ``doubt`` (a strong one), ``ask`` (something to find
-        out first) or ``open`` (depends on what the user knows, or is unknown).
-    term
-        Entry of the glossary that explains the check.
-    blocks
-        Blocks that it is about; empty if it is about the fit as a whole.
-    reason
-        The finding in a few words, for the summary.
-    """
-
-    about: str
-    text: str
-    verdict: Verdict
-    term: str
-    blocks: tuple[str, ...] = ()
-    reason: str = ""
 
 
 def interpret(
@@ -76,7 +43,7 @@ def interpret(
 
 def by_severity(checks: Sequence[Check]) -> list[Check]:
     """Sort checks by their verdicts, strongest objections first."""
-    return sorted(checks, key=lambda check: ORDER.index(check.verdict))
+    return sorted(checks, key=lambda check: list(BADGES).index(check.verdict))
 
 
 def check_training(history: pd.DataFrame, usual_steps: int, early_stopping: bool) -> list[Check]:

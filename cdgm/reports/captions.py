@@ -11,7 +11,6 @@ from docutils.core import publish_doctree, publish_from_doctree
 from docutils.utils import SystemMessage
 from docutils.writers.html5_polyglot import Writer
 from jinja2 import StrictUndefined, Template, TemplateError
-from markupsafe import Markup
 
 from cdgm.utils.errors import UserError, bad_input
 
@@ -37,7 +36,7 @@ class Caption:
     """
 
     question: str
-    body: Markup
+    body: str
 
 
 def read_caption(path: Path, study: str) -> Caption:
@@ -74,7 +73,7 @@ def read_caption(path: Path, study: str) -> Caption:
         first.parent.remove(first)
     writer = Writer()
     publish_from_doctree(document, writer=writer, settings_overrides=_SETTINGS)
-    return Caption(question, Markup(writer.parts["fragment"].strip()))
+    return Caption(question, writer.parts["fragment"].strip())
 
 
 def questions(folder: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ import pandas as pd
 from cdgm.reports.rendering import render
 from cdgm.utils.files import canonical_json
 
-#: Verdict of a check to the class of its badge and its word: a colour never stands alone.
-BADGES = {
+Verdict = Literal["doubt", "ask", "minor", "open", "good"]
+#: Verdict of a check to the class and the word of its badge, strongest objection first.
+BADGES: dict[Verdict, tuple[str, str]] = {
     "doubt": ("no", "reason for doubt"),
     "ask": ("ask", "check this"),
     "minor": ("some", "minor doubt"),
@@ -59,13 +60,33 @@ TERMS = {
 }
 
 
-class Check(Protocol):
-    """A conclusion about a fit, as ``cdgm.estimator.interpretation`` draws it."""
+@dataclass(frozen=True)
+class Check:
+    """One conclusion about a fit.
+
+    Attributes
+    ----------
+    about
+        Its subject.
+    text
+        What was found, with its number.
+    verdict
+        ``good`` (as hoped), ``minor`` (a minor doubt), ``doubt`` (a strong one), ``ask`` (something to find
+        out first) or ``open`` (depends on what the user knows, or is unknown).
+    term
+        Entry of the glossary that explains the check.
+    blocks
+        Blocks that it is about; empty if it is about the fit as a whole.
+    reason
+        The finding in a few words, for the summary.
+    """
 
     about: str
     text: str
-    verdict: str
+    verdict: Verdict
     term: str
+    blocks: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,22 +97,12 @@ class FitPage:
     ----------
     summary, checks
         One sentence on the whole fit, and what it rests on, strongest objections first.
-    rows
-        Source to its number of rows.
-    features
-        Number of features.
-    dims
-        Block to its dimension.
+    about
+        Data, dimensions and training of the model, in a line.
     private
         Blocks that belong to some of the sources only.
-    members
-        Members that did not diverge.
-    shown
-        The member whose latents are shown.
-    variant
-        How the model was fitted.
-    steps
-        How long it was trained, in words.
+    members, shown
+        Number of members that did not diverge, and the one whose latents are shown.
     stopping
         What early stopping did to each member; empty without it.
     layout
@@ -106,14 +117,10 @@ class FitPage:
 
     summary: Check
     checks: Sequence[Check]
-    rows: Mapping[str, int]
-    features: int
-    dims: Mapping[str, int]
+    about: str
     private: Sequence[str]
     members: int
     shown: int
-    variant: str
-    steps: str
     stopping: Sequence[str]
     layout: str
     elbo: pd.DataFrame

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from markupsafe import Markup
-
 from cdgm.reports.rendering import bound, number, render
 
 WIDTH, HEIGHT, MARGIN = 480, 52, 44
@@ -13,7 +11,7 @@ WIDTH, HEIGHT, MARGIN = 480, 52, 44
 
 def interval_plot(
     estimate: float, low: float, high: float, relation: str, value: float, verdict: str
-) -> Markup:
+) -> str:
     """Draw an estimate with its interval over an axis; the side of the threshold that counts is shaded.
 
     Parameters
@@ -27,11 +25,11 @@ def interval_plot(
 
     Returns
     -------
-    Markup
+    str
         An ``<svg>`` with a text alternative; empty if a number is not finite.
     """
     if not all(map(math.isfinite, (estimate, low, high))):
-        return Markup("")
+        return ""
     start, end = min(low, value), max(high, value)
     room = 0.18 * (end - start) or max(abs(value) * 0.1, 0.1)
     start, end = start - room, end + room

@@ -1,4 +1,4 @@
-"""Pages from the templates beside this module; text is escaped unless it is markup already."""
+"""Pages from the templates beside this module, which escape text unless they call it safe."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(template: str, **values: object) -> Markup:
+def render(template: str, **values: object) -> str:
     """Fill a template.
 
     Parameters
@@ -22,7 +21,7 @@ def render(template: str, **values: object) -> Markup:
     values
         Names that the template uses. A missing name is an error, not an empty string.
     """
-    return Markup(_environment().get_template(template).render(**values))
+    return _environment().get_template(template).render(**values)
 
 
 def number(value: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.estimator.interpretation import Check, interpret, summarise
+from cdgm.estimator.interpretation import interpret, summarise
 from cdgm.figures import FIGURES
 from cdgm.reports import fit_report
 from cdgm.reports.captions import questions, read_caption
@@ -318,9 +318,8 @@ def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> 
     genes = pd.DataFrame({"gene": [gene, "g1"], "change": [1.5, np.nan], "members_agree": [1.0, 0.5]})
     checks = interpret(elbo, leakage, None, label)
     return fit_report.FitPage(
-        summary=summarise(checks, ("salient",)), checks=checks, rows={"background": 1500, source: 20},
-        features=24, dims={"background": 2, "salient": 2}, private=("salient",), members=2, shown=1,
-        variant="cvae", steps="trained for 30 steps", stopping=(), layout="pca", elbo=elbo, leakage=leakage,
+        summary=summarise(checks, ("salient",)), checks=checks, about=f"1,500 background, 20 {source} rows",
+        private=("salient",), members=2, shown=1, stopping=(), layout="pca", elbo=elbo, leakage=leakage,
         stability=None, genes=genes, has_cells=False, settings={"label": label},
     )  # fmt: skip
 
@@ -329,7 +328,7 @@ def test_the_page_of_a_fit_begins_with_its_conclusion():
     page = Page(fit_report.fit_report(fit_page()))
     assert "A comparative model of your data Interpret the salient block of this fit with care:" in page.text
     assert "HSIC 0.2, 20 times its limit" in page.text
-    assert "1,500 background and 20 target rows of 24 features" in page.text
+    assert "1,500 background, 20 target rows" in page.text
     assert "g01.52 of 2" in page.text
     assert "g11 of 2" in page.text  # no number where there is none
     assert "private" not in page.text
@@ -348,7 +347,7 @@ def test_the_glossary_explains_all_terms():
 
 def test_the_page_of_a_fit_escapes_names():
     fit = fit_page(HOSTILE, HOSTILE, HOSTILE)
-    check = Check("labels", HOSTILE, "ask", "labels")
+    check = fit_report.Check("labels", HOSTILE, "ask", "labels")
     page = Page(fit_report.fit_report(replace(fit, checks=[*fit.checks, check], stopping=[HOSTILE])))
     assert page.text.count("<script>") == 10
 
