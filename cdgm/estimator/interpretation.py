@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cdgm.reports.fit_report import BADGES, Check, Verdict
+from cdgm.utils.joint_names import JOINT
 
 #: Share of a block's variance that another member's must explain for members to agree, or to agree in part.
 AGREE, AGREE_IN_PART = 0.8, 0.5
@@ -166,7 +167,7 @@ def _leakage(table: pd.DataFrame, label: str) -> Iterator[Check]:
     asked = dict(list(table.groupby("metric", sort=False)))
     nothing = table.iloc[:0]
     for (pair, source), rows in asked.get("hsic", nothing).groupby(["block", "source"], sort=False):
-        yield _independence(tuple(pair.split("+")), source, rows)
+        yield _independence(tuple(pair.split(JOINT)), source, rows)
     mixing = asked.get("source_separation", nothing)
     for block, rows in mixing.groupby("block", sort=False):
         yield _mixing(block, rows)
@@ -191,7 +192,7 @@ def _independence(blocks: tuple[str, ...], source: str, rows: pd.DataFrame) -> C
 
 def _mixing(block: str, rows: pd.DataFrame) -> Check:
     about, value = f"sources in the {block} block", rows["value"].median()
-    chance = 1 / (1 + rows["source"].iloc[0].count("+"))
+    chance = 1 / (1 + rows["source"].iloc[0].count(JOINT))
     numbers = f"balanced accuracy {value:.2f}; {chance:.2f} if sources mix, 1 if they are apart"
     if not rows["trace"].any():
         text = f"neighbours do not reveal the source of a cell ({numbers})."

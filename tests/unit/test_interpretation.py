@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cdgm.estimator.interpretation import check_training, interpret, summarise
+from cdgm.utils.joint_names import JOINT
 
 
 def elbo(kl: float = 2.0, finite=(True, True, True)) -> pd.DataFrame:
@@ -16,7 +17,7 @@ def elbo(kl: float = 2.0, finite=(True, True, True)) -> pd.DataFrame:
 
 def traces(metric: str, block: str, values, limit: float = 0.5, mean: float = 0.4) -> pd.DataFrame:
     """Rows of the table of leakage, one for each member."""
-    source = "background+target" if metric == "source_separation" else "target"
+    source = f"background{JOINT}target" if metric == "source_separation" else "target"
     rows = {"metric": metric, "block": block, "source": source, "value": values}
     return pd.DataFrame(rows | {"null_mean": mean, "null_high": limit}).assign(
         trace=lambda table: table["value"] > table["null_high"]
@@ -27,7 +28,7 @@ def stability(block: str, *r2: float) -> pd.DataFrame:
     return pd.DataFrame({"block": block, "r2": r2, "agreement": 0.9, "r2_null_high": 0.1})
 
 
-INDEPENDENT = traces("hsic", "background+salient", [0.001] * 3, 0.002)
+INDEPENDENT = traces("hsic", f"background{JOINT}salient", [0.001] * 3, 0.002)
 STABLE = pd.concat([stability("background", 0.95, 0.9), stability("salient", 0.93, 0.85)])
 SALIENT = ("salient",)
 
@@ -82,7 +83,7 @@ def test_members_that_diverged_are_counted():
     ],
 )
 def test_a_dependence_of_blocks_has_a_size(values, verdict, words):
-    table = traces("hsic", "background+salient", values, 0.002)
+    table = traces("hsic", f"background{JOINT}salient", values, 0.002)
     checks = interpret(elbo(), table, STABLE)
     (check,) = [c for c in checks if c.term == "hsic"]
     assert check.verdict == verdict

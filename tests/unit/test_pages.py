@@ -25,6 +25,7 @@ from cdgm.reports.rendering import TEMPLATES, number
 from cdgm.reports.verdicts import BADGES, count_sentence
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_json
+from cdgm.utils.joint_names import JOINT
 from workflow_scripts import index, judge
 
 ROOT = Path(__file__).parents[2]
@@ -312,7 +313,7 @@ def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> 
         {"member": [0, 1], "source": [source] * 2, "finite": True, "elbo": -1.25, "kl_salient": 2.0}
     )
     leakage = pd.DataFrame(
-        {"metric": "hsic", "block": "background+salient", "source": source, "member": [0, 1],
+        {"metric": "hsic", "block": f"background{JOINT}salient", "source": source, "member": [0, 1],
          "value": 0.2, "null_mean": 0.0, "null_high": 0.01, "trace": True}
     )  # fmt: skip
     genes = pd.DataFrame({"gene": [gene, "g1"], "change": [1.5, np.nan], "members_agree": [1.0, 0.5]})
