@@ -114,8 +114,8 @@ def summarise(checks: Sequence[Check], private: Sequence[str]) -> Check:
         if reasons := _listed(found):
             return Check("summary", f"{beginning}{reasons}.", verdict, "")
     good = _listed([c for c in about if c.verdict == "good"])
-    numbers = f" ({good})" if good else ""
-    text = f"No check speaks against {some}{numbers}, which does not prove that it is right."
+    because = f": {good}" if good else ""
+    text = f"No check speaks against {some}, which does not prove that it is right{because}."
     return Check("summary", text, "good", "")
 
 

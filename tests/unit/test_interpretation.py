@@ -40,7 +40,7 @@ def verdicts(*tables, label: str = "donor") -> dict[str, str]:
 @pytest.mark.parametrize(
     ("r2", "verdict", "words"),
     [
-        (0.81, "good", "No check speaks against the salient block of this fit (seeds agree (r2 0.81))"),
+        (0.81, "good", "No check speaks against the salient block of this fit, which does not prove"),
         (
             0.65,
             "minor",
