@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cdgm.claims.findings import exact_interval
-from cdgm.estimator.dimensions import SIZES, recommend
-from cdgm.estimator.sweep import BLOCKS
+from cdgm.estimator.selection.dimensions import SIZES, recommend
+from cdgm.estimator.selection.sweep import BLOCKS
 
 Sizes = tuple[int, int]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.config.support import Support
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observed import Observed, check_values, narrowest
+from cdgm.estimator.observations import Observations, check_values, smallest_type
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,14 +24,13 @@ ROWS = 4_096
 _RAW = "; name the layer that holds raw counts (layer=), or choose likelihood='gaussian'"
 
 
-@dataclass(frozen=True)
-class Registration:
-    """What :func:`setup_anndata` was told.
+class Registration(Strict):
+    """Arguments of ``ComparativeModel.setup_anndata``, as ``adata.uns["_cdgm"]`` and saved models keep them.
 
     Attributes
     ----------
     source_key
-        Column of ``obs`` that tells background and target apart.
+        Column of ``obs`` that separates background and target.
     background
         Its values that make the background; all others make the target.
     layer
@@ -45,30 +44,32 @@ class Registration:
     layer: str | None = None
     labels_key: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As values that an ``.h5ad`` file can hold."""
-        values = {
-            "source_key": self.source_key,
-            "background": np.array(self.background, dtype=object),
-            "layer": self.layer,
-            "labels_key": self.labels_key,
-        }
-        return {key: value for key, value in values.items() if value is not None}
-
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
-        """What an object was registered with."""
+        """Read the registration of an object."""
         require_anndata(adata)
         if KEY not in adata.uns:
             raise UserError(
-                "this AnnData object is not set up: first call cdgm.ComparativeVAE.setup_anndata(adata, "
+                "this AnnData object is not set up: first call cdgm.ComparativeModel.setup_anndata(adata, "
                 "source_key=..., background=...)"
             )
-        stored = adata.uns[KEY]
-        background = tuple(
-            str(value) for value in np.atleast_1d(np.asarray(stored["background"], dtype=object))
+        stored = dict(adata.uns[KEY])
+        background = np.atleast_1d(np.asarray(stored.pop("background"), dtype=object))
+        return cls(background=tuple(map(str, background)), **stored)
+
+    def write(self, adata: AnnData) -> None:
+        """Write it to an object, as values that an ``.h5ad`` file can hold."""
+        values = self.model_dump(exclude_none=True)
+        adata.uns[KEY] = values | {"background": np.array(self.background, dtype=object)}
+
+
+def refuse_batch_key(batch_key: object) -> None:
+    """Refuse a batch column with the reason, which a TypeError would not give."""
+    if batch_key is not None:
+        raise UserError(
+            f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
+            "docs/comparison.md, and check by labels_key whether the salient block separates them"
         )
-        return cls(str(stored["source_key"]), background, stored.get("layer"), stored.get("labels_key"))
 
 
 def setup_anndata(
@@ -78,7 +79,7 @@ def setup_anndata(
     layer: str | None = None,
     labels_key: str | None = None,
 ) -> None:
-    """See ``ComparativeVAE.setup_anndata``."""
+    """See ``ComparativeModel.setup_anndata``."""
     require_anndata(adata)
     if adata.is_view:
         raise UserError(
@@ -86,12 +87,17 @@ def setup_anndata(
         )
     if isinstance(background, str) or not isinstance(background, Sequence):
         background = (background,)
-    registration = Registration(source_key, tuple(map(str, background)), layer, labels_key)
+    _check_layer(adata, layer)
+    registration = Registration(
+        source_key=str(source_key),
+        background=tuple(map(str, background)),
+        layer=layer,
+        labels_key=None if labels_key is None else str(labels_key),
+    )
     is_background(adata, registration)
     labels(adata, registration)
-    _check_layer(adata, layer)
     _check_genes(adata)
-    adata.uns[KEY] = registration.plain()
+    registration.write(adata)
 
 
 def observe(
@@ -101,7 +107,7 @@ def observe(
     n_genes: int | str | None,
     named: np.ndarray | None = None,
     both: bool = True,
-) -> Observed:
+) -> Observations:
     """Read what a model needs: the chosen genes of all cells, source by source.
 
     Parameters
@@ -147,12 +153,14 @@ def observe(
         part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
         parts[source] = part
-    return Observed(
-        {source: narrowest(part, support) for source, part in parts.items()},
+    return Observations(
+        {source: smallest_type(part, support) for source, part in parts.items()},
         rows,
         genes[chosen],
         np.asarray(adata.obs_names, dtype=str),
         labels(adata, registration),
+        adata,
+        registration,
     )
 
 
@@ -246,5 +254,5 @@ def require_anndata(adata: Any) -> None:
 
     if not isinstance(adata, AnnData):
         raise bad_input(
-            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeVAE.from_arrays"
+            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeModel.from_arrays"
         )

@@ -98,7 +98,7 @@ def training_figure(history: pd.DataFrame, variant: str) -> tuple[Figure, pd.Dat
     Parameters
     ----------
     history
-        ``ComparativeVAE.history``.
+        ``ComparativeModel.history``.
     variant
         Name of how it was fitted.
     """

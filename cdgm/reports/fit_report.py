@@ -101,8 +101,8 @@ class FitPage:
         Data, dimensions and training of the model, in a line.
     private
         Blocks that belong to some of the sources only.
-    members, shown
-        Number of members that did not diverge, and the one whose latents are shown.
+    shown
+        The member whose latents are shown.
     stopping
         What early stopping did to each member; empty without it.
     layout
@@ -119,7 +119,6 @@ class FitPage:
     checks: Sequence[Check]
     about: str
     private: Sequence[str]
-    members: int
     shown: int
     stopping: Sequence[str]
     layout: str
@@ -151,11 +150,6 @@ def fit_report(fit: FitPage) -> str:
     """
     absent = {"cells.h5ad": not fit.has_cells}
     absent |= {"stability.csv": fit.stability is None, "genes.csv": fit.genes is None}
-    genes = None
-    if fit.genes is not None:
-        genes = fit.genes.head(GENES).copy()
-        agree = (genes["members_agree"] * fit.members).round().astype(int)
-        genes["members_agree"] = [f"{n} of {fit.members}" for n in agree]
     return render(
         "fit.html.j2",
         fit=fit,
@@ -165,7 +159,7 @@ def fit_report(fit: FitPage) -> str:
         elbo=table("Held-out and training ELBO", fit.elbo, ["source", "member"]),
         leakage=table("Leakage", fit.leakage, ["metric", "block", "source", "member"]),
         stability=None if fit.stability is None else table("Agreement of members", fit.stability),
-        genes=None if genes is None else table("Genes", genes),
+        genes=None if fit.genes is None else table("Genes", fit.genes.head(GENES)),
         files={name: held for name, held in FILES.items() if not absent.get(name, False)},
         settings=canonical_json(fit.settings),
     )

@@ -9,9 +9,7 @@ from cdgm.reports.rendering import bound, number, render
 WIDTH, HEIGHT, MARGIN = 480, 52, 44
 
 
-def interval_plot(
-    estimate: float, low: float, high: float, relation: str, value: float, verdict: str
-) -> str:
+def interval_plot(estimate: float, low: float, high: float, relation: str, value: float, verdict: str) -> str:
     """Draw an estimate with its interval over an axis; the side of the threshold that counts is shaded.
 
     Parameters

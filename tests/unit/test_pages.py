@@ -316,11 +316,13 @@ def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> 
         {"metric": "hsic", "block": f"background{JOINT}salient", "source": source, "member": [0, 1],
          "value": 0.2, "null_mean": 0.0, "null_high": 0.01, "trace": True}
     )  # fmt: skip
-    genes = pd.DataFrame({"gene": [gene, "g1"], "change": [1.5, np.nan], "members_agree": [1.0, 0.5]})
+    genes = pd.DataFrame(
+        {"gene": [gene, "g1"], "change": [1.5, np.nan], "members_agree": ["2 of 2", "1 of 2"]}
+    )
     checks = interpret(elbo, leakage, None, label)
     return fit_report.FitPage(
         summary=summarise(checks, ("salient",)), checks=checks, about=f"1,500 background, 20 {source} rows",
-        private=("salient",), members=2, shown=1, stopping=(), layout="pca", elbo=elbo, leakage=leakage,
+        private=("salient",), shown=1, stopping=(), layout="pca", elbo=elbo, leakage=leakage,
         stability=None, genes=genes, has_cells=False, settings={"label": label},
     )  # fmt: skip
 

@@ -51,18 +51,18 @@ def cells(x: Any = None, seed: int = 0, **columns: Any) -> anndata.AnnData:
 
 def set_up(adata: anndata.AnnData, **changes: Any) -> anndata.AnnData:
     """The same object, set up."""
-    cdgm.ComparativeVAE.setup_anndata(
+    cdgm.ComparativeModel.setup_anndata(
         adata, **({"source_key": "condition", "background": "ctrl", "labels_key": "state"} | changes)
     )
     return adata
 
 
-def model(adata: anndata.AnnData | None = None, **changes: Any) -> cdgm.ComparativeVAE:
+def model(adata: anndata.AnnData | None = None, **changes: Any) -> cdgm.ComparativeModel:
     """A small model, not trained."""
-    return cdgm.ComparativeVAE(set_up(cells()) if adata is None else adata, **(SMALL | changes))
+    return cdgm.ComparativeModel(set_up(cells()) if adata is None else adata, **(SMALL | changes))
 
 
-def trained(adata: anndata.AnnData | None = None, steps: int = 40, **changes: Any) -> cdgm.ComparativeVAE:
+def trained(adata: anndata.AnnData | None = None, steps: int = 40, **changes: Any) -> cdgm.ComparativeModel:
     """A small model, hardly trained."""
     made = model(adata, **changes)
     made.train(max_steps=steps, progress_bar=False)

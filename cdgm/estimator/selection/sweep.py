@@ -1,4 +1,4 @@
-"""Fits that differ in one thing, what is measured of each, and what rules that choose among them share."""
+"""Fits that differ in one choice, what is measured of each, and the criteria that both rules share."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cdgm.estimator.interpretation import AGREE
-from cdgm.estimator.model import ComparativeVAE
-from cdgm.estimator.scores import leakage_table
-from cdgm.estimator.stability import stability_table
+from cdgm.estimator.model import ComparativeModel
+from cdgm.estimator.scores import leakage_table, stability_table
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 logger = logging.getLogger(__name__)
-#: Permutations of each null; what is read off is its 95 % quantile.
+#: Permutations of each null, of which only the 95 % quantile is used.
 NULL_DRAWS = 50
 #: Share of members with a trace above which a fit counts as leaking.
 MOST_TRACES = 0.5
@@ -30,8 +29,8 @@ MEASURED = [
 JUDGED = ["within", "stable", "clean", "recommended"]
 
 
-def check_values(where: str, name: str, values: Any, what: str) -> list:
-    """Values to try, each there once."""
+def distinct(where: str, name: str, values: Any, what: str) -> list:
+    """Refuse values to try that are not a list of different ones."""
     good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
     if not good or len(set(values)) != len(values):
         raise bad_input(where, name, values, f"a list of different {what}")
@@ -52,17 +51,17 @@ def sweep(
     Parameters
     ----------
     where
-        Who asks, for errors.
+        Name of the caller, for errors.
     data
         An AnnData object that was set up, or arrays of two sources.
     points
-        Of each point: its columns in the table, and the arguments of ``ComparativeVAE`` that are its own.
+        For each point: its columns in the table, and its own arguments of ``ComparativeModel``.
     n_members
         Members of each fit, two or more.
     max_steps, progress_bar
-        As in ``ComparativeVAE.train``.
+        As in ``ComparativeModel.train``.
     options
-        Arguments of ``ComparativeVAE`` (or ``from_arrays``) that all points share.
+        Arguments of ``ComparativeModel`` (or ``from_arrays``) that all points share.
 
     Returns
     -------
@@ -76,40 +75,39 @@ def sweep(
     """
     if n_members < 2:
         raise bad_input(where, "n_members", n_members, "two or more, to compare them")
-    make = ComparativeVAE.from_arrays if isinstance(data, Mapping) else ComparativeVAE
-    # All are made before the first is fitted: a mistake in the last one is told at once.
+    make = ComparativeModel.from_arrays if isinstance(data, Mapping) else ComparativeModel
+    # All models are made before the first is trained, so that a mistake in the last one shows at once.
     models = [(columns, make(data, n_members=n_members, **options, **own)) for columns, own in points]
     rows = []
     for columns, model in models:
         name = ", ".join(f"{key} {value:g}" for key, value in columns.items())
         model.train(max_steps, progress_bar=progress_bar)
-        if model.fitted.finite.sum() < 2:
+        if model.ensemble.finite.sum() < 2:
             logger.warning("%s: fewer than two members are finite", name)
             continue
         rows.append({**columns, **measured(model)})
         logger.info("%s: ELBO %.2f", name, rows[-1]["elbo"])
-        # The next stack needs the memory more than we need this one.
-        model._fitted = None
+        # The next stack needs the memory.
+        model.ensemble = None
     if not rows:
         raise UserError(f"{where}: all fits diverged: use fewer dimensions or another variant")
     return pd.DataFrame(rows)
 
 
-def measured(model: ComparativeVAE) -> dict[str, float]:
+def measured(model: ComparativeModel) -> dict[str, float]:
     """:data:`MEASURED` of a trained model with the blocks ``background`` and ``salient``.
 
     ``elbo``: held-out ELBO, mean over sources, median over members; ``elbo_range``: its range over members;
-    ``agreement_<block>``: ``r2`` of the worst pair; ``active_<block>``: median number of axes in use;
-    ``dependence``: HSIC of the blocks over the 95 % quantile of its null, ``separation``: accuracy of telling
-    the sources by neighbours in the background block, both medians over members; ``traces``: share of members
-    in which one of both lies above its null.
+    ``agreement_<block>``: ``r2`` of the worst pair; ``active_<block>``: median number of active axes;
+    ``dependence``: HSIC of the blocks over the 95 % quantile of its null, ``separation``: accuracy of
+    predicting the source from neighbours in the background block, both medians over members; ``traces``:
+    share of members in which one of both lies above its null.
     """
     table = model.get_elbo()
     of_member = table[table["finite"]].groupby("member")["elbo"].mean()
     found = {"elbo": of_member.median(), "elbo_range": of_member.max() - of_member.min()}
     split = model.split.scored()
-    pairs = stability_table(model, split, 1)
-    for block, rows in pairs.groupby("block", sort=False):
+    for block, rows in stability_table(model, split, 1).groupby("block", sort=False):
         # Blocks that are empty in all members agree on nothing.
         found[f"agreement_{block}"] = rows["r2"].fillna(0.0).min()
         found[f"active_{block}"] = pd.concat([rows["active_a"], rows["active_b"]]).median()
@@ -123,9 +121,9 @@ def measured(model: ComparativeVAE) -> dict[str, float]:
 
 
 def judged(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """The columns ``within``, ``stable`` and ``clean``, and the tolerance in nats.
+    """Add the columns ``within``, ``stable`` and ``clean``; return the tolerance in nats as well.
 
-    ``within``: the ELBO lies below the best by no more than members of one point differ among themselves
+    ``within``: the ELBO lies below the best by no more than the members of one point differ among themselves
     (the median of ``elbo_range``). ``stable``: members agree on both blocks. ``clean``: at most half of the
     members show a trace.
     """
@@ -139,6 +137,6 @@ def judged(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
 
 
 def words(row: pd.Series) -> str:
-    """What agreement and traces of a row say."""
+    """Agreement and traces of a row in words."""
     agree = "members agree" if row["stable"] else "members disagree"
     return f"{agree}, {'nothing leaks' if row['clean'] else 'something leaks'}"

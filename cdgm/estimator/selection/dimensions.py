@@ -1,4 +1,4 @@
-"""How many dimensions? A sweep over sizes of both blocks, and one recommendation by a written rule."""
+"""Choose the dimensions of both blocks: a sweep over sizes, and one recommendation by a written rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cdgm.estimator.interpretation import AGREE
-from cdgm.estimator.sweep import JUDGED, MEASURED, check_values, judged, sweep, words
+from cdgm.estimator.selection.sweep import JUDGED, MEASURED, distinct, judged, sweep, words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,13 +22,14 @@ COLUMNS = [*SIZES, *MEASURED, *JUDGED]
 
 @dataclass(frozen=True)
 class Dimensions:
-    """What a sweep found.
+    """Result of :func:`choose_dimensions`.
 
     Attributes
     ----------
     table
-        A row a size: ``n_background``, ``n_salient``, what ``cdgm.estimator.sweep.measured`` says of it, and
-        what the rule makes of that: ``within``, ``stable``, ``clean``, ``recommended``.
+        A row a size: ``n_background``, ``n_salient``, the columns of
+        :func:`cdgm.estimator.selection.sweep.measured`, and the decisions of the rule: ``within``,
+        ``stable``, ``clean``, ``recommended``.
     n_background, n_salient
         The recommendation.
     reason
@@ -60,11 +61,11 @@ def choose_dimensions(
 ) -> Dimensions:
     """Fit every combination of sizes and recommend one.
 
-    The rule: (1) of all sizes keep those whose held-out ELBO lies below the best by no more than members of
-    one size differ among themselves (the median range over members); (2) of these keep those on whose blocks
-    the members agree (``r2`` of at least 0.8) and in at most half of whose members something leaks, if there
-    are such, or else those that fulfil one of both; (3) of these take the one with the fewest dimensions in
-    all, and of equals the one with fewer salient ones.
+    The rule: (1) keep the sizes whose held-out ELBO lies below the best by no more than the members of one
+    size differ among themselves (the median range over members); (2) of these keep those on whose blocks the
+    members agree (``r2`` of at least 0.8) and in at most half of whose members something leaks, or, if no
+    size meets both, those that meet one; (3) of these take the one with the fewest dimensions in all, and of
+    equals the one with fewer salient ones.
 
     Parameters
     ----------
@@ -75,12 +76,12 @@ def choose_dimensions(
     n_members
         Members of each fit, two or more.
     max_steps, progress_bar
-        As in ``ComparativeVAE.train``.
+        As in ``ComparativeModel.train``.
     variant
-        How to fit. The plain sum of ELBOs takes a third of the time of the default of ``ComparativeVAE``, and
-        is what the rule was measured with most.
+        How to fit. The plain sum of ELBOs takes a third of the time of the default of ``ComparativeModel``,
+        and the rule was mostly measured with it.
     options
-        Further arguments of ``ComparativeVAE``, or of ``ComparativeVAE.from_arrays``.
+        Further arguments of ``ComparativeModel``, or of ``ComparativeModel.from_arrays``.
 
     Raises
     ------
@@ -88,11 +89,11 @@ def choose_dimensions(
         If an argument is wrong, or every fit diverged.
     """
     sizes = [
-        check_values("choose_dimensions", name, values, "sizes")
+        distinct("choose_dimensions", name, values, "sizes")
         for name, values in (("n_background", n_background), ("n_salient", n_salient))
     ]
     pairs = [dict(zip(SIZES, pair, strict=True)) for pair in itertools.product(*sizes)]
-    # What a point is called is what it is made with.
+    # The columns of a point are its arguments.
     points = [(pair, pair) for pair in pairs]
     options = options | {"variant": variant}
     return recommend(sweep("choose_dimensions", data, points, n_members, max_steps, progress_bar, options))
@@ -109,13 +110,13 @@ def recommend(table: pd.DataFrame) -> Dimensions:
     table, tolerance = judged(table)
     marks = table["stable"].astype(int) + table["clean"]
     kept = table[table["within"] & (marks == marks[table["within"]].max())]
-    kept = kept.assign(total=kept["n_background"] + kept["n_salient"])
-    chosen = kept.sort_values(["total", "n_salient"], kind="stable").index[0]
-    row = table.loc[chosen]
+    kept = kept.assign(total=kept[SIZES].sum(axis=1)).sort_values(["total", "n_salient"], kind="stable")
+    row = table.loc[kept.index[0]]
+    n_background, n_salient = (int(row[size]) for size in SIZES)
     reason = (
-        f"{int(row['n_background'])} background and {int(row['n_salient'])} salient dimensions: "
+        f"{n_background} background and {n_salient} salient dimensions: "
         f"{words(row)}; the smallest of {len(kept)} such sizes whose held-out ELBO is within {tolerance:.3g} "
         f"nats of the best ({row['elbo']:.2f}, best {table['elbo'].max():.2f})"
     )
-    table = table.assign(recommended=table.index == chosen)[COLUMNS]
-    return Dimensions(table, int(row["n_background"]), int(row["n_salient"]), reason)
+    table = table.assign(recommended=table.index == row.name)[COLUMNS]
+    return Dimensions(table, n_background, n_salient, reason)
