@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cdgm.claims.findings import exact_interval
 from cdgm.estimator.selection.dimensions import SIZES, recommend
 from cdgm.estimator.selection.sweep import BLOCKS
+from cdgm.evaluation.intervals import share_interval
 
 Sizes = tuple[int, int]
 
@@ -73,7 +73,7 @@ def rates(picked: pd.DataFrame) -> pd.DataFrame:
     parts = [*picked.groupby("setting", sort=False), ("all", picked)]
     for setting, part in parts:
         for rule, own in part.groupby("rule", sort=False):
-            share, low, high = exact_interval(int(own["hit"].sum()), len(own))
+            share, low, high, _ = share_interval(int(own["hit"].sum()), len(own))
             row = {"setting": setting, "rule": rule, "data_sets": len(own), "hits": int(own["hit"].sum())}
             row |= {"share": share, "low": low, "high": high, "near": own["near"].mean()}
             for block in BLOCKS:

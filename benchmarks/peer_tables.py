@@ -128,9 +128,9 @@ def long_table(dataset: str, rows: Mapping[tuple[str, str], list[dict[str, objec
     return pd.concat(parts, ignore_index=True)[SCORE_COLUMNS]
 
 
-def write_tables(table: pd.DataFrame, prefix: Path, root: int) -> pd.DataFrame:
+def write_tables(table: pd.DataFrame, prefix: Path) -> pd.DataFrame:
     """Write ``<prefix>.csv`` and ``<prefix>_summary.csv``, each whole or not at all; gives the summary."""
-    summary = summarise(table, stream("summarise", STUDY, root=root))
+    summary = summarise(table)
     write_csv(f"{prefix}.csv", table)
     write_csv(f"{prefix}_summary.csv", summary)
     return summary

@@ -105,7 +105,7 @@ def score(
     for found in baseline_rows(bundle, cells, ours, draws, root):
         rows.setdefault((found.pop("variant"), ""), []).append(found)
     variants += [variant for variant, fit in rows if not fit]
-    summary = write_tables(long_table(dataset, rows), results / "peers" / dataset, root)
+    summary = write_tables(long_table(dataset, rows), results / "peers" / dataset)
     return wide(summary, COLUMNS, variants)
 
 

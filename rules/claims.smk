@@ -1,5 +1,6 @@
 # Verdicts and the pages to start from. In: results/tables/<study>.csv. Out: results/claims*, results/index*.
-# The files of the target `all` have plain names; those of another end with _<target>.
+# The files of the target `all` have plain names; those of another end with _<target>. The claims on one study
+# are judged by its table alone: results/claims/<study>.html.
 
 
 # Seconds each; a job of a cluster would cost more.
@@ -9,50 +10,71 @@ localrules:
     index,
 
 
+@cache
+def judging(page):
+    """Claims that a page judges: claims, claims_<target> or claims/<study>."""
+    study = page.partition("/")[2]
+    if not study:
+        target = page.removeprefix("claims").removeprefix("_") or "all"
+        return judging_of_target(CONFIG, target)
+    claimed = {claim.study for claim in CONFIG.claims.values() if claim is not None}
+    if study not in claimed:
+        expected = f"a study with claims: one of {sorted(claimed)}"
+        stop(bad_input(f"results/{page}", "", study, expected))
+    return judging_of_study(CONFIG, study)
+
+
+def page_options(page):
+    """The ending of the first page that a page of claims links to, and the study that it is about."""
+    study = page.partition("/")[2]
+    target = CONFIG.studies[study].target if study else page.partition("_")[2]
+    of = "" if target in ("", "all", "none") else f"_{target}"
+    return f"--of={of} --study={study}"
+
+
 # All claims are too long for a command line.
 rule write_claims:
     """Write down what is claimed in this configuration, and what can't be judged in it."""
     output:
-        "results/claims{of}.json",
+        "results/{page}.json",
     log:
-        "results/logs/write_claims/claims{of}.log",
+        "results/logs/write_claims/{page}.log",
     benchmark:
-        "results/benchmarks/write_claims/claims{of}.tsv"
+        "results/benchmarks/write_claims/{page}.tsv"
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        claims=lambda w: as_json(as_job(CONFIG, target_of(w))),
+        claims=lambda w: as_json(judging(w.page)),
     run:
         write_json(output[0], json.loads(params.claims))
 
 
 rule judge:
-    """Hold every claim against the scores of its study."""
+    """Compare every claim with the scores of its study."""
     input:
-        claims="results/claims{of}.json",
+        claims="results/{page}.json",
         tables=lambda w: [
-            f"results/tables/{study}.csv"
-            for study in judged_studies(CONFIG, target_of(w))
+            f"results/tables/{study}.csv" for study in judged_studies(judging(w.page))
         ],
     output:
-        table="results/claims{of}.csv",
-        page="results/claims{of}.html",
+        table="results/{page}.csv",
+        page="results/{page}.html",
     log:
-        "results/logs/judge/claims{of}.log",
+        "results/logs/judge/{page}.log",
     benchmark:
-        "results/benchmarks/judge/claims{of}.tsv"
+        "results/benchmarks/judge/{page}.tsv"
     conda:
         "../envs/cdgm.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        root_seed=CONFIG.root_seed,
+        options=lambda w: page_options(w.page),
         code=digest("judge.py"),
     shell:
-        "python -m workflow_scripts.judge --claims {input.claims} --tables {input.tables}"
-        " --root-seed {params.root_seed} --out {output.table} --page {output.page} 2> {log}"
+        "python -m workflow_scripts.judge --claims {input.claims} --tables {input.tables} {params.options}"
+        " --out {output.table} --page {output.page} 2> {log}"
 
 
 rule index:

@@ -26,8 +26,13 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
-from cdgm.claims.selectors import check_claims
-from cdgm.claims.plan import as_job, claims_of, judged_studies
+from cdgm.claims.check import check_claims
+from cdgm.claims.scope import (
+    claims_of,
+    judged_studies,
+    judging_of_study,
+    judging_of_target,
+)
 from cdgm.config.study import parse_config
 from cdgm.workflow.code_digest import code_digest, plugin_modules, text_digest
 from cdgm.utils.errors import UserError, bad_input
@@ -48,6 +53,7 @@ def stop(error):
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 CONFIG_FILES = [
     f"{workflow.basedir}/config.yaml",
+    f"{workflow.basedir}/claims.yaml",
     *(str(f) for f in workflow.config_settings.configfiles or ()),
 ]
 
@@ -73,6 +79,7 @@ wildcard_constraints:
     study=r"[a-z0-9_+-]+",
     figure=r"[a-z0-9_]+",
     of=r"|_[a-z]+",
+    page=r"claims(_[a-z]+)?|claims/[a-z0-9_+-]+",
 
 
 def local_files(download):

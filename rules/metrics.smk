@@ -141,11 +141,10 @@ rule summarise:
             else []
         ),
         ceilings=lambda w: as_json(ceiling_rows(w.study)),
-        root_seed=CONFIG.root_seed,
         code=digest("summarise.py"),
     shell:
         "python -m workflow_scripts.summarise --study {wildcards.study} --rows {params.rows:q}"
-        " --baselines {params.baselines:q} --ceilings {params.ceilings:q} --root-seed {params.root_seed} --results results"
+        " --baselines {params.baselines:q} --ceilings {params.ceilings:q} --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"
 
 

@@ -1,4 +1,4 @@
-"""Hold claims against the tables of their studies: verdicts as a table and as a page."""
+"""Judge claims by the tables of their studies: verdicts as a table and as a page."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", required=True, help="claims, and why some can't be judged (.json)")
     parser.add_argument("--tables", nargs="*", default=[], help="tables named <study>.csv")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--of", default="", help="ending of the names of the target's pages, as _perturbseq")
+    parser.add_argument(
+        "--study", default="", help="the one study whose claims these are"
+    )
     parser.add_argument("--out", required=True, help="table of verdicts (.csv)")
     parser.add_argument("--page", required=True, help="page of verdicts (.html)")
     arguments = parser.parse_args()
     claims, not_run = read_claims(arguments.claims)
     tables = {Path(path).stem: read_table(path) for path in arguments.tables}
-    verdicts = judge(claims, tables, not_run, arguments.root_seed)
+    verdicts = judge(claims, tables, not_run)
     for verdict in verdicts:
         log(f"{verdict.name}: {verdict.verdict}")
     write_csv(arguments.out, claims_table(verdicts))
-    write_text(arguments.page, claims_page(verdicts, Path(arguments.out).stem.removeprefix("claims")))
+    up = "../" if arguments.study else ""
+    write_text(arguments.page, claims_page(verdicts, arguments.of, up, arguments.study))
 
 
 def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str]]:
-    """Claims in their order, and why some can't be judged; as :func:`cdgm.claims.plan.as_job` gives them."""
+    """Claims in their order and the reasons of those that can't be judged (:mod:`cdgm.claims.scope`)."""
     job = read_json(path)
     if not isinstance(job, dict) or set(job) != {"claims", "not_run"}:
         raise bad_input(path, "", job, "a mapping with the keys 'claims' and 'not_run'")

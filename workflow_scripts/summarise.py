@@ -13,7 +13,6 @@ from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise,
 from cdgm.utils.command_line import log, parse_json, run
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import atomic, read_json, read_npz, write_csv
-from cdgm.utils.random_streams import stream
 
 MAP_COLUMNS = [
     "study",
@@ -41,7 +40,6 @@ def main() -> None:
     )
     parser.add_argument("--baselines", required=True, help="the same for the evaluations that have baselines")
     parser.add_argument("--ceilings", required=True, help="JSON list of [setting, dataset, ceiling]")
-    parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--out-prefix", required=True, help="path of the tables without their endings")
     arguments = parser.parse_args()
@@ -67,7 +65,7 @@ def main() -> None:
         place = dict(study=arguments.study, setting=setting, variant="ceiling", dataset=dataset, fit="")
         scores.append(with_study(table.assign(point=""), place))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
-    summary = summarise(long, stream("summarise", arguments.study, root=arguments.root_seed))
+    summary = summarise(long)
     runs = long[long["fit"] != ""].drop_duplicates(["fit", "member"])
     log(f"{arguments.study}: {int(runs['finite'].sum())} of {len(runs)} fits finished")
     write_csv(f"{arguments.out_prefix}.csv", long)

@@ -1,4 +1,4 @@
-"""Numbers of claims: each seed's number, the estimate over seeds with its interval, and its verdict.
+"""Findings on single conditions: each seed's number, the median over seeds with its interval, the verdict.
 
 Pure functions.
 """
@@ -13,20 +13,19 @@ import numpy as np
 import pandas as pd
 
 from cdgm.config.claim import Condition, Selector
+from cdgm.evaluation.intervals import ALPHA, FEWEST_VALUES, Interval, median_interval
 from cdgm.utils.errors import UserError
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 
-DRAWS = 10_000
-ALPHA = 0.05
-#: Fewest seeds that a verdict can rest on. The widest interval for a median that n values can give, from
-#: the smallest to the largest, misses it with probability 2^(1 - n): 6 % for five seeds, 12 % for four.
-FEWEST_SEEDS = 5
+#: Seeds that a verdict needs where no alternatives share the error; :func:`fewest_seeds`.
+FEWEST_SEEDS = FEWEST_VALUES
+NUMERALS = {5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the table says about one condition.
+    """What a study's table shows of one condition.
 
     Attributes
     ----------
@@ -34,12 +33,15 @@ class Finding:
         The condition.
     alternative
         The place of an ``any_of`` that it was judged at; empty otherwise.
-    estimate, low, high
-        Statistic over seeds with its interval; NaN without any.
+    estimate, low, high, coverage
+        Median over seeds, its interval, and the probability that such an interval covers the true median
+        (:class:`cdgm.evaluation.intervals.Interval`); NaN where there is none.
     n, n_all
         Seeds that count, and all seeds that either score has.
     verdict
         Of this condition alone.
+    reason
+        Why the verdict is inconclusive; empty for the others.
     """
 
     condition: Condition
@@ -47,32 +49,51 @@ class Finding:
     estimate: float
     low: float
     high: float
+    coverage: float
     n: int
     n_all: int
     verdict: Verdict
+    reason: str = ""
+
+
+def not_run(condition: Condition, alternative: str) -> Finding:
+    """The finding on a condition that was not judged."""
+    return Finding(condition, alternative, math.nan, math.nan, math.nan, math.nan, 0, 0, "not run")
 
 
 def find(
-    condition: Condition,
-    rows: pd.DataFrame,
-    where: str,
-    rng: np.random.Generator,
-    alternative: str = "",
-    alternatives: int = 1,
+    condition: Condition, rows: pd.DataFrame, where: str, alternative: str = "", alternatives: int = 1
 ) -> Finding:
-    """What the table says about one condition; ``alternatives`` is how many share its error."""
+    """Judge one condition by a study's scores.
+
+    Parameters
+    ----------
+    condition
+        The condition.
+    rows
+        Scores of the study (``SCORE_COLUMNS`` of :mod:`cdgm.evaluation.study_tables`).
+    where
+        Names the claim and the condition in errors.
+    alternative, alternatives
+        The place of an ``any_of``, and how many share its error.
+
+    Raises
+    ------
+    UserError
+        If a selector matches no row, or several rows of a seed.
+    """
     values, n_all = numbers(condition, rows, where)
-    estimate, low, high = interval(condition, values, ALPHA / alternatives, rng)
-    verdict = decide(condition, low, high, len(values), n_all, alternatives)
-    return Finding(condition, alternative, estimate, low, high, len(values), n_all, verdict)
+    interval = median_interval(values, ALPHA / alternatives)
+    verdict, reason = decide(condition, interval, len(values), n_all, alternatives)
+    return Finding(condition, alternative, *interval, len(values), n_all, verdict, reason)
 
 
 def numbers(condition: Condition, rows: pd.DataFrame, where: str) -> tuple[np.ndarray, int]:
     """Each seed's number for a condition, and how many seeds there are.
 
-    Two scores are taken from one another seed by seed. A score without seeds (a baseline's, seed -1)
-    is the same for all of them. Seeds that one of the scores lacks, that diverged, or whose number is not
-    finite are left out; they count among all seeds.
+    A second score is subtracted, or divides, seed by seed. A score without seeds (a baseline's, seed -1) is
+    the same for all of them. Seeds that one of the scores lacks, that diverged, or whose number is not finite
+    are left out; they count among all seeds.
 
     Returns
     -------
@@ -95,27 +116,6 @@ def numbers(condition: Condition, rows: pd.DataFrame, where: str) -> tuple[np.nd
     return values[np.isfinite(values)], len(seeds)
 
 
-def interval(
-    condition: Condition, values: np.ndarray, alpha: float, rng: np.random.Generator
-) -> tuple[float, float, float]:
-    """Estimate over seeds and its interval of coverage 1 - alpha.
-
-    Percentile bootstrap over seeds; for ``share`` the exact binomial interval (Clopper & Pearson 1934),
-    since a resampled share of 0 or 1 never moves. The bootstrap of ``min`` and ``max`` can't go
-    beyond the seeds at hand: these speak of the seeds that were run.
-    """
-    if len(values) == 0:
-        return math.nan, math.nan, math.nan
-    if condition.statistic == "share":
-        return exact_interval(
-            int(_right_side(values, condition.relation, condition.value).sum()), len(values), alpha
-        )
-    form = {"median": np.median, "min": np.min, "max": np.max}[condition.statistic]
-    resampled = form(values[rng.integers(len(values), size=(DRAWS, len(values)))], axis=1)
-    low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2])
-    return float(form(values)), float(low), float(high)
-
-
 def fewest_seeds(alternatives: int) -> int:
     """Seeds that a verdict needs: one more for each doubling of the alternatives.
 
@@ -125,20 +125,25 @@ def fewest_seeds(alternatives: int) -> int:
     return FEWEST_SEEDS + math.ceil(math.log2(alternatives))
 
 
-def decide(condition: Condition, low: float, high: float, n: int, n_all: int, alternatives: int) -> Verdict:
-    """Verdict on a condition by its interval.
+def decide(
+    condition: Condition, interval: Interval, n: int, n_all: int, alternatives: int
+) -> tuple[Verdict, str]:
+    """Verdict on a condition by its interval, and the reason where it is inconclusive.
 
     Inconclusive with too few seeds (:func:`fewest_seeds`), and if more than half of all seeds are missing or
     diverged: those that remain are a selection.
     """
-    if n < fewest_seeds(alternatives) or 2 * n < n_all:
-        return "inconclusive"
-    relation, value = condition.wanted
-    ends = np.array([low, high])
-    right = _right_side(ends, relation, value)
+    fewest = fewest_seeds(alternatives)
+    if n < fewest:
+        return "inconclusive", f"fewer than {NUMERALS.get(fewest, fewest)} seeds"
+    if 2 * n < n_all:
+        return "inconclusive", "more than half of the seeds diverged or are missing"
+    relation, threshold = condition.wanted
+    ends = np.array([interval.low, interval.high])
+    right = ends >= threshold if relation == "at_least" else ends <= threshold
     if right.all():
-        return "reproduced"
-    return "inconclusive" if right.any() else "not reproduced"
+        return "reproduced", ""
+    return ("inconclusive", "the interval contains the threshold") if right.any() else ("not reproduced", "")
 
 
 def _by_seed(selector: Selector, rows: pd.DataFrame, where: str) -> pd.Series:
@@ -172,16 +177,3 @@ def _by_seed(selector: Selector, rows: pd.DataFrame, where: str) -> pd.Series:
 
 def _is_constant(series: pd.Series) -> bool:
     return list(series.index) == [-1]
-
-
-def _right_side(values: np.ndarray, relation: str, value: float) -> np.ndarray:
-    return values >= value if relation == "at_least" else values <= value
-
-
-def exact_interval(k: int, n: int, alpha: float = ALPHA) -> tuple[float, float, float]:
-    """Share k / n with its exact binomial interval (Clopper & Pearson 1934)."""
-    from scipy.stats import beta
-
-    low = 0.0 if k == 0 else float(beta.ppf(alpha / 2, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - alpha / 2, k + 1, n - k))
-    return k / n, low, high

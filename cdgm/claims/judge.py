@@ -1,28 +1,25 @@
 """Verdicts on claims, from the tables of studies. Pure functions.
 
-Every condition is an estimate over seeds with an interval, held against a value that was written down before
-the run. A verdict needs the *whole* interval on one side: an estimate that happens to lie on the right side
-proves nothing, and one that happens to lie on the wrong side refutes nothing.
+Every condition compares a median over seeds with a threshold that was written down before the run. A verdict
+needs the *whole* interval on one side: a median that happens to lie on the right side proves nothing, and one
+that happens to lie on the wrong side refutes nothing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from cdgm.claims.findings import Finding, Verdict, find
+from cdgm.claims.findings import Finding, Verdict, find, not_run
 from cdgm.config.claim import AnyOf, Claim, Condition
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.utils.errors import UserError
-from cdgm.utils.random_streams import stream
 
 CLAIM_COLUMNS = [
-    "claim", "statement", "source", "study", "figure", "condition", "alternative", "statistic", "estimate",
-    "low", "high", "relation", "value", "n", "n_all", "verdict", "group_verdict", "claim_verdict",
+    "claim", "statement", "source", "study", "figure", "condition", "alternative", "estimate", "low", "high",
+    "coverage", "relation", "value", "n", "n_all", "verdict", "reason", "group_verdict", "claim_verdict",
     "optimisation", "note",
 ]  # fmt: skip
 
@@ -58,7 +55,7 @@ class ClaimVerdict:
 
 
 def judge(
-    claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame], not_run: Mapping[str, str], root: int
+    claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame], reasons: Mapping[str, str]
 ) -> list[ClaimVerdict]:
     """Verdicts on all claims, in their order.
 
@@ -68,10 +65,8 @@ def judge(
         Name to claim.
     tables
         Study to its long table of scores (``SCORE_COLUMNS`` of :mod:`cdgm.evaluation.study_tables`).
-    not_run
+    reasons
         Names of claims that can't be judged here, and why.
-    root
-        Root seed; the draws of a condition depend on it and on the condition's place alone.
 
     Raises
     ------
@@ -80,35 +75,31 @@ def judge(
     """
     verdicts = []
     for name, claim in claims.items():
-        if name in not_run:
-            verdicts.append(_unjudged(name, claim, not_run[name]))
+        if name in reasons:
+            verdicts.append(_unjudged(name, claim, reasons[name]))
             continue
         if claim.study not in tables:
             raise UserError(f"claim {name!r}: no table of study {claim.study!r}")
         rows = rows_of({"scores": tables[claim.study]}, "scores", claim.study)
         judged = []
-        for i, clause in enumerate(claim.conditions):
+        for clause in claim.conditions:
             where = f"claim {name!r}, condition {clause.name!r}"
-            rng = stream("claims", name, i, root=root)
-            judged.append(
-                _any_of(clause, rows, where, rng)
-                if isinstance(clause, AnyOf)
-                else _single(clause, rows, where, rng)
-            )
+            judge_clause = _any_of if isinstance(clause, AnyOf) else _single
+            judged.append(judge_clause(clause, rows, where))
         verdict = all_of([entry.verdict for entry in judged])
         verdicts.append(ClaimVerdict(name, claim, verdict, _optimisation(judged), tuple(judged)))
     return verdicts
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Verdict on a conjunction: one that fails decides, and so does none that is open."""
+    """A conjunction fails if any condition fails, holds if all hold, and is inconclusive otherwise."""
     if "not reproduced" in verdicts:
         return "not reproduced"
     return "reproduced" if all(v == "reproduced" for v in verdicts) else "inconclusive"
 
 
 def one_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Verdict on alternatives: one that holds decides, and so does none that is open."""
+    """A disjunction holds if any alternative holds, fails if all fail, and is inconclusive otherwise."""
     if "reproduced" in verdicts:
         return "reproduced"
     return "not reproduced" if all(v == "not reproduced" for v in verdicts) else "inconclusive"
@@ -134,41 +125,41 @@ def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
                 c = f.condition
                 single = entry.name == c.name
                 relation, value = c.wanted
-                statistic = c.statistic if c.share is None else f"share ({c.relation} {c.value:g})"
                 rows.append(
                     shared
                     | {
                         "condition": c.name if single else f"{entry.name}: {c.name}",
                         "alternative": f.alternative,
-                        "statistic": statistic,
                         "estimate": f.estimate,
                         "low": f.low,
                         "high": f.high,
+                        "coverage": f.coverage,
                         "relation": relation,
                         "value": value,
                         "n": f.n,
                         "n_all": f.n_all,
                         "verdict": f.verdict,
+                        "reason": f.reason,
                         "group_verdict": entry.verdict,
                     }
                 )
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
-def _single(condition: Condition, rows: pd.DataFrame, where: str, rng: np.random.Generator) -> Judged:
-    finding = find(condition, rows, where, rng)
+def _single(condition: Condition, rows: pd.DataFrame, where: str) -> Judged:
+    finding = find(condition, rows, where)
     return Judged(condition.name, finding.verdict, (finding,))
 
 
-def _any_of(group: AnyOf, rows: pd.DataFrame, where: str, rng: np.random.Generator) -> Judged:
-    """All alternatives, each with an interval wide enough for the best of them (Bonferroni).
+def _any_of(group: AnyOf, rows: pd.DataFrame, where: str) -> Judged:
+    """Judge all alternatives, each with an interval wide enough for the best of them (Bonferroni).
 
     Within an alternative no correction is needed: all of its conditions have to hold.
     """
     findings, verdicts = [], []
     for place in group.any_of:
         here = [
-            find(c.at(place), rows, f"{where} at {place}", rng, str(place), len(group.any_of))
+            find(c.at(place), rows, f"{where} at {place}", str(place), len(group.any_of))
             for c in group.conditions
         ]
         findings += here
@@ -177,7 +168,7 @@ def _any_of(group: AnyOf, rows: pd.DataFrame, where: str, rng: np.random.Generat
 
 
 def _optimisation(judged: Sequence[Judged]) -> str:
-    """What the conditions on the quality of fits say together."""
+    """Combine the verdicts on the conditions that ask for the quality of fits."""
     asked = ([f.verdict for f in entry.findings if f.condition.optimisation] for entry in judged)
     verdicts = [one_of(of_entry) for of_entry in asked if of_entry]
     if not verdicts:
@@ -193,6 +184,5 @@ def _unjudged(name: str, claim: Claim, reason: str) -> ClaimVerdict:
         places = (
             [(str(p), c.at(p)) for p in clause.any_of for c in clause.conditions] if group else [("", clause)]
         )
-        findings = (Finding(c, at, math.nan, math.nan, math.nan, 0, 0, "not run") for at, c in places)
-        judged.append(Judged(clause.name, "not run", tuple(findings)))
+        judged.append(Judged(clause.name, "not run", tuple(not_run(c, at) for at, c in places)))
     return ClaimVerdict(name, claim, "not run", "", tuple(judged), reason)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from cdgm.utils.errors import UserError, bad_input
 
-SUMMARY = "show which claims of the paper this project's results bear out"
+SUMMARY = "show the verdicts on the claims"
 DESCRIPTION = """\
-Show the verdicts of the workflow: each claim was written down with its rule before the run, and is reproduced
-only if the whole interval of every condition lies on the right side.
+Show the verdicts of the workflow. Each claim was written down with its conditions before the run, and is
+reproduced only if the whole interval of every condition lies on the right side of its threshold.
 """
 EPILOG = """\
 examples
@@ -19,7 +20,11 @@ examples
   cdgm claims --claim NAME              the conditions of one claim, with their numbers
   cdgm claims --results /some/results
 """
-COLUMNS = ("claim", "statement", "condition", "estimate", "low", "high", "relation", "value", "claim_verdict")
+SIGNS = {"at_least": ">=", "at_most": "<="}
+COLUMNS = (
+    *("claim", "statement", "condition", "alternative", "estimate", "low", "high", "relation", "value", "n"),
+    *("verdict", "reason", "claim_verdict", "note"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,5 +59,24 @@ def run(arguments: argparse.Namespace) -> None:
     rows = table[table["claim"] == arguments.claim]
     if rows.empty:
         raise bad_input(file, "--claim", arguments.claim, f"one of {list(dict.fromkeys(table['claim']))}")
-    print(f"{rows['claim_verdict'].iloc[0]}: {rows['statement'].iloc[0]}")
-    print(rows[["condition", "estimate", "low", "high", "relation", "value"]].to_string(index=False))
+    first = rows.iloc[0]
+    print(f"{first['claim']}: {first['claim_verdict']}")
+    for text in filter(None, (first["statement"], first["note"])):
+        print(textwrap.fill(text, 100))
+    for row in rows.itertuples():
+        reason = f": {row.reason}" if row.reason else ""
+        print(f"\n{row.condition}{f' at {row.alternative}' if row.alternative else ''}")
+        print(f"    {row.verdict}{reason}")
+        print(f"    {_numbers(row)}wanted {SIGNS.get(row.relation, row.relation)} {row.value}")
+
+
+def _numbers(row: Any) -> str:
+    """Median, interval and seeds of a condition, where it was judged."""
+    if row.estimate == "":
+        return ""
+    interval = f" [{_short(row.low)}, {_short(row.high)}]" if row.low != "" else ""
+    return f"median {_short(row.estimate)}{interval} over {row.n} seeds, "
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.4g}"

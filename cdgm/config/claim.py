@@ -1,10 +1,11 @@
-"""Claims as the config states them: which number of a study's table has to lie on which side of which value.
+"""Claims as a config file states them: which score of a study has to lie on which side of which threshold.
 
-Light: pydantic only, so that the workflow checks claims before anything is computed.
+Imports pydantic alone, so that the workflow checks claims before anything is computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
@@ -13,7 +14,6 @@ from cdgm.utils.registry import Strict
 
 Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Relation = Literal["at_least", "at_most"]
-Statistic = Literal["median", "share", "min", "max"]
 
 
 class Place(Strict):
@@ -73,7 +73,7 @@ class Selector(Place):
 
 
 class Condition(Strict):
-    """One number, and the side of a value on which it has to lie.
+    """A median over seeds, and the side of a threshold on which it has to lie.
 
     Attributes
     ----------
@@ -85,12 +85,8 @@ class Condition(Strict):
         A second score, subtracted from the first or dividing it *seed by seed*; at most one of the two.
     absolute
         Whether the sign of each seed's number is dropped: for differences that have to be small.
-    statistic
-        What is formed over seeds. ``share`` is the share of seeds whose own number lies on the right side.
-    relation, value
-        The side, and the effect that counts; for ``share`` both speak of a single seed.
-    share
-        For the statistic ``share`` alone: the share of seeds that is wanted.
+    at_least, at_most
+        The threshold, in the units of the score; exactly one of the two.
     optimisation
         Whether this asks for a *fit* of some quality (a held-out ELBO), and not for latents. Where such
         a condition fails, the claim's verdict says that the optimisation differs.
@@ -101,18 +97,17 @@ class Condition(Strict):
     minus: Selector | None = None
     over: Selector | None = None
     absolute: bool = False
-    statistic: Statistic = "median"
-    relation: Relation
-    value: float
-    share: float | None = Field(None, gt=0, le=1)
+    at_least: float | None = None
+    at_most: float | None = None
     optimisation: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Condition:
         if self.minus is not None and self.over is not None:
             raise ValueError("has both 'minus' and 'over', expected at most one of them")
-        if (self.statistic == "share") != (self.share is not None):
-            raise ValueError("needs 'share', the share of seeds that is wanted, just for statistic 'share'")
+        if (self.at_least is None) == (self.at_most is None):
+            both = ("both", "and") if self.at_least is not None else ("neither", "nor")
+            raise ValueError(f"has {both[0]} 'at_least' {both[1]} 'at_most', expected one of them")
         return self
 
     @property
@@ -122,8 +117,8 @@ class Condition(Strict):
 
     @property
     def wanted(self) -> tuple[Relation, float]:
-        """Side and value that the statistic is held against."""
-        return (self.relation, self.value) if self.share is None else ("at_least", self.share)
+        """Side and threshold."""
+        return ("at_least", self.at_least) if self.at_least is not None else ("at_most", self.at_most)
 
     def at(self, place: Place) -> Condition:
         """The condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
@@ -154,18 +149,24 @@ class AnyOf(Strict):
         return self
 
 
-def _completed(clause: Any, shared: dict[str, Any]) -> Any:
-    """A condition, or a group of them, whose selectors are whole; what is no mapping is left to the types."""
-    if not isinstance(clause, dict):
+def completed(clause: Any, shared: Mapping[str, Any]) -> Any:
+    """A condition, or a group of them, with the columns that selectors inherit written out.
+
+    ``shared`` is laid under ``of``, and ``of`` under ``minus`` and ``over``. Anything but a mapping is
+    returned as it is, for the types to refuse.
+    """
+    if not isinstance(clause, Mapping):
         return clause
     if isinstance(clause.get("conditions"), list | tuple):
-        return clause | {"conditions": [_completed(inner, shared) for inner in clause["conditions"]]}
+        return {**clause, "conditions": [completed(inner, shared) for inner in clause["conditions"]]}
     first = clause.get("of")
-    if not isinstance(first, dict):
+    if not isinstance(first, Mapping):
         return clause
-    first = shared | first
-    others = {key: first | clause[key] for key in ("minus", "over") if isinstance(clause.get(key), dict)}
-    return clause | {"of": first} | others
+    first = {**shared, **first}
+    others = {
+        key: {**first, **clause[key]} for key in ("minus", "over") if isinstance(clause.get(key), Mapping)
+    }
+    return {**clause, "of": first, **others}
 
 
 def _kind(value: Any) -> str:
@@ -173,7 +174,7 @@ def _kind(value: Any) -> str:
     return "clause-any_of" if is_group else "clause-condition"
 
 
-# By the key itself, so that a mistake inside a condition is told as one and not as two failed attempts.
+# By the key itself, so that a mistake inside a condition is one error and not two failed attempts.
 Clause = Annotated[
     Annotated[Condition, Tag("clause-condition")] | Annotated[AnyOf, Tag("clause-any_of")],
     Discriminator(_kind),
@@ -181,15 +182,12 @@ Clause = Annotated[
 
 
 class Claim(Strict):
-    """A falsifiable statement with the rule that decides it, fixed before the run.
+    """A falsifiable statement with the conditions that decide it, fixed before the run.
 
     Attributes
     ----------
     statement
         What is claimed, in words.
-    at
-        Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
-        ``over`` are laid over ``of``, so that they name what differs and no more.
     source
         Who says so: the ``paper`` itself, its ``theory`` (a consequence derived from it), or a finding of
         ``ours``.
@@ -197,9 +195,19 @@ class Claim(Strict):
         Study whose table decides, and its figure that shows it.
     note
         What the reader has to know beside the verdict; empty for nothing.
+    at
+        Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
+        ``over`` are laid over ``of``, so that they name only what differs.
+    rule, with
+        Name of a rule of the config, whose conditions are added, and values for its holes; a list of
+        mappings adds the rule's conditions once for each. :func:`cdgm.config.claim_rules.with_rules` writes
+        them into ``conditions``, so nothing else reads these two.
     conditions
         All have to hold.
     """
+
+    # In a file, the conditions may all come from a rule: the schema of files can't ask for them here.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["required"].remove("conditions"))
 
     statement: Words
     source: Literal["paper", "theory", "ours"]
@@ -207,17 +215,19 @@ class Claim(Strict):
     figure: str
     note: str = ""
     at: Place | None = None
+    rule: str | None = Field(None, exclude=True)
+    with_: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(None, alias="with", exclude=True)
     conditions: tuple[Clause, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """Write out what selectors take over from ``at`` and from one another."""
+        """Write out what selectors inherit from ``at`` and from one another."""
         if not isinstance(values, dict) or not isinstance(values.get("conditions"), list | tuple):
             return values
         shared = values.get("at")
         shared = shared if isinstance(shared, dict) else {}
-        return values | {"conditions": [_completed(clause, shared) for clause in values["conditions"]]}
+        return values | {"conditions": [completed(clause, shared) for clause in values["conditions"]]}
 
     def selectors(self) -> list[Selector]:
         """Every selector of the claim, for every alternative."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.config.claim import Claim
+from cdgm.config.claim_rules import with_rules
 from cdgm.config.dataset import DatasetSpec, DownloadSpec
 from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
@@ -121,6 +122,8 @@ class Config(Strict):
     datasets: dict[Name, DatasetSpec]
     protocols: dict[Name, dict[str, Any]]
     studies: dict[Name, Study] = Field(min_length=1)
+    # Lists of conditions with holes, which claims name.
+    rules: dict[Name, tuple[dict[str, Any], ...]] = Field({})
     # None takes a claim of a lower layer away.
     claims: dict[Name, Claim | None] = Field({})
 
@@ -137,7 +140,7 @@ def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("conf
     def where(path: Sequence[Any]) -> str:
         return file_with(path, files)
 
-    config = validated(Config, values, where)
+    config = validated(Config, with_rules(values, where), where)
     for path, name, known in _references(config):
         if name not in known:
             raise bad_input(where(path), ".".join(map(str, path)), name, f"one of {sorted(known)}")

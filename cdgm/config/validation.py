@@ -92,7 +92,8 @@ def _fields_at(build: Any, loc: Sequence[Any], values: Any) -> list[str]:
                 Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
             )
         values = values[part]
-    return list(getattr(_model_of(annotation, values), "model_fields", {}))
+    fields = getattr(_model_of(annotation, values), "model_fields", {})
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _model_of(annotation: Any, values: Any) -> type[BaseModel] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cdgm.config.fit import Member
+from cdgm.evaluation.intervals import median_interval
 
 STUDY_COLUMNS = ["study", "setting", "variant", "dataset", "fit"]
 SCORE_COLUMNS = [
@@ -21,7 +22,7 @@ GROUP_COLUMNS = [
 # Records of a variant's own terms: what follows the slash is a term's name and no source.
 TERMS = frozenset({"penalty", "constraint", "level", "multiplier"})
 NULLS = ("null_mean", "null_high")
-BOOTSTRAP_DRAWS = 2_000
+ENDS = ("low", "high", "coverage")
 
 
 def with_study(table: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
@@ -61,8 +62,8 @@ def long_history(history: Mapping[str, np.ndarray], members: Sequence[Member]) -
     return pd.concat(parts, ignore_index=True)
 
 
-def summarise(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Median, range and a bootstrap interval of the median over seeds, for each score of a study.
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Median with its interval and range over seeds, for each score of a study.
 
     Members that diverged are counted and left out.
 
@@ -70,14 +71,13 @@ def summarise(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     ----------
     scores
         Long table with ``SCORE_COLUMNS``.
-    rng
-        Source of the bootstrap's draws.
 
     Returns
     -------
     DataFrame
-        The group columns, ``n`` and ``n_finite``, ``median``, ``low`` and ``high`` (95 % interval of
-        the median, percentile bootstrap over seeds), ``min``, ``max``, ``null_mean``, ``null_high``.
+        The group columns, ``n`` and ``n_finite``, ``median``, ``low``, ``high`` and ``coverage`` (interval of
+        the median, :func:`cdgm.evaluation.intervals.median_interval`), ``min``, ``max``, ``null_mean``,
+        ``null_high``.
     """
     rows = []
     for key, group in scores.groupby(GROUP_COLUMNS, sort=False, dropna=False):
@@ -85,25 +85,10 @@ def summarise(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         values = values[np.isfinite(values)]
         row = dict(zip(GROUP_COLUMNS, key, strict=True)) | {"n": len(group), "n_finite": len(values)}
         if len(values):
-            draws = rng.integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
-            low, high = np.quantile(np.median(values[draws], axis=1), [0.025, 0.975])
-            row |= {"median": np.median(values), "low": low, "high": high}
+            row |= dict(zip(("median", *ENDS), median_interval(values), strict=True))
             row |= {"min": values.min(), "max": values.max()}
         # Scores without a null have none in any row, of which NumPy would warn.
         row |= {n: np.median(known) for n in NULLS if len(known := group[n].dropna().to_numpy(float))}
         rows.append(row)
-    return pd.DataFrame(
-        rows,
-        columns=[
-            *GROUP_COLUMNS,
-            "n",
-            "n_finite",
-            "median",
-            "low",
-            "high",
-            "min",
-            "max",
-            "null_mean",
-            "null_high",
-        ],
-    )
+    columns = [*GROUP_COLUMNS, "n", "n_finite", "median", *ENDS, "min", "max", *NULLS]
+    return pd.DataFrame(rows, columns=columns)

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cdgm.evaluation.catalogue import BASELINES
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.joint_names import JOINT
 
-#: Variants of rows that no fit of ours made; they stand in the tables beside the fits.
-BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
 TEXT = (
     *("study", "setting", "variant", "fit", "dataset", "point", "source", "block", "truth", "metric"),
     "quantity",

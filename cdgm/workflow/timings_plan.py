@@ -36,6 +36,8 @@ def benchmarks(config: Config, plan: Plan, folder: Path) -> Iterator[tuple[str, 
     endings = ["", *(f"_{target}" for target in sorted({study.target for study in config.studies.values()}))]
     pages = {"write_claims": "claims", "judge": "claims", "index": "index"}
     jobs |= {rule: [f"{name}{ending}" for ending in endings] for rule, name in pages.items()}
+    jobs["judge"] += [f"claims/{study}" for study in config.studies]
+    jobs["write_claims"] += [f"claims/{study}" for study in config.studies]
     for rule, names in jobs.items():
         for name in sorted(names):
             yield rule, folder / rule / f"{name}.tsv"

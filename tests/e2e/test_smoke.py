@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.claims.selectors import COLUMNS, scores_of
+from cdgm.claims.expected_scores import COLUMNS, scores_of
 from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 from tests.snakemake_runs import TINY, Done, copy_checkout, dry_run, results, snakemake
@@ -67,7 +67,7 @@ def test_scores_are_finite_and_complete(run: Path):
 
 
 def test_the_table_has_just_the_scores_that_claims_may_name(checkout: Path, run: Path):
-    files = [checkout / "config.yaml", checkout / TINY]
+    files = [checkout / "config.yaml", checkout / "claims.yaml", checkout / TINY]
     config = parse_config(load_layers(files, {}), files)
     expected = scores_of(config, config.studies["tiny"])
     table = pd.read_csv(run / "results/tables/tiny.csv", keep_default_na=False)

@@ -10,8 +10,10 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         # They check, tell, record and plan: what a job is given stands in its parameters.
         "cdgm/__init__.py",
         "cdgm/__main__.py",
-        "cdgm/claims/selectors.py",
-        "cdgm/claims/plan.py",
+        "cdgm/claims/check.py",
+        "cdgm/claims/expected_scores.py",
+        "cdgm/claims/scope.py",
+        "cdgm/config/claim_rules.py",
         "cdgm/utils/command_line.py",
         "cdgm/config/study.py",
         "cdgm/workflow/code_digest.py",
@@ -31,7 +33,6 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
         "cdgm/reports/fit_report.py",
         "cdgm/reports/templates/fit.html.j2",
         "cdgm/reports/templates/glossary.html.j2",
-        "cdgm/reports/readme_table.py",
         "cdgm/figures/choices.py",
         "cdgm/figures/own_data.py",
         # Tables of plug-ins.
@@ -135,8 +136,10 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "draw*": ("cdgm/evaluation/metrics/bounds.py", "cdgm/plotting/"),
     "draw, index, judge": (
         "cdgm/plotting/__init__.py",
+        "cdgm/evaluation/catalogue.py",
         "cdgm/evaluation/table_slices.py",
     ),
+    "judge, summarise": ("cdgm/evaluation/intervals.py",),
     "judge": (
         "cdgm/claims/__init__.py",
         "cdgm/claims/findings.py",
@@ -166,9 +169,7 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "baselines, ceiling, evaluate, fit, preprocess, simulate": ("cdgm/config/support.py",),
     "baselines, ceiling, evaluate, fetch, fit, map_cells, preprocess": ("cdgm/data/__init__.py",),
     "baselines, ceiling, costs, evaluate, fit, preprocess, simulate, summarise": ("cdgm/config/design.py",),
-    "baselines, ceiling, evaluate, fit, judge, map_cells, preprocess, simulate, summarise": (
-        "cdgm/utils/random_streams.py",
-    ),
+    "baselines, ceiling, evaluate, fit, map_cells, preprocess, simulate": ("cdgm/utils/random_streams.py",),
     "baselines, ceiling, costs, evaluate, fetch, fit, judge, preprocess, simulate, summarise": (
         "cdgm/utils/registry.py",
     ),

@@ -182,15 +182,20 @@ def test_plot_colours_by_any_column(results, cells, tmp_path, capsys):
 def test_claims_are_shown(tmp_path, capsys):
     row = dict.fromkeys(CLAIM_COLUMNS, "") | {
         "claim": "linear-is-recovered", "statement": "With linear mixing each block is recovered.",
-        "condition": "recovery", "estimate": 0.97, "low": 0.96, "high": 0.98, "relation": ">=", "value": 0.9,
-        "claim_verdict": "reproduced",
+        "condition": "recovery", "estimate": 0.97, "low": 0.96, "high": 0.98, "relation": "at_least",
+        "value": 0.9, "n": 10, "verdict": "reproduced", "claim_verdict": "inconclusive",
     }  # fmt: skip
-    pd.DataFrame([row]).to_csv(tmp_path / "claims.csv", index=False)
+    few = row | {"condition": "few", "low": "", "high": "", "n": 3, "verdict": "inconclusive"}
+    few |= {"reason": "fewer than five seeds", "alternative": "point=w=1"}
+    pd.DataFrame([row, few]).to_csv(tmp_path / "claims.csv", index=False)
     main(["claims", "--results", str(tmp_path)])
     shown = capsys.readouterr().out
-    assert re.match(r"reproduced +linear-is-recovered\n +With linear mixing", shown)
+    assert re.match(r"inconclusive +linear-is-recovered\n +With linear mixing", shown)
     main(["claims", "--results", str(tmp_path), "--claim", "linear-is-recovered"])
-    assert re.search(r"recovery +0.97 +0.96 +0.98 +>= +0.9", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert shown.startswith("linear-is-recovered: inconclusive\n")
+    assert "reproduced\n    median 0.97 [0.96, 0.98] over 10 seeds, wanted >= 0.9\n" in shown
+    assert "few at point=w=1\n    inconclusive: fewer than five seeds\n    median 0.97 over 3 seeds" in shown
     assert "one of ['linear-is-recovered']" in stopped(
         capsys, "claims", "--results", tmp_path, "--claim", "x"
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdgm.claims.plan import as_job, judged_studies, not_run
-from cdgm.claims.selectors import COLUMNS, check_claims, scores_of
-from cdgm.config.layers import load_layers, read_yaml
+from cdgm.claims.check import check_claims
+from cdgm.claims.expected_scores import COLUMNS, scores_of
+from cdgm.claims.scope import judged_studies, judging_of_study, judging_of_target, not_run
+from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 from cdgm.utils.errors import UserError
 
@@ -26,16 +27,13 @@ def claim(study="identifiability", figure="recovery", metric="recovery_cc", **pl
         "source": "paper",
         "study": study,
         "figure": figure,
-        "conditions": [{"name": "c", "of": of, "relation": "at_least", "value": 0.5}],
+        "conditions": [{"name": "c", "of": of, "at_least": 0.5}],
     }
 
 
 def config_of(tmp_path: Path, *layers: dict):
     """The project's config without its claims, and ``layers`` over it."""
-    bare = tmp_path / "bare.yaml"
-    claims = read_yaml(BASE)["claims"]
-    bare.write_text(yaml.safe_dump({"claims": dict.fromkeys(claims)}), encoding="utf-8")
-    files = [BASE, bare]
+    files = [BASE]
     for i, layer in enumerate(layers):
         files.append(tmp_path / f"layer{i}.yaml")
         files[-1].write_text(yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
@@ -97,7 +95,6 @@ def test_a_claim_on_scores_that_there_will_be_is_accepted(what, tmp_path):
     assert not_run(config, "all") == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", BAD)
 def test_a_mistake_in_a_claim_is_one_line_before_anything_is_computed(what, tmp_path):
     change, parts = BAD[what]
@@ -145,8 +142,15 @@ def test_what_an_overlay_leaves_out_is_not_run(tmp_path):
     assert "no twist 2.0" in reasons["angle"]
     assert "no variant 'cvae'" in reasons["weight"]
     assert "no single score with setting=linear" in reasons["unclear"]
-    assert judged_studies(config, "all") == ["identifiability"]
-    assert [name for name, _ in as_job(config, "all")["claims"]] == ["angle", "weight", "kept", "unclear"]
+    job = judging_of_target(config, "all")
+    assert judged_studies(job) == ["identifiability"]
+    assert [name for name, _ in job["claims"]] == ["angle", "weight", "kept", "unclear"]
+    # The page of one study needs its table alone, and none where nothing can be judged.
+    study = judging_of_study(config, "identifiability")
+    assert [name for name, _ in study["claims"]] == ["angle", "kept", "unclear"]
+    assert judged_studies(study) == ["identifiability"]
+    study = judging_of_study(config, "perturbation")
+    assert (set(study["not_run"]), judged_studies(study)) == ({"weight"}, [])
 
 
 def test_other_targets_judge_their_own_claims(tmp_path):
@@ -154,8 +158,16 @@ def test_other_targets_judge_their_own_claims(tmp_path):
     wanted = {"mine": claim(study="papalexi2021", figure="cells", **place), "first": claim(variant="cvae")}
     config, _ = config_of(tmp_path, {"claims": wanted})
     assert list(not_run(config, "all")) == ["mine"]
-    assert [name for name, _ in as_job(config, "perturbseq")["claims"]] == ["mine"]
+    assert [name for name, _ in judging_of_target(config, "perturbseq")["claims"]] == ["mine"]
     assert not_run(config, "perturbseq") == {}
+    assert judging_of_study(config, "papalexi2021")["not_run"] == {}
+
+
+def test_claims_of_a_study_that_is_left_out_are_not_run(tmp_path):
+    away = {"studies": {"identifiability": {"target": "none"}}}
+    config, _ = config_of(tmp_path, {"claims": {"mine": claim(variant="cvae")}}, away)
+    assert not_run(config, "all") == {"mine": "Study identifiability is left out of all targets."}
+    assert judged_studies(judging_of_target(config, "all")) == []
 
 
 def test_constraints_are_scored_by_their_names(tmp_path):
@@ -163,6 +175,17 @@ def test_constraints_are_scored_by_their_names(tmp_path):
     config, _ = config_of(tmp_path, layer)
     found = {s for s in scores_of(config, config.studies["identifiability"]) if s.variant == "co-cvae"}
     assert {s.block for s in found if s.metric == "constraint_value"} == {"mmd_shared", "hsic", "kl_floor"}
+
+
+def test_the_project_s_own_claims_name_scores_that_there_will_be():
+    files = [BASE, ROOT / "claims.yaml"]
+    config = parse_config(load_layers(files, {}), files)
+    check_claims(config, files)
+    targets = {study.target for study in config.studies.values()}
+    judged = {name for t in targets for name, _ in judging_of_target(config, t)["claims"]}
+    unjudged = [set(not_run(config, target)) for target in targets - {"all"}]
+    assert judged == set(config.claims)
+    assert not any(unjudged)
 
 
 def test_every_known_metric_is_documented():

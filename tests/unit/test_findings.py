@@ -1,4 +1,4 @@
-"""What docs/findings.md says came out agrees with the rules of config.yaml, with itself, and with README."""
+"""What docs/findings.md says came out agrees with the claims of claims.yaml, with itself, and with README."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cdgm.config.layers import read_yaml
+from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 
 ROOT = Path(__file__).parents[2]
-CLAIMS = parse_config(read_yaml(ROOT / "config.yaml")).claims
+FILES = [ROOT / "config.yaml", ROOT / "claims.yaml"]
+CLAIMS = parse_config(load_layers(FILES, {}), FILES).claims
 TEXT = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
 SIGNS = {"at_least": "≥", "at_most": "≤"}
 NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"

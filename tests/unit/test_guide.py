@@ -146,7 +146,8 @@ def check_snakemake(arguments: list[str]) -> None:
     figures = {f"results/figures/{s}/{f}.png" for s, study in CONFIG.studies.items() for f in study.figures}
     # A study that the page on the configuration adds by an overlay.
     figures |= {f"results/figures/mine/{f}.png" for f in ("cells", "training")}
-    known = {"all", "perturbseq", "scaling", "atlas", "results/claims.html", *figures}
+    pages = {f"results/claims/{study}.html" for study in CONFIG.studies}
+    known = {"all", "perturbseq", "scaling", "atlas", "results/claims.html", *figures, *pages}
     assert set(parsed.targets) <= known
 
 

@@ -18,7 +18,6 @@ from cdgm.estimator.interpretation import interpret, summarise
 from cdgm.figures import FIGURES
 from cdgm.reports import fit_report
 from cdgm.reports.captions import questions, read_caption
-from cdgm.reports.claims_page import why_inconclusive
 from cdgm.reports.index import ranges
 from cdgm.reports.intervals import interval_plot
 from cdgm.reports.rendering import TEMPLATES, number
@@ -107,11 +106,13 @@ def script(monkeypatch) -> Callable[..., None]:
 def judged(script, tmp_path):
     """Judge two claims, one of which was not run, on a table; gives the page."""
 
-    def make(table: pd.DataFrame, statement: str = "The better one is better", **changes) -> Page:
+    def make(
+        table: pd.DataFrame, statement: str = "The better one is better", name: str = "claims", **changes
+    ) -> Page:
         of = {"variant": "better", "metric": "recovery_cc"}
         claim = {"statement": statement, "source": "paper", "study": "s", "figure": "twist"}
         condition = {"name": "gain", "of": of, "minus": of | {"variant": "plain"}}
-        claim["conditions"] = [condition | {"relation": "at_least", "value": 0.1}]
+        claim["conditions"] = [condition | {"at_least": 0.1}]
         other = claim | {"statement": "Elsewhere", "source": "ours"}
         job = {"claims": [["gain", claim], ["away", other]], "not_run": {"away": "Study z is left out."}}
         write_json(tmp_path / "claims.json", job | changes)
@@ -120,9 +121,10 @@ def judged(script, tmp_path):
         out = tmp_path / "results"
         script(
             judge, "--claims", tmp_path / "claims.json", "--tables", tmp_path / "tables/s.csv",
-            "--root-seed", 1, "--out", out / "claims.csv", "--page", out / "claims.html",
+            "--out", out / f"{name}.csv", "--page", out / f"{name}.html",
+            *(("--study=s", "--of=_x") if "/" in name else ()),
         )  # fmt: skip
-        return Page((out / "claims.html").read_text(encoding="utf-8"))
+        return Page((out / f"{name}.html").read_text(encoding="utf-8"))
 
     return make
 
@@ -159,12 +161,19 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     words = page.text
     assert f"The better one is better {BADGES[verdict][1]} {verdict} Claim of the paper · name gain" in words
     assert "wanted ≥ 0.1; 10 of 10 seeds" in words
-    assert ("the threshold lies inside the interval" in words) == (verdict == "inconclusive")
+    assert ("the interval contains the threshold" in words) == (verdict == "inconclusive")
     assert "Study z is left out." in words
     # What was not run comes last, without a figure.
     assert words.index("Elsewhere") > words.index("Claims that were not run")
     assert page.pictures == ["figures/s/twist.png"]
     assert {"gain", "away"} <= set(page.ids)
+
+
+def test_the_claims_of_one_study_have_a_page_of_their_own(judged):
+    page = judged(scores(0.2), name="claims/s")
+    assert {"../index_x.html", "s.csv", "../figures/s/twist.pdf"} <= set(page.links)
+    assert page.pictures == ["../figures/s/twist.png"]
+    assert page.text.startswith("Claims and verdicts: study s")
 
 
 @pytest.mark.parametrize(
@@ -353,14 +362,3 @@ def test_the_page_of_a_fit_escapes_names():
     check = fit_report.Check("labels", HOSTILE, "ask", "labels")
     page = Page(fit_report.fit_report(replace(fit, checks=[*fit.checks, check], stopping=[HOSTILE])))
     assert page.text.count("<script>") == 10
-
-
-def test_an_inconclusive_condition_has_a_reason():
-    def finding(n: int, n_all: int, verdict: str = "inconclusive"):
-        return type("Finding", (), {"n": n, "n_all": n_all, "verdict": verdict})()
-
-    assert why_inconclusive(finding(4, 4), 1) == "a verdict needs 5"
-    assert why_inconclusive(finding(6, 6), 4) == "a verdict needs 7"
-    assert why_inconclusive(finding(5, 11), 1).startswith("more than half of the seeds")
-    assert why_inconclusive(finding(10, 10), 1) == "the threshold lies inside the interval"
-    assert why_inconclusive(finding(4, 4, "not run"), 1) == ""

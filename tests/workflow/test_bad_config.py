@@ -198,7 +198,7 @@ def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: 
     overlay.write_text(
         "claims: {mine: {statement: It is so, source: ours, study: identifiability, figure: twist,"
         " conditions: [{name: c, of: {setting: linear, source: target, metric: elbow},"
-        " relation: at_least, value: 0}]}}",
+        " at_least: 0}]}}",
         encoding="utf-8",
     )
     done = dry_run(checkout, tmp_path, overlay=overlay)
@@ -209,6 +209,13 @@ def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: 
     )
     assert "'elbo'" in line
     assert not (tmp_path / "results").exists()
+
+
+def test_snakemake_stops_at_a_study_without_claims(checkout: Path, tmp_path: Path):
+    done = dry_run(checkout, tmp_path, "results/claims/scaling.html")
+    assert done.code != 0
+    (line,) = done.errors
+    assert line.startswith("error: results/claims/scaling: got 'scaling', expected a study with claims: one of")
 
 
 def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: Path, tmp_path: Path):

@@ -86,7 +86,14 @@ def test_files_that_the_guide_asks_for_can_be_made(checkout, tmp_path):
     files = sorted({word for words in asked for word in words if word.startswith("results/")})
     assert "results/claims.html" in files
     jobs = scheduled(checkout, tmp_path, *files, overlay=None)
-    assert jobs["draw_twist"] == jobs["judge"] == 1
+    assert jobs["draw_twist"] == 1
+    assert jobs["judge"] == 2
+
+
+def test_the_claims_of_one_study_need_its_table_alone(checkout, tmp_path):
+    jobs = scheduled(checkout, tmp_path, "results/claims/step_size.html", overlay=None)
+    assert (jobs["fit"], jobs["summarise"], jobs["judge"]) == (6, 1, 1)
+    assert not [name for name in jobs if name.startswith(("index", "draw"))]
 
 
 def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):

@@ -134,7 +134,7 @@ EDITS = {
     "a word in the template of one's own fits": Edit(
         "cdgm/reports/templates/fit.html.j2", replaced("What to believe</h2>", "Beliefs</h2>"), NOTHING
     ),
-    "a constant in what is checked of claims": Edit("cdgm/claims/selectors.py", constant, NOTHING),
+    "a constant in what is checked of claims": Edit("cdgm/claims/check.py", constant, NOTHING),
     # Command lines and rules.
     "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),
@@ -155,7 +155,7 @@ EDITS = {
         NOTHING,
     ),
     "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), CLAIMS),
-    "the value of a claim": Edit(TINY, replaced("value: 0.5", "value: 0.6"), CLAIMS),
+    "the value of a claim": Edit(TINY, replaced("at_least: 0.5", "at_least: 0.6"), CLAIMS),
     "why a claim is not run": Edit(
         TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), CLAIMS
     ),

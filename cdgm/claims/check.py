@@ -1,0 +1,88 @@
+"""Claims whose selectors name no score, or several, are refused when the workflow starts. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cdgm.claims.expected_scores import COLUMNS, Score, matching, scores_of
+from cdgm.config.claim import AnyOf, Claim, Selector
+from cdgm.config.layers import load_layers, read_yaml
+from cdgm.config.study import Config, parse_config
+from cdgm.utils.errors import UserError, bad_input
+
+
+def check_claims(config: Config, files: Sequence[str | Path]) -> None:
+    """Refuse claims whose selectors pick no score, or more than one, in the config that states them.
+
+    A claim is checked against the layers up to the last one that states it or its rule: a layer on top may
+    leave out what the claim is about, and the claim is then not run.
+
+    Raises
+    ------
+    UserError
+        Naming file, key, value and what was expected.
+    """
+    stated = [_stated_in(file) for file in files]
+    layers: dict[int, dict[str, Claim]] = {}
+    for name, claim in config.claims.items():
+        if claim is not None:
+            at = [i for i, (claims, rules) in enumerate(stated) if name in claims or claim.rule in rules]
+            layers.setdefault(max(at, default=len(files) - 1), {})[name] = claim
+    for at, claims in layers.items():
+        below = files[: at + 1]
+        config_below = config if len(below) == len(files) else parse_config(load_layers(below, {}), below)
+        named = {claim.study for claim in claims.values()}
+        scores = {study: scores_of(config_below, config_below.studies[study]) for study in named}
+        for name, claim in claims.items():
+            for path, selector in _selectors(claim, config_below):
+                key = ".".join(["claims", name, *map(str, path)])
+                _check(selector, scores[claim.study], str(files[at]), key, claim.study)
+
+
+def _stated_in(file: str | Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Claims and rules that a config file states or changes."""
+    layer = read_yaml(file)
+    layer = layer if isinstance(layer, Mapping) else {}
+    return layer.get("claims") or {}, layer.get("rules") or {}
+
+
+def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, study: str) -> None:
+    kept, missing = matching(selector, scores)
+    if missing:
+        there = sorted({getattr(score, missing) for score in kept})
+        before = [c for c in COLUMNS[: COLUMNS.index(missing)] if c in selector.given]
+        given = f" with {', '.join(f'{c}={selector.given[c]}' for c in before)}" if before else ""
+        shown = f"{there[:12]}{' and more' if len(there) > 12 else ''}"
+        expected = f"one of {shown}, as study {study!r} has them{given}"
+        raise bad_input(file, f"{key}.{missing}", selector.given[missing], expected)
+    kept = [score for score in kept if score.certain]
+    if len(kept) > 1:
+        values = {c: sorted({getattr(score, c) for score in kept})[:6] for c in COLUMNS}
+        differ = {c: found for c, found in values.items() if len(found) > 1}
+        raise UserError(
+            f"{file}: {key}: {{{selector}}} picks {len(kept)} scores of a seed, expected one;"
+            f" they differ in {differ}"
+        )
+
+
+def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
+    """Every selector of a claim, for every alternative, and the key that it stands under.
+
+    A claim's own conditions come first; those of its rule follow, once for each filling of its holes.
+    """
+    n_rule = len(config.rules[claim.rule]) if claim.rule is not None else 0
+    fillings = len(claim.with_) if isinstance(claim.with_, tuple) else 1
+    own = len(claim.conditions) - n_rule * fillings
+    for i, clause in enumerate(claim.conditions):
+        start = ("conditions", i) if i < own else ("rule", claim.rule, (i - own) % n_rule)
+        group = isinstance(clause, AnyOf)
+        for j, condition in enumerate(clause.conditions if group else [clause]):
+            path = (*start, "conditions", j) if group else start
+            for place in clause.any_of if group else [None]:
+                yield (*path, "of"), condition.of if place is None else condition.of.at(place)
+            if condition.minus is not None:
+                yield (*path, "minus"), condition.minus
+            if condition.over is not None:
+                yield (*path, "over"), condition.over

@@ -1,0 +1,90 @@
+"""Which claims a page judges, and which of them can't be judged in this configuration. Pure functions.
+
+A page belongs to a workflow target (``all``, ``perturbseq``, ...) or to a single study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from cdgm.claims.expected_scores import Score, matching, scores_of
+from cdgm.config.claim import Claim
+from cdgm.config.study import Config
+from cdgm.workflow.plan import dump
+
+
+def claims_of(config: Config, target: str) -> dict[str, Claim]:
+    """Claims on the page of a target.
+
+    The page of ``all`` lists every claim, so that it is complete; that of another target lists the claims on
+    its own studies.
+    """
+    return {
+        name: claim
+        for name, claim in config.claims.items()
+        if claim is not None and target in ("all", config.studies[claim.study].target)
+    }
+
+
+def not_run(config: Config, target: str) -> dict[str, str]:
+    """Claims on the page of a target that can't be judged there, and why.
+
+    An overlay may take a study out of its target, or leave out variants and swept values. The claims on them
+    are then shown as not run: that is no mistake.
+    """
+    claims = claims_of(config, target)
+    reasons = _unanswered(config, claims)
+    for name, claim in claims.items():
+        built_by = config.studies[claim.study].target
+        if built_by == "none":
+            reasons[name] = f"Study {claim.study} is left out of all targets."
+        elif built_by != target:
+            reasons[name] = f"Study {claim.study} is built and judged by the target {built_by}."
+    return reasons
+
+
+def judging_of_target(config: Config, target: str) -> dict[str, Any]:
+    """Input of the job that judges the claims on the page of a target, as plain values."""
+    return _input(claims_of(config, target), not_run(config, target))
+
+
+def judging_of_study(config: Config, study: str) -> dict[str, Any]:
+    """Input of the job that judges the claims on one study, whatever its target, as plain values."""
+    claims = {n: claim for n, claim in config.claims.items() if claim is not None and claim.study == study}
+    return _input(claims, _unanswered(config, claims))
+
+
+def judged_studies(job: Mapping[str, Any]) -> list[str]:
+    """Studies whose tables the judging job needs."""
+    return list(dict.fromkeys(claim["study"] for name, claim in job["claims"] if name not in job["not_run"]))
+
+
+def _input(claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str, Any]:
+    # Claims as pairs, for the keys of JSON have no order.
+    return {"claims": [[name, dump(claim)] for name, claim in claims.items()], "not_run": dict(reasons)}
+
+
+def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:
+    """Claims that name a score which their study does not have in this configuration, and which."""
+    scores = cache(lambda study: scores_of(config, config.studies[study]))
+    missing = {name: next(_missing(claim, scores(claim.study)), None) for name, claim in claims.items()}
+    return {
+        name: f"Study {claims[name].study} has no {what} in this configuration."
+        for name, what in missing.items()
+        if what
+    }
+
+
+def _missing(claim: Claim, scores: Sequence[Score]) -> Iterator[str]:
+    """What a claim names and its study does not have, as a column and a value."""
+    for selector in claim.selectors():
+        found, column = matching(selector, scores)
+        if column == "point":
+            yield f"point {selector.point!r} of variant {selector.variant!r}"
+        elif column:
+            yield f"{column} {selector.given[column]!r}"
+        elif sum(score.certain for score in found) > 1:
+            # An overlay added a variant or a setting that the claim does not tell apart.
+            yield f"single score with {selector}"
