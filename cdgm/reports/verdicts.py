@@ -14,9 +14,9 @@ BADGES = {
 }
 #: Origin of a claim: what one is called, what several are called, and the head of a column.
 SOURCES = {
-    "paper": ("claim of the paper", "claims of the paper", "paper"),
+    "paper": ("claim of the paper", "claims of the paper", "the paper"),
     "theory": ("consequence of its theory", "consequences of its theory", "its theory"),
-    "ours": ("claim of this project", "claims of this project", "project"),
+    "ours": ("claim of this project", "claims of this project", "this project"),
 }
 
 
