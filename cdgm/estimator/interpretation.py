@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,8 +130,8 @@ def _diverged(elbo: pd.DataFrame) -> Iterator[Check]:
 
 
 def _empty_blocks(elbo: pd.DataFrame) -> Iterator[Check]:
-    for column in (c for c in elbo if c.startswith("kl_")):
-        block, values = column.removeprefix("kl_"), elbo.loc[elbo["finite"], column].dropna()
+    for column in (c for c in map(str, elbo.columns) if c.startswith("kl_")):
+        block, values = column.removeprefix("kl_"), elbo[column][elbo["finite"]].dropna()
         if len(values) and values.median() < EMPTY:
             text = f"it contains {values.median():.2f} nats per cell: the model does not use the block."
             yield Check(f"{block} block", text, "doubt", "kl", (block,), f"the {block} block is empty")
@@ -141,8 +142,9 @@ def _stability(table: pd.DataFrame | None) -> Iterator[Check]:
         text = "unknown for a single member: fit several (n_members=4, --members 4)."
         yield Check("stability", text, "open", "stability", reason="one seed cannot show stability")
         return
-    for block, rows in table.groupby("block", sort=False):
-        about, value = f"stability of the {block} block", rows["r2"].min()
+    for block, rows in _groups(table, "block"):
+        about, worst = f"stability of the {block} block", rows.sort_values("r2").iloc[0]
+        value = float(worst["r2"])
         if rows["r2"].isna().all():
             text = "the block is empty in all members: nothing to compare."
             yield Check(about, text, "doubt", "stability", (block,))
@@ -157,22 +159,22 @@ def _stability(table: pd.DataFrame | None) -> Iterator[Check]:
         text = (
             f"{'the worst of ' * (len(rows) > 1)}{len(rows)} pair{'s' * (len(rows) > 1)} of members: r2 "
             f"{value:.2f} (unrelated blocks: {max(0.0, rows['r2_null_high'].max()):.2f} at most), mean "
-            f"canonical correlation {rows.loc[rows['r2'].idxmin(), 'agreement']:.2f}. "
+            f"canonical correlation {worst['agreement']:.2f}. "
             f"Other seeds find {meaning}."
         )
         yield Check(about, text, verdict, "stability", (block,), f"{reason} (r2 {value:.2f})")
 
 
 def _leakage(table: pd.DataFrame, label: str) -> Iterator[Check]:
-    asked = dict(list(table.groupby("metric", sort=False)))
+    asked = dict(_groups(table, "metric"))
     nothing = table.iloc[:0]
-    for (pair, source), rows in asked.get("hsic", nothing).groupby(["block", "source"], sort=False):
+    for (pair, source), rows in _groups(asked.get("hsic", nothing), "block", "source"):
         yield _independence(tuple(pair.split(JOINT)), source, rows)
     mixing = asked.get("source_separation", nothing)
-    for block, rows in mixing.groupby("block", sort=False):
+    for block, rows in _groups(mixing, "block"):
         yield _mixing(block, rows)
     shared = set(mixing["block"])
-    for (block, source), rows in asked.get("knn_accuracy", nothing).groupby(["block", "source"], sort=False):
+    for (block, source), rows in _groups(asked.get("knn_accuracy", nothing), "block", "source"):
         yield _labels(block, source, rows, label, block in shared)
 
 
@@ -220,6 +222,11 @@ def _labels(block: str, source: str, rows: pd.DataFrame, label: str, shared: boo
     )
     reason = f"{label} is not a batch or donor: the block predicts it {numbers}"
     return Check(about, f"{text} If {label} {meaning}", "ask", "labels", (block,), reason)
+
+
+def _groups(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Rows by the values of columns, in the order of the table."""
+    yield from table.groupby(columns[0] if len(columns) == 1 else list(columns), sort=False)
 
 
 def _traced(rows: pd.DataFrame) -> str:

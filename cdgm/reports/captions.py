@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from docutils import nodes
 from docutils.core import publish_doctree, publish_from_doctree
@@ -73,7 +74,8 @@ def read_caption(path: Path, study: str) -> Caption:
         first.parent.remove(first)
     writer = Writer()
     publish_from_doctree(document, writer=writer, settings_overrides=_SETTINGS)
-    return Caption(question, writer.parts["fragment"].strip())
+    parts: dict[str, Any] = {**writer.parts}
+    return Caption(question, parts["fragment"].strip())
 
 
 def questions(folder: Path) -> dict[str, str]:

@@ -98,7 +98,7 @@ def index_page(
     str
         HTML.
     """
-    rows = [] if claims is None else list(claims.drop_duplicates("claim").itertuples())
+    rows: list[Any] = [] if claims is None else list(claims.drop_duplicates("claim").itertuples())
     rows.sort(key=lambda row: list(SOURCES).index(row.source))
     counts = verdict_counts((row.source, row.claim_verdict) for row in rows)
     return render(
