@@ -3,7 +3,7 @@
 Flow: simulate | fetch, preprocess -> fit -> evaluate -> summarise -> draw. One rule file a stage.
 """
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.20")
 
@@ -15,11 +15,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-
-
-validate(config, f"{workflow.basedir}/cdgm/config/schema.json", set_default=False)
-
-
+include: "rules/plan.smk"
 include: "rules/data.smk"
 include: "rules/synthetic.smk"
 include: "rules/fit.smk"
@@ -35,13 +31,18 @@ localrules:
     scaling,
 
 
+onstart:
+    write_specs_of_jobs()
+
+
 onsuccess:
     # No rule of its own: times are no result, and nothing may become stale by them.
     note_timings()
+    DISPLAY.end()
 
 
 onerror:
-    tell_failures(log)
+    DISPLAY.end()
 
 
 rule all:

@@ -167,7 +167,8 @@ def one_size(folder: Path, cells: int, options: argparse.Namespace) -> dict[str,
     this = str(Path(__file__).resolve())
     measured(this, "--make", str(raw), "--cells", str(cells), "--genes", str(options.genes))
     print(f"{cells} cells: file of {raw.stat().st_size / 1e6:.0f} MB is made", file=sys.stderr)
-    words = ["--spec", json.dumps(dataset(options.selected)), "--name", "made", "--root-seed", "0"]
+    (folder / "made.json").write_text(json.dumps(dataset(options.selected)), encoding="utf-8")
+    words = ["--spec", str(folder / "made.json"), "--name", "made", "--root-seed", "0"]
     prepare_peak, prepare_seconds, _ = measured(
         "-m", "workflow_scripts.preprocess", *words, "--raw", str(raw), "--out-dir", str(out)
     )

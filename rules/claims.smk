@@ -5,7 +5,6 @@
 
 # Seconds each; a job of a cluster would cost more.
 localrules:
-    write_claims,
     judge,
     index,
 
@@ -32,29 +31,10 @@ def page_options(page):
     return f"--of={of} --study={study}"
 
 
-# All claims are too long for a command line.
-rule write_claims:
-    """Write down what is claimed in this configuration, and what can't be judged in it."""
-    output:
-        "results/{page}.json",
-    log:
-        "results/logs/write_claims/{page}.log",
-    benchmark:
-        "results/benchmarks/write_claims/{page}.tsv"
-    resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
-        runtime=lambda wildcards, attempt: 15 * attempt,
-    params:
-        claims=lambda w: as_json(judging(w.page)),
-    run:
-        write_json(output[0], json.loads(params.claims))
-
-
 rule judge:
     """Compare every claim with the scores of its study."""
     input:
-        claims="results/{page}.json",
-        tables=lambda w: [
+        lambda w: [
             f"results/tables/{study}.csv" for study in judged_studies(judging(w.page))
         ],
     output:
@@ -70,11 +50,12 @@ rule judge:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
+        spec=lambda w: as_json(judging(w.page)),
         options=lambda w: page_options(w.page),
         code=digest("judge.py"),
     shell:
-        "python -m workflow_scripts.judge --claims {input.claims} --tables {input.tables} {params.options}"
-        " --out {output.table} --page {output.page} 2> {log}"
+        "python -m workflow_scripts.judge --claims results/specs/judge/{wildcards.page}.json --tables {input}"
+        " {params.options} --out {output.table} --page {output.page} 2> {log}"
 
 
 rule index:
@@ -93,9 +74,9 @@ rule index:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        studies=lambda w: as_json(
+        spec=lambda w: as_json(
             [
-                [study, CONFIG.studies[study].figures]
+                {"study": study, "figures": CONFIG.studies[study].figures}
                 for study in studies_of(target_of(w))
             ]
         ),
@@ -107,5 +88,5 @@ rule index:
             f"--claims {input.claims}" if "claims" in input.keys() else ""
         ),
     shell:
-        "python -m workflow_scripts.index --studies {params.studies:q} {params.claims}"
+        "python -m workflow_scripts.index --spec results/specs/index/index{wildcards.of}.json {params.claims}"
         " --root-seed {params.root_seed} --results results --out {output} 2> {log}"

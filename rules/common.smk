@@ -1,11 +1,12 @@
 # Shared by all: the validated config, the plan of jobs, code digests and paths. Nothing else.
 # Each function gives a job just the part of the config that its result depends on.
 
-import json
 import os
 import sys
 from functools import cache
 from pathlib import Path
+
+from snakemake.logging import logger
 
 # The command lines run with this very interpreter and this checkout's package, installed or not, wherever
 # the working directory is. One thread a job: cores are used by jobs.
@@ -36,16 +37,17 @@ from cdgm.claims.scope import (
 from cdgm.config.study import parse_config
 from cdgm.workflow.code_digest import code_digest, plugin_modules, text_digest
 from cdgm.utils.errors import UserError, bad_input
-from cdgm.utils.files import canonical_json, require_writable, write_json
+from cdgm.utils.files import canonical_json, require_writable
 from cdgm.config.layers import file_with, load_layers
-from cdgm.workflow.plan import dump, expand
+from cdgm.workflow.plan import dump, expand, plan_rows
 from cdgm.figures import FIGURES, WITH_COSTS
-from cdgm.workflow.timings_plan import write_timings
-from cdgm.workflow.failures import failed_jobs
+from cdgm.workflow.job_specs import write_specs
+from cdgm.workflow.run_display import follow_run
+from cdgm.workflow.timings import write_timings
 
 
 def stop(error):
-    """End with one line, as a mistake of the user deserves."""
+    """End with one line, as for every mistake of the user."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
@@ -67,6 +69,9 @@ try:
     check_claims(CONFIG, CONFIG_FILES)
 except UserError as error:
     stop(error)
+
+
+DISPLAY = follow_run(logger, workflow.output_settings, workflow.is_main_process)
 
 
 wildcard_constraints:
@@ -171,20 +176,44 @@ def simulation_of(ceiling):
 
 
 def study_row(row):
-    """What the summary has to know of a stack: its place in the study and where its results lie."""
-    return [
-        row.setting,
-        row.variant,
-        row.dataset,
-        PLAN.evaluations[row.evaluation].fit,
-        row.evaluation,
-    ]
+    """A stack's place in its study, and where its results lie."""
+    return {
+        "setting": row.setting,
+        "variant": row.variant,
+        "dataset": row.dataset,
+        "fit": PLAN.evaluations[row.evaluation].fit,
+        "evaluation": row.evaluation,
+    }
 
 
-def cost_row(row):
-    """What the table of costs has to know of a stack."""
-    fit = PLAN.evaluations[row.evaluation].fit
-    return [row.setting, row.variant, fit, row.evaluation]
+def summary_spec(study):
+    """The rows of a study's tables."""
+    return {
+        "rows": [study_row(row) for row in PLAN.studies[study]],
+        "baselines": (
+            [study_row(row) for row in baseline_rows(study)] if on_cells(study) else []
+        ),
+        "ceilings": [
+            {"setting": setting, "dataset": dataset, "ceiling": ceiling}
+            for setting, dataset, ceiling in ceiling_rows(study)
+        ],
+    }
+
+
+def ceiling_spec(ceiling):
+    """A ceiling, with the simulation whose true model is scored."""
+    job = PLAN.ceilings[ceiling]
+    return {
+        "ceiling": dump(job.spec),
+        "simulation": dump(simulation_of(ceiling)),
+        "null_draws": job.null_draws,
+    }
+
+
+def baselines_spec(evaluation):
+    """How baselines are scored, and the model whose design and dimensions they match."""
+    job = PLAN.evaluations[evaluation]
+    return {"evaluation": dump(job.spec), "model": dump(PLAN.fits[job.fit].spec.model)}
 
 
 def on_cells(study):
@@ -202,6 +231,7 @@ def study_outputs(target):
     names = studies_of(target)
     of = "" if target == "all" else f"_{target}"
     return [
+        f"results/plan{of}.csv",
         f"results/index{of}.html",
         *([f"results/claims{of}.html"] if claims_of(CONFIG, target) else []),
         *(f"results/tables/{name}_summary.csv" for name in names),
@@ -251,18 +281,11 @@ def note_timings():
         print(f"error: {error}", file=sys.stderr)
 
 
-def tell_failures(logs):
-    """Say at the end which jobs failed, and why: far above, each stands among the messages of the others."""
-
-    def text(file):
-        return Path(file).read_text(errors="replace") if Path(file).is_file() else ""
-
-    for log in [logs] if isinstance(logs, str) else logs or []:
-        if failed := failed_jobs(text(log), text):
-            print(
-                f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed; what the others made is kept,"
-                " and the same command does what is left:",
-                *(f"  {line}" for line in failed),
-                sep="\n",
-                file=sys.stderr,
-            )
+def write_specs_of_jobs():
+    """Write the specifications of the jobs that this run will do."""
+    try:
+        write_specs(workflow.dag.needrun_jobs())
+    except UserError as error:
+        stop(error)
+    except KeyboardInterrupt:
+        stop("interrupted")

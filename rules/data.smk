@@ -27,7 +27,8 @@ rule fetch:
         spec=lambda w: as_json(CONFIG.downloads[w.download]),
         code=lambda w: code_of("fetch.py", CONFIG.downloads[w.download]),
     shell:
-        "python -m workflow_scripts.fetch --name {wildcards.download} --spec {params.spec:q}"
+        "python -m workflow_scripts.fetch --name {wildcards.download}"
+        " --spec results/specs/fetch/{wildcards.download}.json"
         " --out {output.raw} 2> {log}"
 
 
@@ -55,6 +56,7 @@ rule preprocess:
         root_seed=CONFIG.root_seed,
         code=lambda w: code_of("preprocess.py", CONFIG.datasets[w.dataset]),
     shell:
-        "python -m workflow_scripts.preprocess --name {wildcards.dataset} --spec {params.spec:q}"
+        "python -m workflow_scripts.preprocess --name {wildcards.dataset}"
+        " --spec results/specs/preprocess/{wildcards.dataset}.json"
         " --root-seed {params.root_seed} --raw {input} --out-dir results/data/{wildcards.dataset}"
         " 2> {log}"

@@ -25,5 +25,5 @@ rule fit:
         spec=lambda w: as_json(PLAN.fits[w.fit].spec),
         code=lambda w: code_of("fit.py", PLAN.fits[w.fit].spec),
     shell:
-        "python -m workflow_scripts.fit --spec {params.spec:q} --data {input} --threads {threads}"
-        " --out-dir results/fits/{wildcards.fit} 2> {log}"
+        "python -m workflow_scripts.fit --spec results/specs/fit/{wildcards.fit}.json --data {input}"
+        " --threads {threads} --out-dir results/fits/{wildcards.fit} 2> {log}"

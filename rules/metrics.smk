@@ -33,8 +33,8 @@ rule evaluate:
             "evaluate.py", PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
         ),
     shell:
-        "python -m workflow_scripts.evaluate --spec {params.spec:q} --fit-spec {input.spec} --model {input.model}"
-        " --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
+        "python -m workflow_scripts.evaluate --spec results/specs/evaluate/{wildcards.evaluation}.json"
+        " --fit-spec {input.spec} --model {input.model} --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
 
 
 rule baselines:
@@ -54,14 +54,11 @@ rule baselines:
         mem_mb=lambda wildcards, input, attempt: int(3000 + 2 * input.size_mb) * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        spec=lambda w: as_json(PLAN.evaluations[w.evaluation].spec),
-        model=lambda w: as_json(
-            PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.model
-        ),
+        spec=lambda w: as_json(baselines_spec(w.evaluation)),
         root_seed=CONFIG.root_seed,
         code=digest("baselines.py"),
     shell:
-        "python -m workflow_scripts.baselines --spec {params.spec:q} --model {params.model:q}"
+        "python -m workflow_scripts.baselines --spec results/specs/baselines/{wildcards.evaluation}.json"
         " --root-seed {params.root_seed} --data {input.data} --cells {input.cells} --out {output} 2> {log}"
 
 
@@ -81,14 +78,12 @@ rule ceiling:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        spec=lambda w: as_json(PLAN.ceilings[w.ceiling].spec),
-        simulation=lambda w: as_json(simulation_of(w.ceiling)),
-        null_draws=lambda w: PLAN.ceilings[w.ceiling].null_draws,
+        spec=lambda w: as_json(ceiling_spec(w.ceiling)),
         root_seed=CONFIG.root_seed,
         code=lambda w: code_of("ceiling.py", simulation_of(w.ceiling)),
     shell:
-        "python -m workflow_scripts.ceiling --spec {params.spec:q} --simulation {params.simulation:q}"
-        " --null-draws {params.null_draws} --root-seed {params.root_seed} --data {input} --out {output} 2> {log}"
+        "python -m workflow_scripts.ceiling --spec results/specs/ceiling/{wildcards.ceiling}.json"
+        " --root-seed {params.root_seed} --data {input} --out {output} 2> {log}"
 
 
 rule map_cells:
@@ -134,17 +129,11 @@ rule summarise:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        rows=lambda w: as_json([study_row(row) for row in PLAN.studies[w.study]]),
-        baselines=lambda w: as_json(
-            [study_row(row) for row in baseline_rows(w.study)]
-            if on_cells(w.study)
-            else []
-        ),
-        ceilings=lambda w: as_json(ceiling_rows(w.study)),
+        spec=lambda w: as_json(summary_spec(w.study)),
         code=digest("summarise.py"),
     shell:
-        "python -m workflow_scripts.summarise --study {wildcards.study} --rows {params.rows:q}"
-        " --baselines {params.baselines:q} --ceilings {params.ceilings:q} --results results"
+        "python -m workflow_scripts.summarise --study {wildcards.study}"
+        " --spec results/specs/summarise/{wildcards.study}.json --results results"
         " --out-prefix results/tables/{wildcards.study} 2> {log}"
 
 
@@ -164,8 +153,8 @@ rule costs:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
-        rows=lambda w: as_json([cost_row(row) for row in PLAN.studies[w.study]]),
+        spec=lambda w: as_json([study_row(row) for row in PLAN.studies[w.study]]),
         code=digest("costs.py"),
     shell:
-        "python -m workflow_scripts.costs --study {wildcards.study} --rows {params.rows:q} --results results"
-        " --out {output} 2> {log}"
+        "python -m workflow_scripts.costs --study {wildcards.study}"
+        " --spec results/specs/costs/{wildcards.study}.json --results results --out {output} 2> {log}"

@@ -17,9 +17,9 @@ rule simulate:
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         spec=lambda w: as_json(PLAN.simulations[w.simulation].spec),
-        seeds=lambda w: as_json(PLAN.simulations[w.simulation].seeds),
+        seeds=lambda w: PLAN.simulations[w.simulation].seeds,
         root_seed=CONFIG.root_seed,
         code=lambda w: code_of("simulate.py", PLAN.simulations[w.simulation].spec),
     shell:
-        "python -m workflow_scripts.simulate --spec {params.spec:q} --seeds {params.seeds:q}"
+        "python -m workflow_scripts.simulate --spec results/specs/simulate/{wildcards.simulation}.json --seeds {params.seeds}"
         " --root-seed {params.root_seed} --out {output.data} 2> {log}"

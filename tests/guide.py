@@ -50,6 +50,34 @@ def _expanded(word: str) -> list[str]:
     return [word] if found is None else [found[1] + part + found[3] for part in found[2].split(",")]
 
 
+def example(title: str) -> dict[str, list[str]]:
+    """Blocks of a worked example of docs/extending.md by language, in their order."""
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.split(f"\n## Worked example: {title}\n")[1], flags=re.MULTILINE)[0]
+    found: dict[str, list[str]] = {}
+    for language, block in re.findall(r"^```(\S*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
+        found.setdefault(language, []).append(block)
+    return found
+
+
+def with_example(checkout: Path, title: str) -> Path:
+    """A checkout after a worked example was followed: its module, its line, its caption, and my.yaml."""
+    found = example(title)
+    for block in found.get("python", []):
+        if path := re.match(r"# (cdgm/\S+\.py)\n", block):
+            (checkout / path[1]).write_text(block, encoding="utf-8")
+        else:
+            module = re.search(r': "([\w.]+):', block)[1]
+            table = (checkout / module.replace(".", "/")).with_name("__init__.py")
+            text = table.read_text(encoding="utf-8")
+            assert text.count("    {\n") == 1, table
+            table.write_text(text.replace("    {\n", f"    {{\n        {block}"), encoding="utf-8")
+    for caption in found.get("rst", []):
+        (checkout / "report" / "steps.rst").write_text(caption, encoding="utf-8")
+    (checkout / "my.yaml").write_text("".join(found["yaml"]), encoding="utf-8")
+    return checkout
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors of the headings, as git hosts form them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -12,23 +12,30 @@ from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines
-from cdgm.utils.command_line import parse_json, run
-from cdgm.utils.files import write_csv
+from cdgm.utils.command_line import run
+from cdgm.utils.files import read_json, write_csv
 from cdgm.utils.random_streams import stream
+from cdgm.utils.registry import Strict
+
+
+class BaselinesJob(Strict):
+    """An evaluation, and the model whose design and dimensions the baselines match."""
+
+    evaluation: EvaluationSpec
+    model: ModelSpec
 
 
 def main() -> None:
     """Parse, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="how to score, as JSON")
-    parser.add_argument("--model", required=True, help="model whose design and dimensions to match, as JSON")
+    parser.add_argument("--spec", required=True, help="file of evaluation and model (.json)")
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--data", required=True, help="data file (.npz)")
     parser.add_argument("--cells", required=True, help="table of cells (.csv)")
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
-    evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
-    model = validated(ModelSpec, parse_json(arguments.model, "--model"), "--model")
+    job: BaselinesJob = validated(BaselinesJob, read_json(arguments.spec), arguments.spec)
+    evaluation, model = job.evaluation, job.model
     bundle = read_bundle(arguments.data, support="counts")
     cells = read_cell_table(arguments.cells)
     cells = cells.thinned(MOST_FOR_BASELINES, stream("baselines", "cells", root=arguments.root_seed))

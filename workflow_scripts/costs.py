@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.utils.command_line import parse_json, run
-from cdgm.utils.files import write_csv
+from cdgm.utils.command_line import run
+from cdgm.utils.files import read_json, write_csv
 from cdgm.workflow.costs import costs_table
 
 
@@ -14,13 +14,11 @@ def main() -> None:
     """Parse, gather, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True)
-    parser.add_argument(
-        "--rows", required=True, help="setting, variant, fit and evaluation of each stack, as JSON"
-    )
+    parser.add_argument("--spec", required=True, help="file of each stack's place and ids (.json)")
     parser.add_argument("--results", required=True, help="results folder")
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
-    table = costs_table(arguments.study, parse_json(arguments.rows, "--rows"), Path(arguments.results))
+    table = costs_table(arguments.study, read_json(arguments.spec), Path(arguments.results))
     write_csv(arguments.out, table, digits=None)
 
 

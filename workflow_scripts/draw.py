@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cdgm.config.validation import validated
 from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
 
@@ -11,7 +12,7 @@ from cdgm.utils.command_line import run
 def main() -> None:
     """Parse, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, help="name of the figure: a module of cdgm/plotting")
+    parser.add_argument("--figure", required=True, help="name of the figure, as registered in cdgm/figures")
     parser.add_argument("--study", required=True)
     parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
-    draw = FIGURES.load(arguments.figure)
+    draw = validated(FIGURES.load, arguments.figure, "--figure")
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
     from cdgm.plotting.style import save

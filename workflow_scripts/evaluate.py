@@ -23,7 +23,7 @@ from cdgm.evaluation.fits import (
     score_simulation,
 )
 from cdgm.models.checkpoint import load_stack
-from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.command_line import run
 from cdgm.utils.files import read_json, write_csv, write_npz
 from cdgm.utils.provenance import Provenance
 
@@ -31,7 +31,7 @@ from cdgm.utils.provenance import Provenance
 def main() -> None:
     """Parse, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="how to score, as JSON")
+    parser.add_argument("--spec", required=True, help="file that says how to score (.json)")
     parser.add_argument("--fit-spec", required=True, help="spec.json of the fit")
     parser.add_argument("--model", required=True, help="model.npz of the fit")
     parser.add_argument("--data", required=True, help="data file of the fit (.npz)")
@@ -40,7 +40,8 @@ def main() -> None:
     arguments = parser.parse_args()
     provenance = Provenance()
     torch.set_num_threads(1)
-    evaluation = validated(EvaluationSpec, parse_json(arguments.spec, "--spec"), "--spec")
+    values = read_json(arguments.spec)
+    evaluation = validated(EvaluationSpec, values, arguments.spec)
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
@@ -62,7 +63,7 @@ def main() -> None:
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
     write_npz(out / "latents.npz", arrays | {"seeds": np.asarray([m.seed for m in spec.members])})
     write_csv(out / "metrics.csv", pd.DataFrame(rows))
-    provenance.write(out / "provenance.json", parse_json(arguments.spec, "--spec"))
+    provenance.write(out / "provenance.json", values)
 
 
 if __name__ == "__main__":

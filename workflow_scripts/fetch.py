@@ -9,21 +9,22 @@ from pathlib import Path
 from cdgm.config.validation import validated
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
-from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.command_line import log, run
+from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, fetch, say where the file came from."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, metavar="JSON", help="entry of downloads: in the config")
+    parser.add_argument("--spec", required=True, help="file of the entry of downloads: in the config (.json)")
     parser.add_argument("--name", required=True, help="name of that entry")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to put the file")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     provenance = Provenance()
-    values, name = parse_json(arguments.spec, "--spec"), f"download {arguments.name}"
+    values, name = read_json(arguments.spec), f"download {arguments.name}"
     download = validated(DOWNLOADS.parse, values, name)
     noted = fetch(download, name, arguments.out)
     provenance.write(arguments.out.with_name("provenance.json"), values, fetched=noted)

@@ -14,8 +14,8 @@ from cdgm.data.bundle import read_bundle
 from cdgm.models.checkpoint import save_stack
 from cdgm.training.device import device_of
 from cdgm.training.loop import train
-from cdgm.utils.command_line import log, parse_json, run
-from cdgm.utils.files import write_json, write_npz
+from cdgm.utils.command_line import log, run
+from cdgm.utils.files import read_json, write_json, write_npz
 from cdgm.utils.progress import progress
 from cdgm.utils.provenance import Provenance
 
@@ -23,15 +23,15 @@ from cdgm.utils.provenance import Provenance
 def main() -> None:
     """Parse, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="the fit, as JSON")
+    parser.add_argument("--spec", required=True, help="file of the fit (.json)")
     parser.add_argument("--data", required=True, help="data file (.npz)")
     parser.add_argument("--out-dir", required=True, help="folder for model.npz, history.npz, spec.json")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     provenance = Provenance()
     torch.set_num_threads(arguments.threads)
-    values = parse_json(arguments.spec, "--spec")
-    spec = validated(FitSpec, values, "--spec")
+    values = read_json(arguments.spec)
+    spec = validated(FitSpec, values, arguments.spec)
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

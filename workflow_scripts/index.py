@@ -8,7 +8,7 @@ from pathlib import Path
 from cdgm.evaluation.table_slices import read_table, rows_of
 from cdgm.reports.captions import read_caption
 from cdgm.reports.index import StudySection, index_page, runs_of
-from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.command_line import run
 from cdgm.utils.files import read_json, write_text
 
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -17,7 +17,7 @@ CAPTIONS = Path(__file__).parents[1] / "report"
 def main() -> None:
     """Parse, read, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", required=True, help="JSON list of [study, [figure, ...]]")
+    parser.add_argument("--spec", required=True, help="file of studies and their figures (.json)")
     parser.add_argument("--claims", help="table of verdicts (.csv), if the configuration states claims")
     parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of <figure>.rst")
     parser.add_argument("--root-seed", type=int, required=True)
@@ -26,7 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
     results: Path = arguments.results
     studies = []
-    for name, figures in parse_json(arguments.studies, "--studies"):
+    for section in read_json(arguments.spec):
+        name, figures = section["study"], section["figures"]
         scores = rows_of({"scores": read_table(results / "tables" / f"{name}.csv")}, "scores", name)
         captions = {figure: read_caption(arguments.captions / f"{figure}.rst", name) for figure in figures}
         studies.append(StudySection(name, captions, runs_of(scores)))

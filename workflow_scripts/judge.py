@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument("--claims", required=True, help="claims, and why some can't be judged (.json)")
     parser.add_argument("--tables", nargs="*", default=[], help="tables named <study>.csv")
     parser.add_argument("--of", default="", help="ending of the names of the target's pages, as _perturbseq")
-    parser.add_argument(
-        "--study", default="", help="the one study whose claims these are"
-    )
+    parser.add_argument("--study", default="", help="the one study whose claims these are")
     parser.add_argument("--out", required=True, help="table of verdicts (.csv)")
     parser.add_argument("--page", required=True, help="page of verdicts (.html)")
     arguments = parser.parse_args()

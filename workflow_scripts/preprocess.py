@@ -9,14 +9,15 @@ from pathlib import Path
 from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.utils.command_line import parse_json, run
+from cdgm.utils.command_line import run
+from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, preprocess, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, metavar="JSON", help="entry of datasets: in the config")
+    parser.add_argument("--spec", required=True, help="file of the entry of datasets: in the config (.json)")
     parser.add_argument("--name", required=True, help="name of that entry")
     parser.add_argument("--root-seed", required=True, type=int, metavar="N", help="root seed of the run")
     parser.add_argument("--raw", required=True, type=Path, metavar="FILE", help="raw file, as fetched")
@@ -24,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     provenance = Provenance()
-    values = parse_json(arguments.spec, "--spec")
+    values = read_json(arguments.spec)
     spec = validated(DatasetSpec, values, f"dataset {arguments.name}")
     write_prepared(preprocess(spec, arguments.name, arguments.raw, arguments.root_seed), arguments.out_dir)
     provenance.write(arguments.out_dir / "provenance.json", values)

@@ -8,25 +8,24 @@ from pathlib import Path
 from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.simulation.simulate import simulate
-from cdgm.utils.command_line import parse_json, run
-from cdgm.utils.files import write_npz
+from cdgm.utils.command_line import run
+from cdgm.utils.files import read_json, write_npz
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, simulate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="the setting, as JSON")
-    parser.add_argument("--seeds", required=True, help="seeds of the replicates, as a JSON list")
+    parser.add_argument("--spec", required=True, help="file of the setting (.json)")
+    parser.add_argument("--seeds", required=True, nargs="+", type=int, help="seeds of the replicates")
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--out", required=True, help="data file to write (.npz)")
     arguments = parser.parse_args()
     provenance = Provenance()
-    values = parse_json(arguments.spec, "--spec")
-    spec = validated(Simulation, values, "--spec")
-    seeds = parse_json(arguments.seeds, "--seeds")
-    write_npz(arguments.out, simulate(spec, seeds, arguments.root_seed))
-    provenance.write(Path(arguments.out).with_name("provenance.json"), values | {"seeds": seeds})
+    values = read_json(arguments.spec)
+    spec = validated(Simulation, values, arguments.spec)
+    write_npz(arguments.out, simulate(spec, arguments.seeds, arguments.root_seed))
+    provenance.write(Path(arguments.out).with_name("provenance.json"), values | {"seeds": arguments.seeds})
 
 
 if __name__ == "__main__":

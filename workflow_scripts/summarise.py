@@ -10,7 +10,7 @@ import pandas as pd
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
-from cdgm.utils.command_line import log, parse_json, run
+from cdgm.utils.command_line import log, run
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import atomic, read_json, read_npz, write_csv
 
@@ -35,35 +35,36 @@ def main() -> None:
     """Parse, gather, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True)
-    parser.add_argument(
-        "--rows", required=True, help="JSON list of [setting, variant, dataset, fit, evaluation]"
-    )
-    parser.add_argument("--baselines", required=True, help="the same for the evaluations that have baselines")
-    parser.add_argument("--ceilings", required=True, help="JSON list of [setting, dataset, ceiling]")
+    parser.add_argument("--spec", required=True, help="file of rows, baselines and ceilings (.json)")
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--out-prefix", required=True, help="path of the tables without their endings")
     arguments = parser.parse_args()
     results: Path = arguments.results
+    spec = read_json(arguments.spec)
     scores, histories, maps = [], [], []
-    baselines = parse_json(arguments.baselines, "--baselines")
-    for setting, variant, dataset, fit, evaluation in parse_json(arguments.rows, "--rows"):
-        place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit=fit)
-        scores.append(with_study(read_table(results / "evaluations" / evaluation / "metrics.csv"), place))
-        spec = results / "fits" / fit / "spec.json"
-        members = validated(FitSpec, read_json(spec), str(spec)).members
-        history = long_history(read_npz(results / "fits" / fit / "history.npz", ("step",)), members)
-        histories.append(with_study(history, place))
-        if baselines:
-            maps.append(with_study(read_table(results / "maps" / f"{evaluation}.csv"), place))
-    for setting, _, dataset, _, evaluation in baselines:
-        table = read_table(results / "baselines" / evaluation / "metrics.csv")
+
+    def place(row: dict[str, str], **more: str) -> dict[str, str]:
+        """Leading columns of a row of the study."""
+        named = {name: row[name] for name in ("setting", "variant", "dataset", "fit") if name in row}
+        return {"study": arguments.study, **named, **more}
+
+    for row in spec["rows"]:
+        table = read_table(results / "evaluations" / row["evaluation"] / "metrics.csv")
+        scores.append(with_study(table, place(row)))
+        fit = results / "fits" / row["fit"]
+        members = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json")).members
+        history = long_history(read_npz(fit / "history.npz", ("step",)), members)
+        histories.append(with_study(history, place(row)))
+        if spec["baselines"]:
+            maps.append(with_study(read_table(results / "maps" / f"{row['evaluation']}.csv"), place(row)))
+    for row in spec["baselines"]:
+        table = read_table(results / "baselines" / row["evaluation"] / "metrics.csv")
         for variant, rows in table.groupby("variant", sort=False):
-            place = dict(study=arguments.study, setting=setting, variant=variant, dataset=dataset, fit="")
-            scores.append(with_study(rows.drop(columns="variant").assign(point=""), place))
-    for setting, dataset, ceiling in parse_json(arguments.ceilings, "--ceilings"):
-        table = read_table(results / "ceilings" / ceiling / "metrics.csv")
-        place = dict(study=arguments.study, setting=setting, variant="ceiling", dataset=dataset, fit="")
-        scores.append(with_study(table.assign(point=""), place))
+            baseline = rows.drop(columns="variant").assign(point="")
+            scores.append(with_study(baseline, place(row, variant=variant, fit="")))
+    for row in spec["ceilings"]:
+        table = read_table(results / "ceilings" / row["ceiling"] / "metrics.csv")
+        scores.append(with_study(table.assign(point=""), place(row, variant="ceiling", fit="")))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
     summary = summarise(long)
     runs = long[long["fit"] != ""].drop_duplicates(["fit", "member"])

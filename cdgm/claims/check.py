@@ -77,12 +77,9 @@ def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, 
     own = len(claim.conditions) - n_rule * fillings
     for i, clause in enumerate(claim.conditions):
         start = ("conditions", i) if i < own else ("rule", claim.rule, (i - own) % n_rule)
-        group = isinstance(clause, AnyOf)
-        for j, condition in enumerate(clause.conditions if group else [clause]):
-            path = (*start, "conditions", j) if group else start
-            for place in clause.any_of if group else [None]:
-                yield (*path, "of"), condition.of if place is None else condition.of.at(place)
-            if condition.minus is not None:
-                yield (*path, "minus"), condition.minus
-            if condition.over is not None:
-                yield (*path, "over"), condition.over
+        for _, conditions in clause.alternatives():
+            for j, condition in enumerate(conditions):
+                path = (*start, "conditions", j) if isinstance(clause, AnyOf) else start
+                for key in ("of", "minus", "over"):
+                    if (selector := getattr(condition, key)) is not None:
+                        yield (*path, key), selector

@@ -7,6 +7,7 @@ that happens to lie on the wrong side refutes nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,11 +82,7 @@ def judge(
         if claim.study not in tables:
             raise UserError(f"claim {name!r}: no table of study {claim.study!r}")
         rows = rows_of({"scores": tables[claim.study]}, "scores", claim.study)
-        judged = []
-        for clause in claim.conditions:
-            where = f"claim {name!r}, condition {clause.name!r}"
-            judge_clause = _any_of if isinstance(clause, AnyOf) else _single
-            judged.append(judge_clause(clause, rows, where))
+        judged = [_judged(c, rows, f"claim {name!r}, condition {c.name!r}") for c in claim.conditions]
         verdict = all_of([entry.verdict for entry in judged])
         verdicts.append(ClaimVerdict(name, claim, verdict, _optimisation(judged), tuple(judged)))
     return verdicts
@@ -109,62 +106,40 @@ def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
     """One row for each condition, and for each alternative of one: ``CLAIM_COLUMNS``."""
     rows = []
     for result in verdicts:
-        claim = result.claim
         shared = {
             "claim": result.name,
-            "statement": claim.statement,
-            "source": claim.source,
-            "study": claim.study,
-            "figure": claim.figure,
+            **{name: getattr(result.claim, name) for name in ("statement", "source", "study", "figure")},
             "claim_verdict": result.verdict,
             "optimisation": result.optimisation,
-            "note": " ".join(filter(None, [claim.note, result.reason])),
+            "note": " ".join(filter(None, [result.claim.note, result.reason])),
         }
         for entry in result.judged:
-            for f in entry.findings:
-                c = f.condition
-                single = entry.name == c.name
-                relation, value = c.wanted
-                rows.append(
-                    shared
-                    | {
-                        "condition": c.name if single else f"{entry.name}: {c.name}",
-                        "alternative": f.alternative,
-                        "estimate": f.estimate,
-                        "low": f.low,
-                        "high": f.high,
-                        "coverage": f.coverage,
-                        "relation": relation,
-                        "value": value,
-                        "n": f.n,
-                        "n_all": f.n_all,
-                        "verdict": f.verdict,
-                        "reason": f.reason,
-                        "group_verdict": entry.verdict,
-                    }
-                )
+            for finding in entry.findings:
+                name = finding.condition.name
+                relation, value = finding.condition.wanted
+                own = {
+                    "condition": name if entry.name == name else f"{entry.name}: {name}",
+                    "relation": relation,
+                    "value": value,
+                    "group_verdict": entry.verdict,
+                }
+                rows.append(shared | vars(finding) | own)
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
-def _single(condition: Condition, rows: pd.DataFrame, where: str) -> Judged:
-    finding = find(condition, rows, where)
-    return Judged(condition.name, finding.verdict, (finding,))
+def _judged(clause: Condition | AnyOf, rows: pd.DataFrame, where: str) -> Judged:
+    """Judge a condition, or all alternatives of one.
 
-
-def _any_of(group: AnyOf, rows: pd.DataFrame, where: str) -> Judged:
-    """Judge all alternatives, each with an interval wide enough for the best of them (Bonferroni).
-
-    Within an alternative no correction is needed: all of its conditions have to hold.
+    Each alternative has an interval wide enough for the best of them (Bonferroni). Within an alternative no
+    correction is needed: all of its conditions have to hold.
     """
-    findings, verdicts = [], []
-    for place in group.any_of:
-        here = [
-            find(c.at(place), rows, f"{where} at {place}", str(place), len(group.any_of))
-            for c in group.conditions
-        ]
-        findings += here
-        verdicts.append(all_of([f.verdict for f in here]))
-    return Judged(group.name, one_of(verdicts), tuple(findings))
+    alternatives = clause.alternatives()
+    found = [
+        [find(c, rows, f"{where} at {at}" if at else where, at, len(alternatives)) for c in conditions]
+        for at, conditions in alternatives
+    ]
+    verdict = one_of([all_of([finding.verdict for finding in here]) for here in found])
+    return Judged(clause.name, verdict, tuple(itertools.chain(*found)))
 
 
 def _optimisation(judged: Sequence[Judged]) -> str:
@@ -180,9 +155,6 @@ def _optimisation(judged: Sequence[Judged]) -> str:
 def _unjudged(name: str, claim: Claim, reason: str) -> ClaimVerdict:
     judged = []
     for clause in claim.conditions:
-        group = isinstance(clause, AnyOf)
-        places = (
-            [(str(p), c.at(p)) for p in clause.any_of for c in clause.conditions] if group else [("", clause)]
-        )
-        judged.append(Judged(clause.name, "not run", tuple(not_run(c, at) for at, c in places)))
+        findings = (not_run(c, at) for at, conditions in clause.alternatives() for c in conditions)
+        judged.append(Judged(clause.name, "not run", tuple(findings)))
     return ClaimVerdict(name, claim, "not run", "", tuple(judged), reason)

@@ -124,6 +124,10 @@ class Condition(Strict):
         """The condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
         return self.model_copy(update={"of": self.of.at(place)})
 
+    def alternatives(self) -> list[tuple[str, tuple[Condition, ...]]]:
+        """Itself, without a name: a condition has no alternatives."""
+        return [("", (self,))]
+
 
 class AnyOf(Strict):
     """Conditions that have to hold *together* in at least one of several places.
@@ -147,6 +151,10 @@ class AnyOf(Strict):
         if len({str(place) for place in self.any_of}) < len(self.any_of):
             raise ValueError("any_of holds the same alternative twice")
         return self
+
+    def alternatives(self) -> list[tuple[str, tuple[Condition, ...]]]:
+        """The place of each alternative, and the conditions there."""
+        return [(str(place), tuple(c.at(place) for c in self.conditions)) for place in self.any_of]
 
 
 def completed(clause: Any, shared: Mapping[str, Any]) -> Any:
@@ -231,11 +239,5 @@ class Claim(Strict):
 
     def selectors(self) -> list[Selector]:
         """Every selector of the claim, for every alternative."""
-        found: list[Selector] = []
-        for clause in self.conditions:
-            if isinstance(clause, AnyOf):
-                alternatives = [c.at(place) for place in clause.any_of for c in clause.conditions]
-            else:
-                alternatives = [clause]
-            found += [selector for condition in alternatives for selector in condition.selectors]
-        return found
+        places = [place for clause in self.conditions for place in clause.alternatives()]
+        return [selector for _, conditions in places for c in conditions for selector in c.selectors]

@@ -1,7 +1,7 @@
-"""The JSON schema of the config, exported from its types for Snakemake and for editors.
+"""The JSON schema of the config for editors, made from its types and from the plug-ins that there are.
 
-``python -m cdgm.config.json_schema > cdgm/config/schema.json`` writes it anew;
-a test fails when the two drift apart.
+``python -m cdgm.config.json_schema > config.schema.json`` writes it. The workflow does not need it:
+there the types check the config.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Config files: reading them, laying overrides over them, and finding which one holds a key."""
+"""Config files: read them, merge them, and find the file that sets a key."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import yaml
 
 from cdgm.utils.errors import UserError, bad_input
 
-#: The parser of libyaml where there is one: it is eight times as fast as that in Python.
+#: The parser of libyaml, where installed: it is eight times as fast as the one in Python.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-#: Levels of lists and mappings in each other at most; libyaml's parser would crash at some thousand.
+#: Most levels of nested lists and mappings; libyaml's parser crashes at some thousand.
 MOST_NESTED = 100
 
 
 def load_layers(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of config files laid over each other, the last on top, and single overrides over all.
+    """Merge config files, later ones over earlier ones, and single overrides over all.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def load_layers(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> di
 
 
 def file_with(path: Sequence[Any], files: Sequence[str | Path]) -> str:
-    """Which of ``files`` set the key at ``path``: the last that goes deepest towards it."""
+    """Return the file that sets ``path``: the last of those that define its longest prefix."""
     best, best_depth = str(files[0]) if files else "config", 0
     for file in files:
         try:
@@ -78,7 +78,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def _nested(text: str) -> int:
-    """How deep lists and mappings lie in each other, or just above ``MOST_NESTED``."""
+    """Count the levels of nested lists and mappings, up to one more than ``MOST_NESTED``."""
     depth = deepest = 0
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -92,9 +92,9 @@ def _nested(text: str) -> int:
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``override`` on top: mappings merge, everything else replaces.
+    """Return ``base`` with ``override`` on top: mappings merge, everything else replaces.
 
-    A mapping with a ``kind`` replaces too, so that one plug-in's options do not stay behind in another.
+    A mapping with a ``kind`` replaces too, so that no option of one plug-in remains in another.
     """
     result = dict(base)
     for key, value in override.items():

@@ -1,4 +1,4 @@
-"""The typed config, and how errors in it are told.
+"""The typed config, whose mistakes become errors of one line.
 
 ``config.yaml`` holds the science, complete. These types give a default only where absent means "off".
 """
@@ -82,7 +82,7 @@ class Seeds(Strict):
 
 
 class Study(Strict):
-    """One experiment: which fits, scored how, drawn in which figures.
+    """One experiment: its fits, how they are scored, and the figures drawn from them.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Study(Strict):
     sweep
         Dotted key to values: every setting is repeated for every combination.
     figures
-        Figures (modules of ``cdgm/plotting``) drawn from its tables.
+        Figures (names in ``cdgm/figures``) drawn from its tables.
     """
 
     target: Literal["all", "perturbseq", "atlas", "scaling", "none"]
@@ -129,12 +129,12 @@ class Config(Strict):
 
 
 def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
-    """Validate a config that was merged from ``files``, the last one on top.
+    """Validate a config merged from ``files``, later ones over earlier ones.
 
     Raises
     ------
     UserError
-        For the first thing that is wrong: one line with file, key, value and what was expected.
+        For the first mistake: one line with file, key, value and what was expected.
     """
 
     def where(path: Sequence[Any]) -> str:
@@ -148,7 +148,7 @@ def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("conf
 
 
 def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collection[str]]]:
-    """Every name that refers to another part of the config: its path, the name, and what there is."""
+    """Yield every name that refers to another part of the config: path, name, and the known names."""
     for name, dataset in config.datasets.items():
         yield ("datasets", name, "download"), dataset.download, config.downloads
     figures = registry_at("cdgm.figures:FIGURES")

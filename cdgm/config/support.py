@@ -1,4 +1,7 @@
-"""Which values observations can take: what noises make, what likelihoods are laws of, what files hold."""
+"""Which values observations can take: real numbers, counts, or 0 and 1.
+
+Noises draw them, likelihoods give them a probability, and data files hold them.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ WORDS: dict[Support, str] = {"binary": "values 0 and 1", "counts": "counts", "re
 
 
 def holds(wide: Support, narrow: Support) -> bool:
-    """Whether every value of ``narrow`` is one of ``wide``: counts are real numbers, but not the reverse."""
+    """Return whether every value of ``narrow`` is one of ``wide``, as every count is a real number."""
     return _FROM_NARROW_TO_WIDE.index(narrow) <= _FROM_NARROW_TO_WIDE.index(wide)
 
 
 def violations(values: np.ndarray, support: Support) -> list[tuple[np.ndarray, str]]:
-    """Where finite ``values`` lie outside of ``support``: masks of the same shape, and what was expected.
+    """Find finite ``values`` outside ``support``: masks of the same shape, each with what was expected.
 
-    Only checks that the array's type does not already answer are made: unsigned integers are counts.
+    An array of unsigned integers holds counts by its type and is not searched.
     """
     if support == "real":
         return []

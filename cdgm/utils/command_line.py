@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from cdgm.utils.errors import UserError
 
@@ -21,20 +19,6 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _tell("error: interrupted")
         raise SystemExit(130) from None
-
-
-def parse_json(text: str, option: str) -> Any:
-    """Value of a command-line option that holds JSON.
-
-    Raises
-    ------
-    UserError
-        If it is no JSON.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{option}: not valid JSON: {error}") from error
 
 
 def log(message: str) -> None:

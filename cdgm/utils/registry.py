@@ -12,23 +12,55 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
 )
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+#: What pydantic would turn into a number or a switch, and a reader of the file would not.
+_COERCED = {"int": (bool, str, bytes), "float": (bool, str, bytes), "bool": (int, float, str, bytes)}
+
+
+def _without_coercion(schema: Any, within: bool = False) -> Any:
+    """A schema of pydantic's core whose numbers and switches refuse values of other types."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_without_coercion(part, within) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if kind == "model" and within:
+        # Treated already, when its class was made.
+        return schema
+    if kind not in _COERCED:
+        within = within or kind == "model"
+        return {key: _without_coercion(value, within) for key, value in schema.items()}
+
+    def refuse(value: Any) -> Any:
+        if isinstance(value, _COERCED[kind]) and not (kind == "bool" and isinstance(value, bool)):
+            raise PydanticKnownError(f"{kind}_type")
+        return value
+
+    return core_schema.no_info_before_validator_function(refuse, cast("CoreSchema", schema))
 
 
 class Strict(BaseModel):
     """Base of all config types: unknown keys are refused and values can't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Numbers and switches are written as such: ``yes`` is no number, and neither is ``"10"``."""
+        return _without_coercion(handler(source))
 
 
 class Plugin(Strict):

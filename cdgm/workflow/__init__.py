@@ -1,1 +1,1 @@
-"""What Snakemake needs: the plan of jobs, code digests, costs, failures."""
+"""What Snakemake needs: plan and specifications of jobs, code digests, costs, and what a run shows."""

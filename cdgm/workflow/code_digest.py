@@ -13,6 +13,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pydantic import BaseModel
 from cdgm.utils.registry import Plugin
 
 PACKAGE = "cdgm"
-#: Folder of a package's templates, and how their names stand in code and in other templates.
+#: Folder of a package's templates, and their names in code and in other templates.
 TEMPLATES = "templates"
 _TEMPLATE = re.compile(r"""["']([\w.-]+\.(?:j2|css))["']""")
 # These check, report and record; no result depends on them, so an edit of theirs rebuilds nothing.
@@ -54,7 +55,7 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
     """
     root = entry.resolve().parent.parent
     files = code_files(entry, modules)
-    parts = (f"{f.relative_to(root).as_posix()}:{_digest(f)}" for f in files)
+    parts = (f"{f.relative_to(root).as_posix()}:{_source(f).digest}" for f in files)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -62,11 +63,12 @@ def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
     """Files that :func:`code_digest` covers, sorted."""
     root = entry.resolve().parent.parent
     files = {entry.resolve()}
-    queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in sorted(modules)))]
+    queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in modules))]
     while queue:
         file = queue.pop()
         files.add(file)
-        queue.extend(f for f in _named(root, file) if f not in files)
+        found = [_file_of(root, module) for module in _source(file).imports] + _templates(file)
+        queue.extend(f for f in found if f is not None and f not in files)
     return sorted(files)
 
 
@@ -87,6 +89,45 @@ def text_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What counts of a file: modules that it imports, templates, digest, whether it makes a registry."""
+
+    imports: tuple[str, ...]
+    templates: tuple[str, ...]
+    digest: str
+    makes_registry: bool
+
+
+def _source(file: Path) -> _Source:
+    known = file.stat()
+    return _read(file, known.st_mtime_ns, known.st_size)
+
+
+@cache
+def _read(file: Path, modified: int, size: int) -> _Source:
+    """Parse a file; its time and size tell an edit within one process."""
+    text = file.read_text(encoding="utf-8")
+    templates = tuple(_TEMPLATE.findall(text))
+    if file.suffix != ".py":
+        return _Source((), templates, text_digest(file), makes_registry=False)
+    tree = ast.parse(text, filename=str(file))
+    imports: set[str] = set()
+    makes_registry = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.update(_imported_modules(node))
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry":
+            makes_registry = True
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # Strings that stand alone are docstrings or notes: they do nothing.
+            kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
+            node.body = kept or [ast.Pass()]
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Source(tuple(sorted(imports)), templates, digest, makes_registry and file.name == "__init__.py")
+
+
 def _file_of(root: Path, module: str) -> Path | None:
     """File of a module of this package, or None for anything else and for tables of plug-ins."""
     if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:
@@ -94,76 +135,28 @@ def _file_of(root: Path, module: str) -> Path | None:
     path = root.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     # The package's own front door lists the public names and computes nothing.
-    if module == PACKAGE or not file.is_file() or _is_registry(file):
+    if module == PACKAGE or not file.is_file() or _source(file).makes_registry:
         return None
     return file
 
 
-def _named(root: Path, file: Path) -> list[Path]:
-    """Files that a file imports, extends, includes or renders."""
-    text = file.read_text(encoding="utf-8")
+def _templates(file: Path) -> list[Path | None]:
     folder = file.parent if file.parent.name == TEMPLATES else file.parent / TEMPLATES
-    templates = [folder / name for name in _TEMPLATE.findall(text) if (folder / name).is_file()]
-    return [*templates, *(_imports(root, file, _stamp(file)) if file.suffix == ".py" else ())]
+    return [folder / name for name in _source(file).templates if (folder / name).is_file()]
 
 
-def _digest(file: Path) -> str:
-    return _tree_digest(file, _stamp(file)) if file.suffix == ".py" else text_digest(file)
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    """Tells whether a file is still the one that was read, so that an edit within one process is seen."""
-    known = file.stat()
-    return known.st_mtime_ns, known.st_size
-
-
-@cache
-def _imports(root: Path, file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
-    found = {_file_of(root, module) for module in _imported_modules(_tree(file, stamp))}
-    return tuple(sorted(f for f in found if f is not None))
-
-
-def _imported_modules(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # ``from a import b``: b may be a module of a, or a name in it.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
+def _imported_modules(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif node.module and node.level == 0:
+        # ``from a import b``: b may be a module of a, or a name in it.
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == PACKAGE:
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
-
-
-@cache
-def _tree(file: Path, stamp: tuple[int, int]) -> ast.AST:
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-
-
-def _is_registry(file: Path) -> bool:
-    return file.name == "__init__.py" and _makes_registry(file, _stamp(file))
-
-
-@cache
-def _makes_registry(file: Path, stamp: tuple[int, int]) -> bool:
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry"
-        for node in ast.walk(_tree(file, stamp))
-    )
-
-
-@cache
-def _tree_digest(file: Path, stamp: tuple[int, int]) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # Strings that stand alone are docstrings or notes: they do nothing.
-            kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
-            node.body = kept or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _is_string(node: ast.AST) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,15 +18,15 @@ COST_COLUMNS = [
 ]  # fmt: skip
 
 
-def costs_table(study: str, rows: Sequence[Sequence[str]], results: Path) -> pd.DataFrame:
-    """One row a job: wall and processor seconds, peak memory, members and steps of its stack.
+def costs_table(study: str, rows: Sequence[Mapping[str, str]], results: Path) -> pd.DataFrame:
+    """Return one row a job: wall and processor seconds, peak memory, members and steps of its stack.
 
     Parameters
     ----------
     study
         Name of the study.
     rows
-        Setting, variant, fit and evaluation of each stack.
+        ``setting``, ``variant``, ``fit`` and ``evaluation`` of each stack.
     results
         Folder of all results.
 
@@ -41,17 +41,18 @@ def costs_table(study: str, rows: Sequence[Sequence[str]], results: Path) -> pd.
         If a fit has no readable ``spec.json``, or a job no benchmark.
     """
     table = []
-    for setting, variant, fit, evaluation in rows:
-        path = results / "fits" / fit / "spec.json"
+    for row in rows:
+        path = results / "fits" / row["fit"] / "spec.json"
         spec = validated(FitSpec, read_json(path), str(path))
-        for stage, job in (("fit", fit), ("evaluate", evaluation)):
+        for stage, job in (("fit", row["fit"]), ("evaluate", row["evaluation"])):
             file = results / "benchmarks" / stage / f"{job}.tsv"
             if not file.is_file():
-                raise bad_input(str(file), "", "no file", "the benchmark that Snakemake writes of a job")
+                raise bad_input(str(file), "", "no file", "the benchmark file that Snakemake writes")
             cost = read_benchmark(file)
             table.append(
                 {
-                    "study": study, "setting": setting, "variant": variant, "stage": stage, "job": job,
+                    "study": study, "setting": row["setting"], "variant": row["variant"],
+                    "stage": stage, "job": job,
                     "members": len(spec.members), "steps": spec.training.steps,
                     "seconds": cost["s"], "cpu_seconds": cost["cpu_time"], "memory_mb": cost["max_rss"],
                 }

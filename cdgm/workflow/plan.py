@@ -1,4 +1,4 @@
-"""From the config to everything that is to be computed: a flat, sorted table of jobs. Pure functions."""
+"""Expand the config into a flat, sorted table of jobs. Pure functions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CeilingJob:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """One stack of a study: its setting and variant, and its ceiling where one is asked for."""
+    """One stack of a study: its setting and variant, and its ceiling if it has one."""
 
     setting: str
     variant: str
@@ -76,39 +76,48 @@ class Plan:
     ceilings: dict[str, CeilingJob] = field(default_factory=dict)
     studies: dict[str, list[StudyRow]] = field(default_factory=dict)
 
-    def table(self) -> list[dict[str, Any]]:
-        """The fits of all studies, a row a stack."""
-        return [
-            {
-                "study": study,
-                "setting": row.setting,
-                "variant": row.variant,
-                "dataset": row.dataset,
-                "fit": self.evaluations[row.evaluation].fit,
-                "seeds": list(self.fits[self.evaluations[row.evaluation].fit].spec.seeds),
-            }
-            for study, rows in self.studies.items()
-            for row in rows
-        ]
+
+def plan_rows(config: Config, plan: Plan, target: str) -> list[dict[str, Any]]:
+    """Rows of ``results/plan.csv``: every stack of a target's studies, and its ids.
+
+    ``data`` is the folder of the data set, ``members`` the fits of a stack: its seeds times swept values.
+    """
+    return [
+        {
+            "study": study,
+            "setting": row.setting,
+            "variant": row.variant,
+            "seeds": " ".join(map(str, plan.fits[fit].spec.seeds)),
+            "members": len(plan.fits[fit].spec.members),
+            "data": f"{'simulations' if plan.fits[fit].simulated else 'data'}/{row.dataset}",
+            "fit": fit,
+            "evaluation": row.evaluation,
+            "ceiling": row.ceiling,
+        }
+        for study, rows in plan.studies.items()
+        if config.studies[study].target == target
+        for row in rows
+        for fit in [plan.evaluations[row.evaluation].fit]
+    ]
 
 
 def dump(spec: BaseModel) -> dict[str, Any]:
-    """A spec as plain values without its defaults: a new option leaves old ids as they are."""
+    """Return a spec as plain values without its defaults, so that a new option leaves old ids unchanged."""
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
 def identify(slug: str, *parts: Any) -> str:
-    """A readable slug and 8 hexadecimal digits of what it stands for."""
+    """Return an id: a readable slug and 8 hexadecimal digits of the settings that it stands for."""
     return f"{slug}-{hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:8]}"
 
 
 def expand(config: Config, files: Sequence[str | Path] = ("config.yaml",)) -> Plan:
-    """All jobs of a config.
+    """Return all jobs of a config.
 
     Raises
     ------
     UserError
-        If a setting, with its overrides merged into its template, is not valid.
+        If a setting is not valid once its overrides are merged into its template.
     """
     plan = Plan()
     for name, study in config.studies.items():
@@ -125,7 +134,7 @@ def expand(config: Config, files: Sequence[str | Path] = ("config.yaml",)) -> Pl
 
 
 def settings_of(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and overrides of a study's settings, each repeated over its sweep."""
+    """Yield names and overrides of a study's settings, each repeated over its sweep."""
     for name, overrides in study.settings.items():
         for values in itertools.product(*study.sweep.values()):
             swept = dict(overrides)
@@ -142,7 +151,7 @@ def settings_of(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where to look for a mistake in a merged setting: its override, or the template below it."""
+    """The place of a mistake in a merged setting: its override, or the template below it."""
 
     study: str
     setting: str

@@ -22,18 +22,36 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
-from tests.snakemake_runs import TINY, copy_checkout, dry_run, results, snakemake
+from tests.snakemake_runs import ROOT, TINY, Done, copy_checkout, results
+from tests.snakemake_runs import dry_run as dry_run_with
+from tests.snakemake_runs import snakemake as snakemake_with
 
 Mount = Callable[[str], Path]
 SEED = int(os.environ.get("CDGM_TEST_SEED", "1"))
 
 
+#: In the checkout: one setting of the tests' smallest study, so that each rule has one job.
+ONE = "tests/configs/one.yaml"
+
+
+def snakemake(checkout: Path, folder: Path, *arguments: object) -> Done:
+    return snakemake_with(checkout, folder, *arguments, overlay=ONE)
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_checkout(tmp_path_factory.mktemp("interruption") / "checkout")
+    folder = copy_checkout(tmp_path_factory.mktemp("interruption") / "checkout")
+    values = yaml.safe_load((ROOT / TINY).read_text(encoding="utf-8"))
+    study = values["studies"]["tiny"]
+    study["settings"] = {"linear": study["settings"]["linear"]}
+    study["figures"] = ["training"]
+    values["claims"] = {name: None for name in values.get("claims", {})}
+    (folder / ONE).write_text(yaml.safe_dump(values), encoding="utf-8")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,7 @@ def started(checkout: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[byt
     """A run in a process group of its own, what it says, and the mark that all of its processes carry."""
     mark = uuid.uuid4().hex
     out = folder.with_name(f"{folder.name}.txt")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", folder, "--configfile", TINY]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", folder, "--configfile", ONE]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "", "CDGM_TEST_MARK": mark}
     with (
         out.open("w") as handle,
@@ -98,7 +116,7 @@ def kill(process: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def wait_for_first_job(process: subprocess.Popen[bytes], out: Path) -> None:
-    while process.poll() is None and b"Select jobs to execute" not in out.read_bytes():
+    while process.poll() is None and b"Job stats:" not in out.read_bytes():
         time.sleep(0.02)
 
 
@@ -114,7 +132,7 @@ def is_killed(checkout: Path, folder: Path, delay: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
 def test_killed_runs_end_as_if_left_alone(
     kills: int, checkout: Path, undisturbed: Undisturbed, tmp_path: Path
 ):
@@ -154,7 +172,25 @@ def test_killed_runs_end_as_if_left_alone(
     assert {name: file.read_bytes() for name, file in results(folder).items()} == undisturbed.files
     # Not only among what is compared: nothing half-written stays anywhere.
     assert [file for file in (folder / "results").rglob("*") if ".part" in file.name] == []
-    assert dry_run(checkout, folder).jobs == {}
+    assert dry_run_with(checkout, folder, overlay=ONE).jobs == {}
+
+
+def test_ctrl_c_is_one_line_and_nothing_stays_locked(checkout: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with started(checkout, folder) as (process, out, _):
+        while process.poll() is None and not list(folder.glob("results/logs/*/*.log")):
+            time.sleep(0.05)
+        # As a terminal does it: to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+        said = out.read_text(encoding="utf-8")
+    after = re.split(r"^total +\d+$", said, flags=re.MULTILINE)[1]
+    assert "Interrupted: finished results are kept, and the same command continues." in after, said
+    for noise in ("Traceback", "CalledProcessError", "RuleException", "WorkflowError", "Error in rule"):
+        assert noise not in after, said
+    assert dry_run_with(checkout, folder, overlay=ONE).code == 0
+    assert list((folder / ".snakemake/locks").iterdir()) == []
 
 
 @pytest.fixture

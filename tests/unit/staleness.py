@@ -1,202 +1,129 @@
-"""What a changed constant makes stale: the contract that the tests hold digests of code against."""
+"""Which jobs an edit of each module makes stale: computed from code digests, declared in docs/robustness.md.
+
+``python -m tests.unit.staleness`` writes what is computed into that page; the difference is there to be read.
+"""
 
 from __future__ import annotations
 
-# Jobs whose own code a module is, by module or folder of modules; the longest name that fits counts. What is
-# made from their results follows, which is Snakemake's part. A star: only jobs whose specification names a
-# plug-in that is there, or one that uses what is there.
-OUTCOMES: dict[str, tuple[str, ...]] = {
-    "nothing": (
-        # They check, tell, record and plan: what a job is given stands in its parameters.
-        "cdgm/__init__.py",
-        "cdgm/__main__.py",
-        "cdgm/claims/check.py",
-        "cdgm/claims/expected_scores.py",
-        "cdgm/claims/scope.py",
-        "cdgm/config/claim_rules.py",
-        "cdgm/utils/command_line.py",
-        "cdgm/config/study.py",
-        "cdgm/workflow/code_digest.py",
-        "cdgm/utils/errors.py",
-        "cdgm/config/layers.py",
-        "cdgm/workflow/plan.py",
-        "cdgm/utils/progress.py",
-        "cdgm/utils/provenance.py",
-        "cdgm/config/json_schema.py",
-        "cdgm/workflow/timings_plan.py",
-        "cdgm/config/validation.py",
-        "cdgm/workflow/failures.py",
-        # Models of one's own data, and the README, are no part of the workflow.
-        "cdgm/estimator/",
-        "cdgm/cli/",
-        "cdgm/evaluation/metrics/stability.py",
-        "cdgm/reports/fit_report.py",
-        "cdgm/reports/templates/fit.html.j2",
-        "cdgm/reports/templates/glossary.html.j2",
-        "cdgm/figures/choices.py",
-        "cdgm/figures/own_data.py",
-        # Tables of plug-ins.
-        "cdgm/data/downloads/__init__.py",
-        "cdgm/data/genes/__init__.py",
-        "cdgm/data/readers/__init__.py",
-        "cdgm/models/likelihoods/__init__.py",
-        "cdgm/objectives/combiners/__init__.py",
-        "cdgm/objectives/constraints/__init__.py",
-        "cdgm/objectives/penalties/__init__.py",
-        "cdgm/simulation/latents/__init__.py",
-        "cdgm/simulation/mixings/__init__.py",
-        "cdgm/simulation/noises/__init__.py",
-    ),
-    "fetch": (
-        "cdgm/data/downloads/base.py",
-        "cdgm/data/fetch.py",
-        "cdgm/data/partial.py",
-        "workflow_scripts/fetch.py",
-    ),
-    "fetch*": ("cdgm/data/downloads/",),
-    "preprocess": (
-        "cdgm/data/cells.py",
-        "cdgm/config/dataset.py",
-        "cdgm/data/counts.py",
-        "cdgm/data/preprocess.py",
-        "cdgm/data/spike_in.py",
-        "workflow_scripts/preprocess.py",
-    ),
-    "preprocess*": ("cdgm/data/genes/", "cdgm/data/readers/"),
-    "simulate": ("workflow_scripts/simulate.py",),
-    "ceiling, simulate": (
-        "cdgm/simulation/__init__.py",
-        "cdgm/simulation/latents/base.py",
-        "cdgm/simulation/latents/standard_normal.py",  # the law where none is named
-        "cdgm/simulation/mixings/base.py",
-        "cdgm/simulation/noises/base.py",
-        "cdgm/simulation/simulate.py",
-    ),
-    "ceiling*, simulate*": (
-        "cdgm/simulation/latents/",
-        "cdgm/simulation/mixings/",
-        "cdgm/simulation/noises/",
-    ),
-    "ceiling": (
-        "cdgm/evaluation/true_model.py",
-        "cdgm/simulation/true_posterior.py",
-        "workflow_scripts/ceiling.py",
-    ),
-    "fit": (
-        "cdgm/training/device.py",
-        "cdgm/objectives/lagrangian.py",
-        "cdgm/objectives/per_source.py",
-        "cdgm/training/loop.py",
-        "workflow_scripts/fit.py",
-    ),
-    "fit*": (
-        "cdgm/objectives/combiners/",
-        "cdgm/objectives/constraints/",
-        "cdgm/objectives/null_quantiles.py",
-        "cdgm/objectives/penalties/",
-        "cdgm/objectives/simplex.py",
-    ),
-    "evaluate, fit": (
-        "cdgm/training/batches.py",
-        "cdgm/models/inference.py",
-        "cdgm/models/comparative_vae.py",
-        "cdgm/models/likelihoods/base.py",
-        "cdgm/models/stacks.py",
-        "cdgm/objectives/context.py",
-    ),
-    "evaluate*, fit*": ("cdgm/models/likelihoods/",),
-    "evaluate, fit*": ("cdgm/objectives/constraints/base.py",),
-    "evaluate": ("cdgm/evaluation/fits.py", "workflow_scripts/evaluate.py"),
-    "ceiling, evaluate": (
-        "cdgm/evaluation/metrics/independence.py",
-        "cdgm/evaluation/metrics/leakage.py",
-        "cdgm/evaluation/metrics/regression.py",
-        "cdgm/evaluation/metrics/simulation.py",
-    ),
-    "ceiling, evaluate, fit*": ("cdgm/objectives/kernels.py",),
-    "baselines, ceiling, evaluate": (
-        "cdgm/evaluation/metrics/split_half.py",
-        "cdgm/evaluation/metrics/nulls.py",
-        "cdgm/evaluation/metrics/recovery.py",
-        "cdgm/config/evaluation.py",
-    ),
-    "baselines, ceiling, evaluate, draw*": ("cdgm/evaluation/metrics/__init__.py",),
-    "baselines, evaluate": (
-        "cdgm/evaluation/metrics/baselines.py",
-        "cdgm/evaluation/metrics/latent_space_scores.py",
-        "cdgm/evaluation/metrics/label_scores.py",
-        "cdgm/evaluation/metrics/mixing.py",
-    ),
-    "baselines, evaluate, map_cells": ("cdgm/data/cell_table.py",),
-    "baselines": ("workflow_scripts/baselines.py",),
-    "map_cells": ("cdgm/evaluation/embedding.py", "workflow_scripts/map_cells.py"),
-    "summarise": ("cdgm/evaluation/study_tables.py", "workflow_scripts/summarise.py"),
-    "costs": ("cdgm/workflow/costs.py", "cdgm/workflow/benchmarks.py", "workflow_scripts/costs.py"),
-    "draw": ("cdgm/figures/catalogue.py", "cdgm/plotting/style.py", "workflow_scripts/draw.py"),
-    "draw*": ("cdgm/evaluation/metrics/bounds.py", "cdgm/plotting/"),
-    "draw, index, judge": (
-        "cdgm/plotting/__init__.py",
-        "cdgm/evaluation/catalogue.py",
-        "cdgm/evaluation/table_slices.py",
-    ),
-    "judge, summarise": ("cdgm/evaluation/intervals.py",),
-    "judge": (
-        "cdgm/claims/__init__.py",
-        "cdgm/claims/findings.py",
-        "cdgm/claims/judge.py",
-        "cdgm/config/claim.py",
-        "cdgm/reports/claims_page.py",
-        "cdgm/reports/intervals.py",
-        "cdgm/reports/templates/claims.html.j2",
-        "cdgm/reports/templates/interval.svg.j2",
-        "workflow_scripts/judge.py",
-    ),
-    "index, judge": ("cdgm/reports/",),
-    "index": (
-        "cdgm/reports/captions.py",
-        "cdgm/reports/index.py",
-        "cdgm/reports/templates/index.html.j2",
-        "workflow_scripts/index.py",
-    ),
-    # What many share.
-    "baselines, costs, evaluate, fit, summarise": (
-        "cdgm/models/__init__.py",
-        "cdgm/objectives/__init__.py",
-        "cdgm/config/fit.py",
-    ),
-    "baselines, costs, evaluate, fit, summarise, ceiling*, simulate*": ("cdgm/config/twist.py",),
-    "baselines, ceiling, evaluate, fit, preprocess": ("cdgm/data/bundle.py",),
-    "baselines, ceiling, evaluate, fit, preprocess, simulate": ("cdgm/config/support.py",),
-    "baselines, ceiling, evaluate, fetch, fit, map_cells, preprocess": ("cdgm/data/__init__.py",),
-    "baselines, ceiling, costs, evaluate, fit, preprocess, simulate, summarise": ("cdgm/config/design.py",),
-    "baselines, ceiling, evaluate, fit, map_cells, preprocess, simulate": ("cdgm/utils/random_streams.py",),
-    "baselines, ceiling, costs, evaluate, fetch, fit, judge, preprocess, simulate, summarise": (
-        "cdgm/utils/registry.py",
-    ),
-    "baselines, ceiling, costs, draw, evaluate, fetch, fit, index, judge, map_cells, preprocess, simulate,"
-    " summarise": ("cdgm/utils/files.py",),
+import re
+from collections import Counter
+from pathlib import Path
+
+from cdgm.data.downloads import DOWNLOADS
+from cdgm.data.genes import GENES
+from cdgm.data.readers import READERS
+from cdgm.figures import FIGURES
+from cdgm.models.likelihoods import LIKELIHOODS
+from cdgm.objectives.combiners import COMBINERS
+from cdgm.objectives.constraints import CONSTRAINTS
+from cdgm.objectives.penalties import PENALTIES
+from cdgm.simulation.latents import LATENTS
+from cdgm.simulation.mixings import MIXINGS
+from cdgm.simulation.noises import NOISES
+from cdgm.workflow.code_digest import code_files
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/robustness.md"
+HEAD = "| edited | stale, and what is made from it |\n|---|---|\n"
+MODULES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for pattern in ("cdgm/**/*.py", "cdgm/**/templates/*", "workflow_scripts/*.py")
+    for file in ROOT.glob(pattern)
+)
+SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("*.py"))
+#: Command lines that load plug-ins of each kind, because the specification that they get names them.
+REGISTRIES = [
+    (DOWNLOADS, ("fetch",)),
+    (READERS, ("preprocess",)),
+    (GENES, ("preprocess",)),
+    (LATENTS, ("simulate", "ceiling")),
+    (MIXINGS, ("simulate", "ceiling")),
+    (NOISES, ("simulate", "ceiling")),
+    (LIKELIHOODS, ("fit", "evaluate")),
+    (PENALTIES, ("fit",)),
+    (COMBINERS, ("fit",)),
+    (CONSTRAINTS, ("fit",)),
+    (FIGURES, ("draw",)),
+]
+PLUGINS = {
+    place.partition(":")[0]: scripts for registry, scripts in REGISTRIES for place in registry.values()
 }
-# Plug-ins that others are built on.
-BUILT_ON = {
-    "cdgm.simulation.latents.standard_normal": "all simulations",
-    "cdgm.figures.recovery": ("cdgm.figures.twist", "cdgm.figures.two_models"),
-}
+#: A command line alone, and with each plug-in that a specification can name.
+PAIRS = [(script, "") for script in SCRIPTS]
+PAIRS += [(script, module) for module, scripts in PLUGINS.items() for script in scripts]
 
 
-def outcome_of(module: str) -> str | None:
-    """Declared outcome of a module; None where there is none."""
-    found = {
-        name: outcome for outcome, names in OUTCOMES.items() for name in names if module.startswith(name)
+def covered() -> dict[str, set[tuple[str, str]]]:
+    """The pairs whose digests cover each module."""
+    found: dict[str, set[tuple[str, str]]] = {module: set() for module in MODULES}
+    for script, plugin in PAIRS:
+        for file in code_files(ROOT / f"workflow_scripts/{script}.py", [plugin] if plugin else []):
+            found[file.relative_to(ROOT).as_posix()].add((script, plugin))
+    return found
+
+
+def outcome(pairs: set[tuple[str, str]]) -> str:
+    """Jobs that an edit makes stale, as the documentation has them."""
+    always = {script for script, plugin in pairs if not plugin}
+    named = {script for script, _ in pairs} - always
+    jobs = [*(f"`{job}`" for job in sorted(always)), *(f"`{job}` where named" for job in sorted(named))]
+    return ", ".join(jobs) or "nothing"
+
+
+def computed() -> dict[str, str]:
+    """Outcome of each module by code digests."""
+    return {module: outcome(pairs) for module, pairs in covered().items()}
+
+
+def declared() -> dict[str, str]:
+    """Outcome of each name of the documentation: a module, or a folder for those that are not named."""
+    rows = PAGE.read_text(encoding="utf-8").partition(HEAD)[2].partition("\n\n")[0]
+    return {
+        name if name.startswith("workflow_scripts/") else f"cdgm/{name}": cells[2].strip()
+        for cells in (row.split("|") for row in rows.splitlines())
+        for name in re.findall(r"`([^`]+)`", cells[1])
     }
-    return found[max(found, key=len)] if found else None
 
 
-def table() -> str:
-    """The contract as ``docs/robustness.md`` has it."""
-    rows = ["| edited | stale, and what is made from it |", "|---|---|"]
-    for outcome, names in OUTCOMES.items():
-        jobs = outcome if outcome == "nothing" else ", ".join(f"`{job}`" for job in outcome.split(", "))
-        shown = ", ".join(f"`{name.removeprefix('cdgm/')}`" for name in names)
-        jobs = jobs.replace("*`", "` where named")
-        rows.append(f"| {shown} | {jobs} |")
-    return "\n".join(rows)
+def outcome_of(module: str, names: dict[str, str]) -> str | None:
+    """Declared outcome of a module, by the longest name that it begins with; None where there is none."""
+    fitting = [name for name in names if module == name or (name.endswith("/") and module.startswith(name))]
+    return names[max(fitting, key=len)] if fitting else None
+
+
+def shortest(outcomes: dict[str, str], folder: str = "cdgm/", inherited: str = "") -> dict[str, str]:
+    """Names for the documentation: a folder where most modules share an outcome, and its exceptions."""
+    inside = {module: found for module, found in outcomes.items() if module.startswith(folder)}
+    most, count = Counter(inside.values()).most_common(1)[0]
+    names = {}
+    if folder != "cdgm/" and most != inherited and count > 2 and 2 * count > len(inside):
+        names[folder], inherited = most, most
+    for part in sorted({folder + module.removeprefix(folder).partition("/")[0] for module in inside}):
+        if part in outcomes:
+            names |= {part: outcomes[part]} if outcomes[part] != inherited else {}
+        else:
+            names |= shortest(outcomes, f"{part}/", inherited)
+    return names
+
+
+def table(outcomes: dict[str, str]) -> str:
+    """The contract as the documentation has it: rarely stale modules first."""
+    scripts = {module: found for module, found in outcomes.items() if module.startswith("workflow_scripts/")}
+    names = shortest(outcomes) | scripts
+    rows: dict[str, list[str]] = {}
+    for name, found in names.items():
+        rows.setdefault(found, []).append(f"`{name.removeprefix('cdgm/')}`")
+    ordered = sorted(rows, key=lambda found: (found.count("`"), found.count("where"), found))
+    ordered = sorted(ordered, key=lambda found: found != "nothing")
+    return HEAD + "".join(f"| {', '.join(rows[found])} | {found} |\n" for found in ordered)
+
+
+def main() -> None:
+    """Write the table."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(HEAD)
+    PAGE.write_text(before + table(computed()) + "\n" + rest.partition("\n\n")[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

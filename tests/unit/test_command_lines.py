@@ -7,11 +7,11 @@ import importlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cdgm.config.fit import FitSpec
 from cdgm.models.checkpoint import save_stack
 from cdgm.training.loop import build_model
 from cdgm.utils import command_line
@@ -57,16 +57,12 @@ def run(script: str, *arguments: object) -> Done:
     return Done(0, stderr.getvalue())
 
 
-def fit(spec: FitSpec, folder: Path) -> tuple[object, ...]:
-    """Arguments that fit ``spec`` to the folder's data file."""
-    return (
-        "fit",
-        "--spec",
-        canonical_json(dump(spec)),
-        "--data",
-        folder / "data.npz",
-        "--out-dir",
-        folder / "out",
+def fit(spec: Any, folder: Path) -> Done:
+    """Fit a specification to the folder's data file; texts are written as they are."""
+    text = spec if isinstance(spec, str) else canonical_json(dump(spec))
+    (folder / "fit.json").write_text(text, encoding="utf-8")
+    return run(
+        "fit", "--spec", folder / "fit.json", "--data", folder / "data.npz", "--out-dir", folder / "out"
     )
 
 
@@ -116,17 +112,7 @@ def with_value(value: float) -> np.ndarray:
 )
 def test_fit_refuses_bad_data(tmp_path, model, changes, parts):
     write_npz(tmp_path / "data.npz", arrays(**changes))
-    spec = fit_spec((0,), model=model)
-    done = run(
-        "fit",
-        "--spec",
-        canonical_json(dump(spec)),
-        "--data",
-        tmp_path / "data.npz",
-        "--out-dir",
-        tmp_path / "out",
-    )
-    refused(done, tmp_path / "out", "data.npz", *parts)
+    refused(fit(fit_spec((0,), model=model), tmp_path), tmp_path / "out", "data.npz", *parts)
 
 
 @pytest.mark.parametrize("size", [0, 100, 3_000])
@@ -134,20 +120,38 @@ def test_fit_refuses_a_truncated_file(tmp_path, size):
     path = tmp_path / "data.npz"
     write_npz(path, arrays())
     path.write_bytes(path.read_bytes()[:size])
-    done = run(
-        "fit", "--spec", canonical_json(dump(fit_spec((0,)))), "--data", path, "--out-dir", tmp_path / "out"
-    )
-    refused(done, tmp_path / "out", "data.npz", "not a readable .npz file")
+    refused(fit(fit_spec((0,)), tmp_path), tmp_path / "out", "data.npz", "not a readable .npz file")
 
 
 @pytest.mark.parametrize(
     ("spec", "parts"),
-    [("{", ["--spec", "JSON"]), ('{"dataset": "x"}', ["--spec", "missing"])],
-    ids=["json", "keys"],
+    [
+        ("{", ["fit.json: not a JSON file"]),
+        ("[]", ["fit.json: got []"]),
+        ('{"dataset": "x"}', ["fit.json: ", "missing"]),
+    ],
+    ids=["json", "list", "keys"],
 )
 def test_fit_refuses_a_bad_spec(tmp_path, spec, parts):
-    done = run("fit", "--spec", spec, "--data", tmp_path / "data.npz", "--out-dir", tmp_path / "out")
-    refused(done, tmp_path / "out", *parts)
+    refused(fit(spec, tmp_path), tmp_path / "out", *parts)
+
+
+def test_a_missing_spec_is_named(tmp_path):
+    done = run(
+        "ceiling", "--spec", tmp_path / "x.json", "--root-seed", 1, "--data", "d", "--out", tmp_path / "out"
+    )
+    refused(done, tmp_path / "out", "x.json: cannot be read: No such file")
+
+
+def test_the_table_of_the_plan_is_written(tmp_path):
+    row = {"study": "s", "setting": "a", "variant": "v", "seeds": "1 2", "members": 2}
+    row |= {"data": "simulations/x", "fit": "f", "evaluation": "e", "ceiling": ""}
+    write_json(tmp_path / "plan.json", [row])
+    assert run("plan", "--spec", tmp_path / "plan.json", "--out", tmp_path / "plan.csv").returncode == 0
+    assert (tmp_path / "plan.csv").read_text().splitlines() == [
+        "study,setting,variant,seeds,members,data,fit,evaluation,ceiling",
+        "s,a,v,1 2,2,simulations/x,f,e,",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -162,8 +166,9 @@ def test_evaluate_refuses_what_does_not_belong_together(tmp_path, fitted, featur
     write_npz(tmp_path / "data.npz", arrays(features))
     save_stack(tmp_path / "model.npz", build_model(fitted, 6), np.array([True]))
     write_json(tmp_path / "spec.json", dump(fit_spec((0,))))
+    write_json(tmp_path / "scoring.json", {"elbo_draws": 1, "null_draws": 10})
     done = run(
-        "evaluate", "--spec", '{"elbo_draws":1,"null_draws":10}', "--fit-spec", tmp_path / "spec.json",
+        "evaluate", "--spec", tmp_path / "scoring.json", "--fit-spec", tmp_path / "spec.json",
         "--model", tmp_path / "model.npz", "--data", tmp_path / "data.npz", "--out-dir", tmp_path / "out",
     )  # fmt: skip
     refused(done, tmp_path / "out", *parts)

@@ -15,7 +15,10 @@ from cdgm.workflow.plan import dump
 from tests.unit.builders import fit_spec
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
-ROWS = [["points_100", "cvae", "a", "a-e"], ["points_1000", "cvae", "b", "b-e"]]
+ROWS = [
+    {"setting": "points_100", "variant": "cvae", "fit": "a", "evaluation": "a-e"},
+    {"setting": "points_1000", "variant": "cvae", "fit": "b", "evaluation": "b-e"},
+]
 
 
 @pytest.fixture

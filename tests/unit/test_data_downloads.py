@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from cdgm.data import fetch as fetching
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
-from cdgm.utils.files import canonical_json
+from cdgm.utils.files import write_json
 from tests.unit.data_helpers import refused, sha256
 
 CONTENT = bytes(range(256)) * 40
@@ -389,11 +389,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_command_line_fetches_and_refuses_in_one_line(tmp_path):
     (tmp_path / "mine.bin").write_bytes(CONTENT)
     spec = {"kind": "local", "path": str(tmp_path / "mine.bin"), "filename": "mine.bin"}
-    good = command("--spec", canonical_json(spec), "--name", "mine", "--out", str(tmp_path / "out.bin"))
+    write_json(tmp_path / "good.json", spec)
+    words = ("--name", "mine", "--out")
+    good = command("--spec", str(tmp_path / "good.json"), *words, str(tmp_path / "out.bin"))
     assert good.returncode == 0, good.stderr
     assert (tmp_path / "out.bin").read_bytes() == CONTENT
     spec["sha256"] = "0" * 64
-    bad = command("--spec", canonical_json(spec), "--name", "mine", "--out", str(tmp_path / "bad.bin"))
+    write_json(tmp_path / "bad.json", spec)
+    bad = command("--spec", str(tmp_path / "bad.json"), *words, str(tmp_path / "bad.bin"))
     assert bad.returncode == 2
     assert bad.stderr.count("\n") == 1
     assert "0" * 64 in bad.stderr

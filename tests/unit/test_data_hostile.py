@@ -17,7 +17,6 @@ from cdgm.config.study import parse_config
 from cdgm.data.bundle import read_bundle
 from cdgm.data.readers import READERS
 from cdgm.utils import files
-from cdgm.utils.command_line import parse_json
 from cdgm.utils.files import read_npz
 from tests.unit.data_helpers import refused
 
@@ -114,7 +113,6 @@ def test_an_encrypted_archive_is_one_line(tmp_path):
 def test_strange_json_and_yaml_are_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     refused(lambda: files.read_json(tmp_path / "a.json"), "a.json", "not a JSON file")
-    refused(lambda: parse_json(text, "--spec"), "--spec", "not valid JSON")
     (tmp_path / "a.yaml").write_text(text)
     reason = "100 levels deep" if text[0] in "[{-" else "not valid YAML"
     refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", reason)

@@ -17,7 +17,7 @@ import pytest
 
 from cdgm.data.downloads import DOWNLOADS, https
 from cdgm.data.fetch import fetch
-from cdgm.utils.files import canonical_json
+from cdgm.utils.files import write_json
 from tests.unit.data_helpers import refused, sha256
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +185,8 @@ def test_a_download_that_is_killed_goes_on_where_it_stopped(server, tmp_path):
 
     server.answer = answer
     command = [sys.executable, "-m", "workflow_scripts.fetch", "--name", "toy", "--out", tmp_path / "raw"]
-    command += ["--spec", canonical_json(options(server))]
+    write_json(tmp_path / "spec.json", options(server))
+    command += ["--spec", tmp_path / "spec.json"]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
         while not (tmp_path / "raw.part").is_file() or (tmp_path / "raw.part").stat().st_size < half:
             assert process.poll() is None

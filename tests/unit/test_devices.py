@@ -18,7 +18,7 @@ from cdgm.training import loop as training
 from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import canonical_json, write_npz
+from cdgm.utils.files import write_json, write_npz
 from cdgm.workflow.plan import dump
 from tests.unit.test_variants import VARIANTS, data_of, spec_of
 
@@ -81,7 +81,8 @@ def test_the_device_that_was_taken_is_recorded(monkeypatch, tmp_path):
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"device": "auto"})})
     x = data_of("gaussian", "contrastive")
     write_npz(tmp_path / "data.npz", {f"x/{split}/{s}": x[s] for s in x for split in ("train", "test")})
-    told = ["--spec", canonical_json(dump(spec)), "--data", tmp_path / "data.npz", "--out-dir", tmp_path]
+    write_json(tmp_path / "fit.json", dump(spec))
+    told = ["--spec", tmp_path / "fit.json", "--data", tmp_path / "data.npz", "--out-dir", tmp_path]
     monkeypatch.setattr("sys.argv", ["fit", *map(str, told)])
     monkeypatch.setattr(fit, "train", lambda *_: train_on_cpu(spec, x))
     for available, kind in ((False, "cpu"), (True, "cuda")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -141,8 +140,9 @@ def first_page(script, tmp_path):
             record = {"commit": commit, "python": "3.11.9", "system": "Linux", "machine": "x86_64"}
             record |= {"versions": {"numpy": "2.0.1"}, "wall_seconds": 12.345, "started": "2026-01-02"}
             write_json(results / f"fits/d-{variant}/provenance.json", record)
+        write_json(tmp_path / "index.json", [{"study": "s", "figures": ["twist", "training"]}])
         script(
-            index, "--studies", json.dumps([["s", ["twist", "training"]]]), "--root-seed", 77,
+            index, "--spec", tmp_path / "index.json", "--root-seed", 77,
             "--results", results, "--out", results / "index.html", *more,
         )  # fmt: skip
         return (results / "index.html").read_text(encoding="utf-8")

@@ -1,9 +1,10 @@
-"""From the config to jobs: ids, seeds, sharing; and the schema and the merging that stand before."""
+"""From the config to jobs: merging, types, ids, seeds, sharing, and the files that say so."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from cdgm.config.json_schema import config_schema
 from cdgm.config.layers import load_layers, merge
 from cdgm.config.study import parse_config
-from cdgm.workflow.plan import Plan, expand
+from cdgm.workflow.job_specs import write_specs
+from cdgm.workflow.plan import Plan, expand, plan_rows
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]
@@ -116,12 +118,6 @@ def test_cells_are_counts():
     assert plan(studies={"perturbation": {"settings": settings}}).fits
 
 
-def test_the_schema_file_is_that_of_the_types_and_admits_the_config():
-    stored = json.loads((ROOT / "cdgm/config/schema.json").read_text(encoding="utf-8"))
-    assert stored == json.loads(json.dumps(config_schema()))
-    jsonschema.validate(load_layers([BASE], {}), stored)
-
-
 @pytest.mark.parametrize("name", ["float_study", "function-study", "clause-1"])
 def test_a_study_may_be_named_like_a_part_of_a_validator(name):
     study = load_layers([BASE], {})["studies"]["identifiability"]
@@ -137,3 +133,59 @@ def test_a_study_may_be_named_like_a_part_of_a_validator(name):
 def test_a_block_cannot_be_named_like_a_path_of_parameters():
     design = {"sources": ["CD4+", "CD8.a"], "blocks": {"shared.z": ["CD4+", "CD8.a"]}}
     refused(lambda: plan(designs={"odd": design}), "designs.odd.blocks", "got 'shared.z'")
+
+
+def test_the_schema_for_editors_admits_the_config_and_refuses_a_misspelt_key():
+    config, schema = load_layers([BASE], {}), json.loads(json.dumps(config_schema()))
+    jsonschema.validate(config, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(config | {"root_sed": 1}, schema)
+
+
+@pytest.mark.parametrize("value", ["10", True, 1.5, [10]])
+def test_types_refuse_what_the_schema_refuses(value):
+    """A value that has to be converted is most likely a slip: ``count: yes`` would be one seed."""
+    refused(lambda: plan(**identifiability(seeds={"count": value})), f"seeds.count: got {value!r}, expected")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(load_layers([BASE], identifiability(seeds={"count": value})), config_schema())
+
+
+def test_the_table_of_the_plan_names_each_stack_of_a_target():
+    config = parse_config(load_layers([BASE], {"studies": {"dispersion": {"target": "none"}}}))
+    made = expand(config)
+    rows = plan_rows(config, made, "all")
+    assert {row["study"] for row in rows} == {n for n, s in config.studies.items() if s.target == "all"}
+    assert "dispersion" not in {row["study"] for row in rows}
+    first = [row for row in rows if row["study"] == "identifiability" and row["setting"] == "linear"]
+    assert [(row["variant"], row["seeds"]) for row in first] == [
+        ("cvae", " ".join(map(str, range(200, 210))))
+    ]
+    for row in rows:
+        assert made.evaluations[row["evaluation"]].fit == row["fit"]
+        fit = made.fits[row["fit"]]
+        assert row["members"] == len(fit.spec.members)
+        assert row["data"] == ("simulations/" if fit.simulated else "data/") + fit.spec.dataset
+        assert not row["ceiling"] or row["ceiling"] in made.ceilings
+
+
+def test_specifications_are_written_once_and_again_where_they_differ(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"b": [1, 2], "a": "x"}
+
+    class Job:
+        log = ("results/logs/fit/mine-12.log",)
+        params = SimpleNamespace(spec=json.dumps(values), keys=lambda: ["spec"])
+
+    class Without:
+        log, params = ("results/logs/draw/mine.log",), SimpleNamespace(keys=lambda: ["code"])
+
+    file = tmp_path / "results/specs/fit/mine-12.json"
+    write_specs([Job, Without])
+    assert [f for f in tmp_path.rglob("*") if f.is_file()] == [file]
+    assert json.loads(file.read_text()) == values
+    written = file.stat()
+    write_specs([Job])
+    assert file.stat().st_mtime_ns == written.st_mtime_ns
+    file.write_text("{")
+    write_specs([Job])
+    assert json.loads(file.read_text()) == values

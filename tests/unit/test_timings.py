@@ -7,9 +7,8 @@ from pathlib import Path
 
 from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
-from cdgm.workflow.benchmarks import COLUMNS
 from cdgm.workflow.plan import expand
-from cdgm.workflow.timings_plan import write_timings
+from cdgm.workflow.timings import COLUMNS, write_timings
 
 ROOT = Path(__file__).parents[2]
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -36,7 +35,7 @@ def test_records_are_summed_by_rule(tmp_path):
     write_timings(tmp_path / "timings.csv", config, plan, tmp_path)
     with (tmp_path / "timings.csv").open(encoding="utf-8") as handle:
         found = list(csv.DictReader(handle))
-    assert list(found[0]) == COLUMNS
+    assert tuple(found[0]) == COLUMNS
     assert [list(row.values()) for row in found] == [
         ["fit", "3", "31.0", "28.0", "400.0"],
         ["draw", "1", "3.0", "2.5", "150.0"],

@@ -8,7 +8,10 @@ import sys
 import pytest
 import yaml
 
-from tests.guide import PAGES, commands
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
+from cdgm.workflow.plan import expand, plan_rows
+from tests.guide import PAGES, commands, with_example
 from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled, snakemake
 
 # Rule to its text; the rule of figures has no name of its own, as it stands in a loop.
@@ -38,6 +41,7 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
     jobs = scheduled(checkout, tmp_path, overlay=SMOKE)
     stages = {name: count for name, count in jobs.items() if not name.startswith("draw")}
     assert stages == {
+        "plan": 1,
         "fetch": 1,
         "preprocess": 1,
         "simulate": 8,
@@ -47,7 +51,6 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
         "ceiling": 3,
         "map_cells": 2,
         "summarise": 6,
-        "write_claims": 1,
         "judge": 1,
         "index": 1,
     }
@@ -62,22 +65,12 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
     assert ran == set(RULES) - {"costs"}
 
 
-def test_the_study_of_sizes_gathers_its_costs(checkout, tmp_path):
-    jobs = scheduled(checkout, tmp_path, "scaling", overlay=None)
-    assert (jobs["fit"], jobs["costs"], jobs["draw_scaling"]) == (14, 1, 1)
-
-
 def test_the_worked_study_of_the_guide_is_scheduled(tmp_path):
-    guide = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
-    guide = guide.split("a study with a figure and a claim")[1]
-    checkout = copy_checkout(tmp_path / "checkout")
-    files = {"yaml": "my.yaml", "python": "cdgm/plotting/steps.py", "rst": "report/steps.rst"}
-    for language, file in files.items():
-        text = re.search(rf"^```{language}\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)[1]
-        (checkout / file).write_text(text, encoding="utf-8")
+    """With its figure, claim and caption written into a checkout just as the guide says."""
+    checkout = with_example(copy_checkout(tmp_path / "checkout"), "a study with a figure and a claim")
     wanted = ("results/figures/longer/steps.png", "results/claims.html")
     jobs = scheduled(checkout, tmp_path, *wanted, overlay=checkout / "my.yaml")
-    assert {"draw_steps": 1, "judge": 1, "write_claims": 1}.items() <= jobs.items()
+    assert {"draw_steps": 1, "judge": 1}.items() <= jobs.items()
     assert jobs["fit"] >= 3
 
 
@@ -96,27 +89,33 @@ def test_the_claims_of_one_study_need_its_table_alone(checkout, tmp_path):
     assert not [name for name in jobs if name.startswith(("index", "draw"))]
 
 
-def test_perturbseq_is_a_target_of_its_own(checkout, tmp_path):
-    jobs = scheduled(checkout, tmp_path, "perturbseq", overlay=None)
-    assert jobs["fetch"] == jobs["preprocess"] == 1
-    assert "simulate" not in jobs
-
-
-def test_atlas_is_a_target_of_its_own(checkout, tmp_path):
-    jobs = scheduled(checkout, tmp_path, "atlas", overlay=None)
-    assert jobs["fetch"] == jobs["preprocess"] == 2
-    assert jobs["fit"] == jobs["evaluate"] == 10
-    assert "simulate" not in jobs
+def test_each_target_has_studies_of_its_own(checkout, tmp_path):
+    """One dry run of all that needs downloads or time; which study is whose stands in the config."""
+    jobs = scheduled(checkout, tmp_path, "perturbseq", "atlas", "scaling", overlay=None)
+    assert jobs["fetch"] == jobs["preprocess"] == 1 + 2
+    assert (jobs["costs"], jobs["draw_scaling"]) == (1, 1)
+    config = parse_config(load_layers([ROOT / "config.yaml"], {}))
+    plan, targets = expand(config), ("perturbseq", "atlas", "scaling")
+    rows = {target: plan_rows(config, plan, target) for target in targets}
+    fits = {target: {row["fit"] for row in rows[target]} for target in targets}
+    assert jobs["fit"] == sum(map(len, fits.values()))
+    assert (len(fits["atlas"]), len(fits["scaling"])) == (10, 14)
+    simulated = [target for target in targets if rows[target][0]["data"].startswith("simulations/")]
+    assert simulated == ["scaling"]
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-@pytest.mark.parametrize("directive", ["log", "benchmark", "conda", "resources", "params", "shell"])
-def test_rules_are_complete(rule, directive):
-    if rule == "write_claims" and directive in ("conda", "shell"):
-        pytest.skip("writes a part of the config, which only the workflow knows")
-    assert re.search(rf"^ +{directive}:$", RULES[rule], re.MULTILINE), f"rule {rule} has no {directive}:"
-    if directive == "params" and rule != "write_claims":
-        assert "code=" in RULES[rule], f"rule {rule} does not depend on its code"
+def test_rules_are_complete(rule):
+    for directive in ("log", "benchmark", "conda", "resources", "params", "shell"):
+        assert re.search(rf"^ +{directive}:$", RULES[rule], re.MULTILINE), f"rule {rule} has no {directive}:"
+    assert "code=" in RULES[rule], f"rule {rule} does not depend on its code"
+    # The file that a command names holds the parameter that decides whether the job is stale.
+    named = re.findall(r"results/specs/(\w+)/", RULES[rule])
+    assert named == ([rule] if "spec=" in RULES[rule] else [])
+    log = re.search(r"results/logs/(\w+)/(.*)\.log", RULES[rule])
+    if named:
+        file = re.search(r"results/specs/\w+/(.*?)\.json", RULES[rule])[1].replace("wildcards.", "")
+        assert (log[1], log[2]) == (rule, file)
 
 
 def test_snakemake_lint_is_content(checkout):

@@ -10,11 +10,15 @@ import os
 import re
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cdgm.config.layers import load_layers
+from cdgm.config.study import parse_config
+from cdgm.workflow.plan import expand
 from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout
 from tests.workflow.test_plan_of_jobs import RULES
 
@@ -22,7 +26,7 @@ PROFILES = {
     name: yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
     for name in ("default", "slurm")
 }
-LOCAL = {"fetch", "summarise", "costs", "draw", "write_claims", "judge", "index"}
+LOCAL = {"plan", "fetch", "summarise", "costs", "draw", "judge", "index"}
 # Rule to megabytes and minutes of the first attempt.
 ASKED = {
     "simulate": (1500, 15),
@@ -84,74 +88,102 @@ needs_plug_in = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Path]]:
-    """A checkout, a folder for results, and all results of the smoke run in the order of their making."""
-    folder = tmp_path_factory.mktemp("slurm")
-    checkout, run = copy_checkout(folder / "checkout"), folder / "run"
-    run.mkdir()
-    plan = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", run, "--configfile", SMOKE]
-    done = command(*plan, cwd=checkout)
-    assert done.code == 0, done.err
-    outputs = re.findall(r"^ {4}output: (.*)$", done.out, re.MULTILINE)
-    return checkout, run, [run / name for line in outputs for name in line.split(", ")]
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_checkout(tmp_path_factory.mktemp("slurm") / "checkout")
 
 
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("sbatch", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol", "scancel"):
-        (tmp_path / name).write_text(STAND_IN, encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
-    return tmp_path
+def one_file_a_rule() -> dict[str, str]:
+    """An output of one job of each submitted rule in the smoke run; none of these jobs needs another."""
+    files = [ROOT / "config.yaml", ROOT / SMOKE]
+    plan = expand(parse_config(load_layers(files, {}), files), files)
+    simulated = {name: job for name, job in plan.fits.items() if job.simulated}
+    fit = next(iter(simulated))
+    dataset = simulated[fit].spec.dataset
+    other = next(name for name, job in simulated.items() if job.spec.dataset != dataset)
+    cells = next(name for name, job in plan.evaluations.items() if not plan.fits[job.fit].simulated)
+    third = next(
+        name for name in plan.simulations if name not in {dataset, simulated[other].spec.dataset}
+        and name not in {job.simulation for job in plan.ceilings.values()}
+    )  # fmt: skip
+    return {
+        "simulate": f"results/simulations/{third}/data.npz",
+        "ceiling": f"results/ceilings/{next(iter(plan.ceilings))}/metrics.csv",
+        "fit": f"results/fits/{fit}/model.npz",
+        "evaluate": next(
+            f"results/evaluations/{name}/metrics.csv"
+            for name, job in plan.evaluations.items()
+            if job.fit == other
+        ),
+        "preprocess": f"results/data/{plan.fits[plan.evaluations[cells].fit].spec.dataset}/cells.npz",
+        "baselines": f"results/baselines/{cells}/metrics.csv",
+        "map_cells": f"results/maps/{cells}.csv",
+    }
 
 
-def submitted(
-    planned: tuple[Path, Path, list[Path]], programs: Path, rules: list[str], *options: object
-) -> list[dict]:
+def submitted(checkout: Path, folder: Path, rules: list[str], *options: object) -> list[dict[str, str]]:
     """Options of each call of sbatch when these rules have to run."""
-    checkout, run, results = planned
-    # Every result is there, though empty. Each time anew: Snakemake deletes what failed jobs had made.
-    for result in results:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        result.touch()
-    words = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *options]
+    run, programs = folder / "run", folder / "programs"
+    programs.mkdir(parents=True)
+    for name in ("sbatch", "squeue", "sinfo", "sacct", "sacctmgr", "scontrol", "scancel"):
+        (programs / name).write_text(STAND_IN, encoding="utf-8")
+        (programs / name).chmod(0o755)
+    run.mkdir()
+    files = one_file_a_rule()
+    snakemake = [sys.executable, "-m", "snakemake", *(files[rule] for rule in rules)]
+    snakemake += ["--directory", run, "--configfile", SMOKE]
+    done = command(*snakemake, "--dry-run", cwd=checkout)
+    assert done.code == 0, done.err
+    # Every result is there, though empty, in the order of making: only forced jobs have a reason to run.
+    for line in re.findall(r"^ {4}output: (.*)$", done.out + done.err, re.MULTILINE):
+        for name in line.split(", "):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).touch()
+    words = [*snakemake, "--workflow-profile", "profiles/slurm", *options]
     # The profile's patience is for real clusters.
     words += ["--slurm-init-seconds-before-status-checks", 1, "--seconds-between-status-checks", 1]
     words += ["--max-jobs-per-timespan", "100/1s", "--slurm-status-command", "squeue"]
-    # The placeholders are older than this run's records: only what is forced has a reason to run.
-    words += ["--rerun-triggers", "mtime", "--directory", run, "--configfile", SMOKE, "--forcerun", *rules]
-    done = command(*words, cwd=checkout)
+    words += ["--rerun-triggers", "mtime", "--force"]
+    path = {"PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = command(*words, cwd=checkout, environment=path)
     assert done.code == 1, done.out + done.err
-    calls = (programs / "calls").read_text(encoding="utf-8").splitlines()
+    assert f"{len(rules)} jobs failed" in done.err, done.out + done.err
     found = []
-    for call in calls:
+    for call in (programs / "calls").read_text(encoding="utf-8").splitlines():
         words = shlex.split(call.partition(" --wrap=")[0])
-        names = ("--comment", "-A", "-p", "-t", "--mem", "--no-requeue", "--cpus-per-task=1")
-        found.append({name: words[words.index(name) + 1] for name in names if name in words})
         assert "--no-requeue" in words
         assert "--cpus-per-task=1" in words
+        names = ("--comment", "-A", "-p", "-t", "--mem")
+        found.append({name: words[words.index(name) + 1] for name in names if name in words})
     return found
 
 
-@needs_plug_in
-@pytest.mark.parametrize(
-    "rules", [["simulate", "preprocess"], ["fit"], ["evaluate", "baselines"], ["map_cells"]]
-)
-def test_a_rule_is_submitted_with_its_memory_and_time(planned, programs: Path, rules: list[str]):
-    places = ["slurm_account=my_account", "slurm_partition=long"]
-    calls = submitted(planned, programs, rules, "--retries", 0, "--default-resources", *places)
-    seen = set()
-    for call in calls:
-        rule = re.match(r"rule_(\w+?)_wildcards", call["--comment"])[1]
-        seen.add(rule)
-        assert (int(call["--mem"]), int(call["-t"])) == ASKED[rule]
-        assert (call["-A"], call["-p"]) == ("my_account", "long")
-    assert seen == set(rules)
+def asked(calls: list[dict[str, str]]) -> dict[str, tuple[int, int]]:
+    """Megabytes and minutes that each rule asked for."""
+    return {
+        re.match(r"rule_(\w+?)_wildcards", call["--comment"])[1]: (int(call["--mem"]), int(call["-t"]))
+        for call in calls
+    }
 
 
 @needs_plug_in
-def test_a_second_attempt_gets_twice_as_much(planned, programs: Path):
-    calls = submitted(planned, programs, ["preprocess"], "--retries", 1, "--slurm-no-account")
-    assert [(call["--mem"], call["-t"]) for call in calls] == [("4000", "30"), ("8000", "60")]
+def test_each_rule_is_submitted_with_its_memory_and_time(checkout: Path, tmp_path: Path):
+    """Against stand-ins for Slurm's programs; two runs side by side, which mostly wait."""
+    rules = (["simulate", "ceiling", "fit", "evaluate", "preprocess"], ["baselines", "map_cells"])
+    mine = ["--default-resources", "slurm_account=my_account", "slurm_partition=long"]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(submitted, checkout, tmp_path / "a", rules[0], "--retries", 0, *mine)
+        second = pool.submit(
+            submitted, checkout, tmp_path / "b", rules[1], "--retries", 0, "--slurm-no-account"
+        )
+        calls, others = first.result(), second.result()
+    assert asked(calls) | asked(others) == ASKED
+    assert {(call["-A"], call["-p"]) for call in calls} == {("my_account", "long")}
     # Without a wish, the cluster's default.
-    assert {call["-p"] for call in calls} == {"main"}
+    assert {call["-p"] for call in others} == {"main"}
+
+
+@needs_plug_in
+@pytest.mark.soak
+def test_a_second_attempt_gets_twice_as_much(checkout: Path, tmp_path: Path):
+    calls = submitted(checkout, tmp_path, ["preprocess"], "--retries", 1, "--slurm-no-account")
+    assert [(call["--mem"], call["-t"]) for call in calls] == [("4000", "30"), ("8000", "60")]

@@ -1,13 +1,12 @@
 """What an edit rebuilds: all that it can change and nothing else.
 
-One finished tiny run; then, for each edit, a dry run on copies of the checkout and the results in another
-place, with times of files that say nothing. docs/robustness.md states the same for people, as a test checks.
+For each edit a dry run on copies of a checkout and its finished results in another place, with times of files
+that say nothing. docs/robustness.md states the same for people, as a test checks.
 tests/unit/test_staleness_modules.py has every module of the package, without Snakemake.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -25,14 +24,17 @@ import pytest
 from cdgm.config.fit import FitSpec
 from cdgm.config.simulation import Simulation
 from cdgm.data.downloads import DOWNLOADS
+from cdgm.figures import FIGURES as REGISTERED
+from cdgm.utils.files import read_json
 from cdgm.workflow.code_digest import WITHOUT_EFFECT, code_files, plugin_modules
-from tests.snakemake_runs import ROOT, TINY, command, copy_checkout, scheduled, snakemake
-from tests.unit.staleness import OUTCOMES
+from tests.conftest import RAW, Finished
+from tests.snakemake_runs import ROOT, TINY, command, scheduled
+from tests.unit.staleness import computed
 
 FIGURES = dict.fromkeys(["draw_recovery", "draw_training", "draw_twist", "draw_two_models"], 1)
 INDEX = {"index": 1}
 JUDGE = {"judge": 1} | INDEX
-CLAIMS = {"write_claims": 1} | JUDGE
+PLAN = {"plan": 1}
 TABLES = {"summarise": 1} | FIGURES | JUDGE
 SCORES = {"evaluate": 3} | TABLES
 FITS = {"fit": 3} | SCORES
@@ -43,7 +45,6 @@ ALL = {"simulate": 2} | CEILING | FITS
 ONE_SETTING = {"simulate": 1, "fit": 1, "evaluate": 1} | TABLES
 NOTHING: dict[str, int] = {}
 
-RAW = "results/downloads/mine/raw"
 Change = Callable[[str], str]
 
 
@@ -147,17 +148,17 @@ EDITS = {
     "a value of one setting": Edit(
         TINY,
         replaced("{mixing: {kind: linear}}", "{mixing: {kind: linear}, noise: {kind: gaussian, sd: 0.2}}"),
-        CEILING | ONE_SETTING,
+        PLAN | CEILING | ONE_SETTING,
     ),
     "a value of another study": Edit(
         "config.yaml",
         replaced("link: softmax, dispersion: learned}", "link: softmax, dispersion: 2}"),
         NOTHING,
     ),
-    "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), CLAIMS),
-    "the value of a claim": Edit(TINY, replaced("at_least: 0.5", "at_least: 0.6"), CLAIMS),
+    "the words of a claim": Edit(TINY, replaced("hold nothing of", "hold little of"), JUDGE),
+    "the value of a claim": Edit(TINY, replaced("at_least: 0.5", "at_least: 0.6"), JUDGE),
     "why a claim is not run": Edit(
-        TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), CLAIMS
+        TINY, replaced("identifiability: {target: none}", "identifiability: {target: atlas}"), JUDGE
     ),
     "a claim that is taken away": Edit(
         TINY,
@@ -165,10 +166,10 @@ EDITS = {
             replaced("  tiny_elsewhere:\n", "  tiny_elsewhere: null\n  x:\n")(text).split("  x:\n")[0]
             + text[text.index("downloads:") :]
         ),
-        CLAIMS,
+        JUDGE,
     ),
     "a value of how scores are made": Edit(
-        TINY, replaced("null_draws: 10", "null_draws: 12"), CEILING | SCORES
+        TINY, replaced("null_draws: 10", "null_draws: 12"), PLAN | CEILING | SCORES
     ),
     "an added variant": Edit(
         TINY,
@@ -176,10 +177,10 @@ EDITS = {
             replaced("[cvae]", "[cvae, again]")(text)
             + "variants: {again: {combiner: {kind: size_weighted}}}\n"
         ),
-        FITS,
+        PLAN | FITS,
         "its own fits only",
     ),
-    "an added block of seeds": Edit(TINY, seeds, ALL, "those of the new seeds only"),
+    "an added block of seeds": Edit(TINY, seeds, PLAN | ALL, "those of the new seeds only"),
     "the checksum of a data file": Edit(
         TINY,
         lambda text: re.sub(r"sha256: '?\w{64}'?", "sha256: '" + "0" * 64 + "'", text),
@@ -192,7 +193,7 @@ OTHERS = {
     "checkout and results moved": (NOTHING, ""),
     "a commit": (NOTHING, ""),
     "a new penalty and a new mixing, each with its line": (NOTHING, ""),
-    "a setting that uses the new mixing": (ONE_SETTING, "its own jobs only"),
+    "a setting that uses the new mixing": (PLAN | ONE_SETTING, "its own jobs only"),
     "another content of a local data file": ({"fetch": 1}, ""),
     "asked for: `--forcerun simulate preprocess`": (ALL, "all but downloads"),
     "asked for: `--forcerun fit`": (FITS, ""),
@@ -201,7 +202,7 @@ OTHERS = {
 
 def words(stale: dict[str, int]) -> str:
     """Stale jobs as the documentation has them."""
-    whole = ALL | {"fetch": 1, "write_claims": 1}
+    whole = PLAN | ALL | {"fetch": 1}
     found = [
         f"`{rule}`" + (f" ({count} of {whole[rule]})" if count < whole[rule] else "")
         for rule, count in stale.items()
@@ -224,65 +225,58 @@ def test_the_documentation_states_the_same_contract():
     assert table() in page, f"docs/robustness.md should hold\n{table()}"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkout whose tiny study also has a download, and the folder with the finished results."""
-    folder = tmp_path_factory.mktemp("staleness")
-    checkout, run = copy_checkout(folder / "checkout"), folder / "run"
-    data = folder / "mine.bin"
-    data.write_bytes(b"cells")
-    entry = {"kind": "local", "path": str(data), "filename": "mine.bin"}
-    entry["sha256"] = hashlib.sha256(data.read_bytes()).hexdigest()
-    text = ", ".join(f"{key}: {value}" for key, value in entry.items())
-    with (checkout / TINY).open("a", encoding="utf-8") as file:
-        file.write(f"downloads: {{mine: {{{text}}}}}\n")
-    (folder / "loaded").mkdir()
-    noting = {"CDGM_TEST_LOADED": str(folder / "loaded")}
-    noting["PYTHONPATH"] = os.pathsep.join(map(str, (checkout, Path(__file__).parent / "loaded")))
-    done = snakemake(checkout, run, "all", RAW, "--cores", 2, environment=noting)
-    assert done.code == 0, done.out + done.err
-    return checkout, run
-
-
 def stale(checkout: Path, run: Path, *arguments: object) -> dict[str, int]:
     return scheduled(checkout, run, "all", RAW, *arguments)
 
 
-def moved(finished: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
+def moved(finished: Finished, folder: Path) -> tuple[Path, Path]:
     """The checkout and the results in another place, all files with the time of the copy."""
-    for source in finished:
+    for source in (finished.checkout, finished.run):
         shutil.copytree(source, folder / source.name, copy_function=shutil.copyfile)
-    return folder / finished[0].name, folder / finished[1].name
+    return folder / finished.checkout.name, folder / finished.run.name
 
 
-def after(edit: Edit, finished: tuple[Path, Path], folder: Path) -> dict[str, int]:
+def after(edits: list[Edit], finished: Finished, folder: Path) -> dict[str, int]:
     checkout, run = moved(finished, folder)
-    file = checkout / edit.file
-    before = file.read_text(encoding="utf-8")
-    text = edit.change(before)
-    assert text != before
-    file.write_text(text, encoding="utf-8")
+    for edit in edits:
+        file = checkout / edit.file
+        before = file.read_text(encoding="utf-8")
+        text = edit.change(before)
+        assert text != before
+        file.write_text(text, encoding="utf-8")
     found = stale(checkout, run)
     shutil.rmtree(folder)
     return found
 
 
+WITHOUT_EFFECT_TOGETHER = [name for name, edit in EDITS.items() if edit.stale == NOTHING]
+
+
 @pytest.fixture(scope="module")
 def outcomes(
-    finished: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+    finished: Finished, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Future[dict[str, int]]]:
     """The jobs that each edit makes stale; the dry runs go side by side."""
     folder = tmp_path_factory.mktemp("edits")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return {
-            name: pool.submit(after, edit, finished, folder / name.replace(" ", "_"))
+            name: pool.submit(after, [edit], finished, folder / name.replace(" ", "_"))
             for name, edit in EDITS.items()
+            if name not in WITHOUT_EFFECT_TOGETHER
         }
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", [name for name in EDITS if name not in WITHOUT_EFFECT_TOGETHER])
 def test_an_edit_makes_stale_what_it_can_change(name: str, outcomes: dict[str, Future[dict[str, int]]]):
     assert outcomes[name].result() == EDITS[name].stale
+
+
+def test_edits_without_effect_make_nothing_stale(finished: Finished, tmp_path: Path):
+    """All of them in one dry run; where that finds something, each alone, to name it."""
+    if after([EDITS[name] for name in WITHOUT_EFFECT_TOGETHER], finished, tmp_path / "all") != NOTHING:
+        alone = {name: after([EDITS[name]], finished, tmp_path / "one") for name in WITHOUT_EFFECT_TOGETHER}
+        assert alone == dict.fromkeys(WITHOUT_EFFECT_TOGETHER, NOTHING)
+        raise AssertionError("only together they make jobs stale")
 
 
 def test_a_checkout_and_results_in_another_place_are_not_stale(finished, tmp_path):
@@ -333,8 +327,7 @@ def test_results_are_made_anew_with_other_libraries_when_asked(named, finished, 
 
 
 def test_versions_of_libraries_are_recorded_beside_each_result(finished):
-    _, run = finished
-    records = list((run / "results").rglob("provenance.json"))
+    records = list((finished.run / "results").rglob("provenance.json"))
     # Two simulations, three fits with their scores, and a download.
     assert len(records) == 2 + 3 + 3 + 1
     for file in records:
@@ -344,7 +337,7 @@ def test_versions_of_libraries_are_recorded_beside_each_result(finished):
 
 def test_edited_data_of_this_machine_are_copied_again(finished, tmp_path):
     checkout, run = moved(finished, tmp_path)
-    data = finished[1].parent / "mine.bin"
+    data = finished.data
     before = data.read_bytes()
     try:
         data.write_bytes(b"other cells")
@@ -367,20 +360,21 @@ def covered_files(entry: Path, options: dict[str, str], run: Path) -> set[Path]:
     fits: list[Path] = []
     match entry.stem:
         case "simulate":
-            own = plugin_modules(Simulation.model_validate_json(options["--spec"]))
+            own = plugin_modules(Simulation.model_validate(read_json(run / options["--spec"])))
         case "ceiling":
-            own = plugin_modules(Simulation.model_validate_json(options["--simulation"]))
+            simulation = read_json(run / options["--spec"])["simulation"]
+            own = plugin_modules(Simulation.model_validate(simulation))
         case "fit":
-            own = plugin_modules(FitSpec.model_validate_json(options["--spec"]))
+            own = plugin_modules(fit_spec(run / options["--spec"]))
         case "evaluate":
             fits = [run / options["--fit-spec"]]
             own = plugin_modules(fit_spec(fits[0]).model)
         case "summarise":
             fits, own = sorted(run.glob("results/fits/*/spec.json")), set()
         case "fetch":
-            own = plugin_modules(DOWNLOADS.parse(json.loads(options["--spec"])))
+            own = plugin_modules(DOWNLOADS.parse(read_json(run / options["--spec"])))
         case "draw":
-            own = {f"cdgm.plotting.{options['--figure']}"}
+            own = {REGISTERED[options["--figure"]].partition(":")[0]}
         case _:
             own = set()
     files = set(code_files(entry, own))
@@ -388,14 +382,15 @@ def covered_files(entry: Path, options: dict[str, str], run: Path) -> set[Path]:
 
 
 def fit_spec(file: Path) -> FitSpec:
-    return FitSpec.model_validate_json(file.read_text(encoding="utf-8"))
+    return FitSpec.model_validate(read_json(file))
 
 
 def test_what_a_job_loads_is_what_its_digest_covers(finished):
     """No module that a job ran with can be edited without its being told."""
-    checkout, run = finished
-    files = list((checkout.parent / "loaded").iterdir())
-    assert len(files) == sum((ALL | {"fetch": 1}).values())
+    checkout, run = finished.checkout, finished.run
+    files = list(finished.loaded.iterdir())
+    assert len(files) == sum((PLAN | ALL | {"fetch": 1}).values())
+    tables = {name for name, found in computed().items() if found == "nothing"}
     for file in files:
         noted = json.loads(file.read_text(encoding="utf-8"))
         (entry, *words), loaded = noted["arguments"], set(noted["modules"])
@@ -404,5 +399,5 @@ def test_what_a_job_loads_is_what_its_digest_covers(finished):
             path.relative_to(checkout).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
             for path in covered_files(Path(entry), options, run)
         }
-        tables = {n for n in loaded if f"{n.replace('.', '/')}/__init__.py" in OUTCOMES["nothing"]}
-        assert loaded - covered - tables - WITHOUT_EFFECT == set(), entry
+        registries = {name for name in loaded if f"{name.replace('.', '/')}/__init__.py" in tables}
+        assert loaded - covered - registries - WITHOUT_EFFECT == set(), entry
