@@ -177,7 +177,7 @@ def test_leakage_tells_traces_from_none():
     means["target", "background"][1, :, 0] = means["target", "salient"][0, :, 0] + 2.5
     means["target", "salient"][1] = means["target", "salient"][0]
     table = with_latents(means).get_leakage(split="all").set_index(["member", "metric", "block", "source"])
-    pair, joint = "background+salient", "background+target"
+    pair, joint = "background&salient", "background&target"
     asked = [("hsic", pair, "target"), ("source_separation", "background", joint)]
     asked += [("source_mixing", "background", "target"), ("knn_accuracy", "background", "target")]
     for question in asked:
@@ -336,14 +336,17 @@ def test_an_annotated_object_can_be_written(trained, tmp_path):
 
 
 def test_more_sources_and_blocks():
-    arrays = {source: x[i:] for i, (source, x) in enumerate(noise(32, sources=("a", "b", "c")).items())}
-    design = {"sources": ["a", "b", "c"], "blocks": {"shared": ["a", "b", "c"], "own": ["b"]}}
+    names = ["CD4+", "CD8+", "day0.5"]  # signs that separate names elsewhere
+    arrays = {source: x[i:] for i, (source, x) in enumerate(noise(32, sources=names).items())}
+    design = {"sources": names, "blocks": {"shared": names, "own": ["CD8+"]}}
     model = make(arrays, design=design, dims={"shared": 2, "own": 1}, variant="cvae", n_members=2)
     model.train(max_steps=20)
     assert model.get_latent_representation("shared").shape == (93, 2)
-    assert model.get_latent_representation("own", source="b").shape == (31, 1)
+    assert model.get_latent_representation("own", source="CD8+").shape == (31, 1)
     assert set(model.stability()["block"]) == {"shared", "own"}
-    assert set(model.get_leakage()["block"]) >= {"shared+own", "shared"}
+    leakage = model.get_leakage()
+    assert set(leakage["block"]) >= {"shared&own", "shared"}
+    assert set(leakage.set_index("metric").loc["source_separation", "source"]) == {"CD4+&CD8+&day0.5"}
     assert len(model.rank_genes()) == 5
     assert list(model.to_anndata().obs["source"].value_counts(sort=False)) == [32, 31, 30]
     refused(lambda: make(arrays), "sources", "design=")
