@@ -124,7 +124,8 @@ class ComparativeVAE(nn.Module):
         """
         for name, layer in self.named_modules():
             if isinstance(layer, StackedLinear):
-                layer.reset(streams(name, tuple(layer.weight.shape[1:])))
+                _, n_in, n_out = layer.weight.shape
+                layer.reset(streams(name, (n_in, n_out)))
 
     def posterior_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
         """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.
@@ -134,7 +135,7 @@ class ComparativeVAE(nn.Module):
         """
         h = self.likelihood.encoder_input(x)
         means = {block: self._encode(block, h)[0] for block in self.design.blocks}
-        if self.spec.posterior == "twisted":
+        if self.spec.posterior == "twisted" and self.spec.twist is not None:
             active = self.design.active(source)
             zeroed = {b: m if b in active else torch.zeros_like(m) for b, m in means.items()}
             means = means | {
@@ -191,7 +192,7 @@ class ComparativeVAE(nn.Module):
                     kl[source, block] = rows_kl.mean(1)
             everywhere = all(source in active for source in batch.rows)
             latents[block] = sample if everywhere else self._fill(block, batch, posteriors)
-        if self.spec.posterior == "twisted":
+        if self.spec.posterior == "twisted" and self.spec.twist is not None:
             latents = self.spec.twist.apply(latents, torch)
         log_prob = self.likelihood.log_prob(
             batch.x, self.decode(latents), batch.library, dict(self.likelihood_parameters)

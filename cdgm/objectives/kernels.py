@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -139,7 +140,7 @@ def mmd2_point(x: Tensor, estimator: Estimator = "unbiased", gammas: Sequence[fl
     """
     gammas = (prior_gamma(x.shape[2]),) if gammas is None else tuple(gammas)
     squares = x.square().sum(-1)
-    to_point = sum(torch.expm1(-gamma * squares) for gamma in gammas).mean(1)
+    to_point = reduce(torch.add, (torch.expm1(-gamma * squares) for gamma in gammas)).mean(1)
     return _Pairs.apply(centred_rows(x), None, _within(x.shape[1], estimator), gammas) - 2.0 * to_point
 
 
@@ -177,14 +178,15 @@ def sum_of_kernels(
     exponent: Tensor, gammas: Sequence[float], slope: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if asked for."""
-    kernel: Tensor | None = None
-    derivative: Tensor | None = None
-    for gamma in gammas:
+    first, *others = gammas
+    kernel = torch.mul(exponent, first).expm1_()
+    # gamma exp(.) = gamma (term + 1); the ones are added at the end.
+    derivative = kernel * first if slope else None
+    for gamma in others:
         term = torch.mul(exponent, gamma).expm1_()
-        if slope:
-            # gamma exp(.) = gamma (term + 1); the ones are added at the end.
-            derivative = term * gamma if derivative is None else derivative.add_(term, alpha=gamma)
-        kernel = term if kernel is None else kernel.add_(term)
+        if derivative is not None:
+            derivative.add_(term, alpha=gamma)
+        kernel.add_(term)
     if derivative is not None:
         derivative += sum(gammas)
     return kernel, derivative
@@ -253,12 +255,12 @@ class _Pairs(torch.autograd.Function):
         needs_x, needs_y = ctx.needs_input_grad[:2]
         exponent = negative_squared_distances(x, y=y)
         kernel, slope = sum_of_kernels(exponent, gammas, slope=needs_x or needs_y)
-        saved = [None, None]
-        if needs_x:
+        saved: list[Tensor | None] = [None, None]
+        if slope is not None and needs_x:
             # A pair within x stands twice in the sum.
             factor = -2.0 * weight * (2.0 if y is None else 1.0)
             saved[0] = _pull(slope, x, x if y is None else y).mul_(factor)
-        if needs_y:
+        if slope is not None and y is not None and needs_y:
             saved[1] = _pull(slope.mT, y, x).mul_(-2.0 * weight)
         ctx.save_for_backward(*saved)
         return kernel.sum((1, 2)).mul_(weight)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class PerSourceGradients:
             allow_unused=True, materialize_grads=True,
         )  # fmt: skip
         n = len(self._places)
-        return torch.cat([sum(found[i::n]).flatten(1) for i in range(n)], dim=1)
+        return torch.cat([reduce(torch.add, found[i::n]).flatten(1) for i in range(n)], dim=1)
 
     def combine(self, gradients: SourceGradients, weights: Tensor) -> Tensor:
         """Combined gradient (E, P) for weights (E, K), by the rule of :class:`Combiner`."""

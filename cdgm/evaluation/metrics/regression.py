@@ -87,8 +87,8 @@ class KernelRegression:
         return ((block - train.mean(axis=0)) / np.sqrt(total)).astype(np.float32)
 
     def _kernel(self, rows: np.ndarray, columns: np.ndarray, width: float) -> np.ndarray:
-        kernel = None
-        for block in self._blocks:
+        kernel = np.zeros((), dtype=np.float32)
+        for place, block in enumerate(self._blocks):
             u, v = block[rows], block[columns]
             products = u @ v.T
             factor = products - 0.5 * (u * u).sum(axis=1)[:, None]
@@ -97,7 +97,7 @@ class KernelRegression:
             np.exp(factor, out=factor)
             factor += products
             factor += np.float32(1.0)
-            kernel = factor if kernel is None else np.multiply(kernel, factor, out=kernel)
+            kernel = factor if place == 0 else np.multiply(kernel, factor, out=kernel)
         return kernel
 
     def _gram(self, width: float) -> np.ndarray:

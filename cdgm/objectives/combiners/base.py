@@ -66,6 +66,8 @@ class GradientCombiner(Combiner):
 
     def weights(self, losses: Tensor, gram: np.ndarray | None, state: Any) -> np.ndarray:
         """See :meth:`Combiner.weights`; a member whose inner products are not finite gets ones."""
+        if gram is None:
+            raise TypeError(f"combiner {self.kind!r} needs the inner products of the sources' gradients")
         finite = np.isfinite(gram).all(axis=(1, 2)) & losses.isfinite().all(dim=0).cpu().numpy()
         # A member that is about to be frozen must not spoil the solution of the others.
         gram = np.where(finite[:, None, None], gram, np.eye(gram.shape[1]))

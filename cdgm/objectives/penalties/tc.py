@@ -77,7 +77,7 @@ class TotalCorrelation(Penalty):
 
     def value(self, result: Pass, design: Design, state: Discriminators) -> Tensor:
         """See :meth:`Penalty.value`; the discriminators take their step."""
-        samples = {
+        samples: dict[str, Sequence[Tensor]] = {
             source: [result.posteriors[source, block].sample for block in blocks]
             for source, blocks in _groups(design)
         }
@@ -97,16 +97,16 @@ class Discriminators:
         import torch
         from torch.nn.functional import softplus
 
-        loss = 0.0
+        losses = []
         for source, blocks in samples.items():
             real = [block.detach() for block in blocks]
             network = self.networks[source]
             logits = network(torch.cat([torch.cat(real, dim=-1), shuffled(real)], dim=1)).squeeze(-1)
             joint, product = logits.chunk(2, dim=1)
-            loss = loss + (softplus(-joint).mean(1) + softplus(product).mean(1)).sum()
+            losses.append((softplus(-joint).mean(1) + softplus(product).mean(1)).sum())
         (group,) = self.optimiser.param_groups
         for parameter, gradient in zip(
-            group["params"], torch.autograd.grad(loss, group["params"]), strict=True
+            group["params"], torch.autograd.grad(reduce(add, losses), group["params"]), strict=True
         ):
             parameter.grad = gradient
         self.optimiser.step()
