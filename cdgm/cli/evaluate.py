@@ -53,5 +53,5 @@ def run(arguments: argparse.Namespace) -> None:
             scores = Scores.of(model, arguments.split)
             scores.write(place)
     print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    for check in scores.checks():
+        print(f"{check.about}: {check.text}")

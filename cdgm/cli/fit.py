@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace) -> None:
     provenance = Provenance()
     # First of all: a folder that cannot be written should not be noticed after the fit.
     with atomic_folder(arguments.out, arguments.overwrite) as folder:
+        from cdgm.estimator.fit_folder import write_results
         from cdgm.estimator.scores import Scores
-        from cdgm.reports.fit_folder import write_results
 
         model = make_model(arguments)
         log(repr(model))
@@ -121,8 +121,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_results(model, folder, arguments.variant, arguments.map, scores)
         given = {name: value for name, value in vars(arguments).items() if name not in ("run", "command")}
         provenance.write(folder / "provenance.json", {k: _plain(v) for k, v in given.items()})
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    for check in [scores.summary(), *scores.checks()]:
+        print(f"{check.about}: {check.text}")
     print(f"results: {arguments.out}/report.html")
 
 

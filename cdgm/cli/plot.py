@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
+    from cdgm.estimator.fit_folder import LATENTS
     from cdgm.estimator.model_folder import read_about, read_history
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
-    from cdgm.reports.fit_folder import LATENTS
     from cdgm.utils.folders import atomic_folder
 
     file = arguments.results / LATENTS

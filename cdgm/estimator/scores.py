@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from cdgm.config.design import Design
-from cdgm.estimator.interpretation import Sentence, interpret
+from cdgm.estimator.interpretation import by_severity, check_training, interpret, summarise
 from cdgm.estimator.split import HELD_OUT, TRAIN
 from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
 from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
 from cdgm.evaluation.metrics.latent_space_scores import score_space
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.stability import pair_rows
+from cdgm.reports.fit_report import Check
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_csv
 from cdgm.utils.joint_names import JOINT
@@ -55,12 +56,21 @@ class Scores:
         None for a single member.
     genes
         None without a private block.
+    private
+        Blocks that belong to some of the sources only.
+    label
+        Name of the labels.
+    training
+        Whether training was long enough.
     """
 
     elbo: pd.DataFrame
     leakage: pd.DataFrame
     stability: pd.DataFrame | None
     genes: pd.DataFrame | None
+    private: tuple[str, ...]
+    label: str
+    training: tuple[Check, ...]
 
     @classmethod
     def of(cls, model: Queries, split: str | None = None) -> Scores:
@@ -69,17 +79,26 @@ class Scores:
         # Both tables list members and sources in the same order.
         elbo.insert(elbo.columns.get_loc("elbo") + 1, "elbo_train", train["elbo"])
         design = model.model_spec.design
-        private = any(len(driven) < len(design.sources) for driven in design.blocks.values())
+        private = tuple(b for b, driven in design.blocks.items() if len(driven) < len(design.sources))
+        registration, ensemble = model.observations.registration, model.ensemble
+        usual = model.protocol["training"]["steps"]
         return cls(
             elbo,
             model.get_leakage(split=split),
-            model.stability(split=split) if len(model.ensemble.members()) > 1 else None,
+            model.stability(split=split) if len(ensemble.members()) > 1 else None,
             model.rank_genes() if private else None,
+            private,
+            (registration and registration.labels_key) or "the label",
+            tuple(check_training(model.history, usual, ensemble.stopping is not None)),
         )
 
-    def sentences(self) -> list[Sentence]:
-        """Conclusions; see :mod:`cdgm.estimator.interpretation`."""
-        return interpret(self.elbo, self.leakage, self.stability)
+    def checks(self) -> list[Check]:
+        """Conclusions, strongest objections first; see :mod:`cdgm.estimator.interpretation`."""
+        return by_severity([*self.training, *interpret(self.elbo, self.leakage, self.stability, self.label)])
+
+    def summary(self) -> Check:
+        """One sentence on the whole fit."""
+        return summarise(self.checks(), self.private)
 
     def write(self, folder: Path) -> None:
         """Write ``elbo.csv``, ``leakage.csv``, ``stability.csv`` and ``genes.csv``, those that exist."""

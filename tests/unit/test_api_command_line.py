@@ -23,7 +23,6 @@ from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
 from cdgm.data.downloads import resume
 from cdgm.estimator.defaults import defaults
-from cdgm.estimator.interpretation import interpret
 from tests.unit import small_cells
 from tests.unit.data_helpers import refused
 from tests.unit.file_server import address, serving
@@ -87,7 +86,7 @@ def test_fit_writes_what_its_help_names(results, cells):
     assert page.open == []
     assert {"figures/maps.png", "figures/training.png", "cells.h5ad", "stability.csv"} <= page.links
     for link in page.links:
-        assert (results / link).is_file(), link
+        assert link.startswith("#") or (results / link).is_file(), link
     assert not list(cells.parent.glob(".*"))
     model = cdgm.ComparativeModel.load(results / "model", anndata.read_h5ad(cells))
     written = anndata.read_h5ad(results / "cells.h5ad")
@@ -156,7 +155,7 @@ def test_choose_writes_what_its_help_names(tmp_path, capsys):
 
 def test_evaluate_scores_other_labels(results, cells, tmp_path, capsys):
     main(["evaluate", *map(str, (results, cells, "--labels-key", "type", "--out", tmp_path / "scores"))])
-    assert "labels in the salient block" in capsys.readouterr().out
+    assert "type in the salient block" in capsys.readouterr().out
     before, after = (pd.read_csv(f / "leakage.csv") for f in (results, tmp_path / "scores"))
     for metric, same in (("hsic", True), ("knn_accuracy", False)):
         values = [t.loc[t["metric"] == metric, "value"].to_numpy() for t in (before, after)]
@@ -351,34 +350,3 @@ def test_it_runs_as_a_module():
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == "error: no.h5ad: no such file\n"
-
-
-def test_sentences_follow_their_rules():
-    elbo = pd.DataFrame({"member": [0, 1], "finite": [True, False], "kl_a": [0.01, 9.0], "kl_b": [2.0, 2.0]})
-    leakage = pd.DataFrame(
-        {
-            "metric": ["hsic", "hsic", "source_separation", "source_separation", "knn_accuracy"],
-            "block": ["a&b", "a&b", "a", "a", "b"], "source": ["t", "t", "s&t", "s&t", "t"],
-            "value": [0.1, 0.2, 0.8, 0.9, 0.7], "null_high": 0.5, "trace": [False, True, False, False, True],
-        }
-    )  # fmt: skip
-    agree = {"a": (0.95, 0.85), "b": (0.5, 0.4), "c": (0.05, 0.01), "d": (np.nan, np.nan)}
-    stability = pd.DataFrame(
-        [
-            {"block": b, "agreement": x, "null_high": 0.2, "r2": y, "r2_null_high": 0.1}
-            for b, (x, y) in agree.items()
-        ]
-    )
-    found = {s.about: s for s in interpret(elbo, leakage, stability)}
-    verdicts = {about.removeprefix("stability of the "): s.verdict for about, s in found.items()}
-    assert verdicts == {
-        "training": "no", "a block": "yes", "b block": "no", "c block": "no", "d block": "no",
-        "independence of blocks": "no", "sources in the a block": "yes", "labels in the b block": "open",
-    } | {"a block": "yes"}  # fmt: skip
-    assert "1 of 2 members diverged" in found["training"].text
-    assert "0.01 nats" in found["a block"].text
-    assert "in part" in found["stability of the b block"].text
-    assert "in 1 of 2 members" in found["independence of blocks"].text
-    assert "mixed sources give 0.50" in found["sources in the a block"].text
-    alone = interpret(elbo, leakage, None)
-    assert [s.verdict for s in alone if s.about == "stability"] == ["open"]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cdgm.estimator.model_folder import write_model
-from cdgm.utils.files import atomic, write_csv
+from cdgm.utils.files import atomic, write_csv, write_text
 
 if TYPE_CHECKING:
-    from cdgm.estimator.scores import Scores
     from cdgm.estimator.model import ComparativeModel
+    from cdgm.estimator.scores import Scores
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
@@ -48,7 +48,7 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     """
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
-    from cdgm.reports.own_data import own_data_page
+    from cdgm.reports.fit_report import FitPage, fit_report
 
     member = model.ensemble.members()[0]
     write_model(model, folder / MODEL)
@@ -60,9 +60,24 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
             model.to_anndata(member).write_h5ad(temporary)
     design = model.model_spec.design
     maps = map_table(latents, list(design.blocks), way)
-    label_name = (model.observations.registration and model.observations.registration.labels_key) or "label"
+    registration = model.observations.registration
+    label_name = (registration and registration.labels_key) or "label"
     save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
     save(*training_figure(model.history, variant), folder / TRAINING)
-    page = own_data_page(model, variant, way, member, scores)
-    with atomic(folder / PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    ensemble = model.ensemble
+    page = FitPage(
+        summary=scores.summary(),
+        checks=scores.checks(),
+        about=f"{model!r}, variant {variant}.",
+        private=scores.private,
+        shown=member,
+        stopping=ensemble.stopping.sentences(model.seeds) if ensemble.stopping else (),
+        layout=way,
+        elbo=scores.elbo,
+        leakage=scores.leakage,
+        stability=scores.stability,
+        genes=scores.genes,
+        has_cells=model.observations.adata is not None,
+        settings=ensemble.spec.model_dump(mode="json", exclude_defaults=True),
+    )
+    write_text(folder / PAGE, fit_report(page))
