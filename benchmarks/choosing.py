@@ -1,10 +1,10 @@
-"""How often `cdgm choose` is right: simulations whose dimensions, and whose leakage, are known.
+"""How often `cdgm choose` is right, measured on simulations with known dimensions and leakage.
 
     python -m benchmarks.choosing dims      # sizes picked against the true ones
     python -m benchmarks.choosing level     # leakage by the truth at the recommended level
 
-Writes tables and a figure to results/benchmarks/choosing. Fits that are there already are not repeated, so a
-run that was stopped goes on; delete the folder after a change of the code. ``make bench-choosing`` does both.
+Writes tables and a figure to results/benchmarks/choosing. Finished fits are not repeated, so an interrupted
+run resumes; delete the folder after a change of the code. ``make bench-choosing`` does both.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ import pandas as pd
 from benchmarks.choosing_figure import figure
 from benchmarks.choosing_fits import Setting, rows
 from benchmarks.choosing_rules import picks, rates
-from cdgm.estimator.dimensions import SIZES
-from cdgm.estimator.levels import recommend_level
-from cdgm.estimator.variant_levels import Levels
-from cdgm.plotting import style
+from cdgm.estimator.selection.dimensions import SIZES
+from cdgm.estimator.selection.level import LevelledVariant, recommend_level
+from cdgm.plotting.saving import save
 from cdgm.utils.command_line import run
 from cdgm.utils.files import write_csv
 
@@ -78,10 +77,10 @@ def sized(arguments: argparse.Namespace) -> pd.DataFrame:
 
 def levelled(arguments: argparse.Namespace) -> pd.DataFrame:
     """A row a level and data set, with what the rule makes of it."""
-    swept = Levels.find(LEVEL_VARIANT)
+    swept = LevelledVariant.find(LEVEL_VARIANT)
     points: dict[str, dict[str, Any]] = {
         f"level{level:g}": {"columns": {"level": level, "strength": i}, "model": {"variant": swept.at(level)}}
-        for i, level in enumerate((swept.kind.off, *LEVELS))
+        for i, level in enumerate(swept.weakest_first(LEVELS))
     }
     tables = []
     for sizes in LEVEL_SIZES:
@@ -112,7 +111,7 @@ def main() -> None:
         picked = picks(sized(arguments))
         table = rates(picked)
         write_csv(arguments.out / "picks.csv", picked, digits=6)
-        style.save(figure(table), table, arguments.out / "choosing")
+        save(figure(table), table, arguments.out / "choosing")
         print(table.round(2).to_string(index=False))
     if arguments.what != "dims":
         table = levelled(arguments)

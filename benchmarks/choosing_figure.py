@@ -6,19 +6,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cdgm.plotting import style
-from cdgm.plotting.lanes import COLOURS, MARKERS, rule_lanes
+from cdgm.plotting.frames import name_groups
+from cdgm.plotting.theme import MARKERS, REFERENCE_COLOUR, VARIANT_COLOURS, new_figure, theme
 
 
-@style.style()
+@theme()
 def figure(rates: pd.DataFrame) -> Figure:
-    """A lane a setting and in it a point a rule, with its exact interval; grey lines are chance."""
+    """A row a setting and in it a point a rule, with its exact interval; grey lines are chance."""
     settings, rules = (list(dict.fromkeys(rates[column])) for column in ("setting", "rule"))
-    drawn = style.new_figure(8.0, 1.2 + 0.62 * len(settings))
+    drawn = new_figure(8.0, 1.2 + 0.62 * len(settings))
     axes = drawn.subplots()
-    rule_lanes(axes, len(settings))
     offsets = np.linspace(-0.3, 0.3, len(rules))
-    for colour, marker, offset, rule in zip(COLOURS, MARKERS, offsets, rules, strict=False):
+    for colour, marker, offset, rule in zip(VARIANT_COLOURS, MARKERS, offsets, rules, strict=False):
         rows = rates[rates["rule"] == rule].set_index("setting").loc[settings]
         y = np.arange(len(settings)) + offset
         ends = np.abs(rows[["low", "high"]].to_numpy().T - rows["share"].to_numpy())
@@ -37,12 +36,12 @@ def figure(rates: pd.DataFrame) -> Figure:
         axes.plot(
             [chance, chance],
             [i - 0.4, i + 0.4],
-            color=style.REFERENCE_COLOUR,
+            color=REFERENCE_COLOUR,
             linestyle=":",
             label="" if i else "chance",
         )
     counts = rates.drop_duplicates("setting")["data_sets"]
-    axes.set_yticks(range(len(settings)), [f"{s} ({n})" for s, n in zip(settings, counts, strict=True)])
+    name_groups(axes, [f"{s} ({n})" for s, n in zip(settings, counts, strict=True)])
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("share of data sets with the true sizes picked (95 % interval)")
     drawn.legend(loc="outside upper center", ncols=3)

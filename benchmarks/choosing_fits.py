@@ -13,13 +13,13 @@ import pandas as pd
 
 from cdgm.config.layers import merge
 from cdgm.config.simulation import Simulation
-from cdgm.estimator import settings
+from cdgm.estimator import specification
 from cdgm.estimator.defaults import defaults
-from cdgm.estimator.fitted import Fitted
-from cdgm.estimator.model import ComparativeVAE
-from cdgm.estimator.sweep import measured
+from cdgm.estimator.ensemble import Ensemble
+from cdgm.estimator.model import ComparativeModel
+from cdgm.estimator.selection.sweep import measured
 from cdgm.evaluation.metrics.regression import linear_r2
-from cdgm.models.comparative_vae import ComparativeVAE as Stack
+from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train
 from cdgm.utils.command_line import log
@@ -44,7 +44,7 @@ class Setting:
     simulation
         Changes of :func:`protocol`.
     model
-        Arguments of ``ComparativeVAE.from_arrays``.
+        Arguments of ``ComparativeModel.from_arrays``.
     steps
         Optimiser steps.
     """
@@ -119,37 +119,35 @@ def _fitted_rows(
     simulated: Sequence[Mapping[str, np.ndarray]], options: Mapping[str, Any], members: int, steps: int
 ) -> list[dict[str, float]]:
     models = [
-        ComparativeVAE.from_arrays({s: data[f"x/train/{s}"] for s in SOURCES}, n_members=members, **options)
+        ComparativeModel.from_arrays({s: data[f"x/train/{s}"] for s in SOURCES}, n_members=members, **options)
         for data in simulated
     ]
     train_together(models, steps)
     return [measured(model) | by_truth(model, data) for model, data in zip(models, simulated, strict=True)]
 
 
-def train_together(models: Sequence[ComparativeVAE], steps: int) -> None:
+def train_together(models: Sequence[ComparativeModel], steps: int) -> None:
     """What ``model.train(max_steps=steps)`` does to each of several models of equal shapes, in one stack."""
     first, members = models[0], len(models[0].seeds)
-    training = dict(first.base["training"]) | {"steps": steps}
-    training["log_every"] = max(1, min(training["log_every"], steps // 20))
-    fewest = min(len(rows) for model in models for rows in model.split.train.values())
-    training["batch_size"] = min(training["batch_size"], fewest)
-    stacks = [model._stack("train") for model in models]
-    x = {source: np.concatenate([stack[source] for stack in stacks]) for source in stacks[0]}
+    inputs = [model.network_input("train") for model in models]
+    x = {source: np.concatenate([own[source] for own in inputs]) for source in inputs[0]}
+    rows = [values.shape[1] for values in x.values()]
+    training = specification.training_values(first.protocol, rows, steps, None, None, None)
     seeds = tuple(seed for model in models for seed in model.seeds)
-    spec = settings.fit_spec(first.model_spec, first.variant, training, seeds)
+    spec = specification.fit_spec(first.model_spec, first.variant, training, seeds)
     trained = train(spec, x, np.repeat(np.arange(len(models)), members).tolist())
     whole = dict(trained.model.named_parameters())
     for i, model in enumerate(models):
         own = slice(i * members, (i + 1) * members)
-        stack = Stack(model.model_spec, x[SOURCES[0]].shape[-1], members)
+        stack = ComparativeVAE(model.model_spec, x[SOURCES[0]].shape[-1], members)
         for name, parameter in stack.named_parameters():
             parameter.data = whole[name].data[own].clone()
-        alone = settings.fit_spec(model.model_spec, model.variant, training, model.seeds)
+        alone = specification.fit_spec(model.model_spec, model.variant, training, model.seeds)
         history = {k: v if v.ndim < 2 else v[:, own] for k, v in trained.history.items()}
-        model._fitted = Fitted(alone, stack, trained.finite[own], history)
+        model.ensemble = Ensemble(alone, stack, trained.finite[own], history)
 
 
-def by_truth(model: ComparativeVAE, data: Mapping[str, np.ndarray]) -> dict[str, float]:
+def by_truth(model: ComparativeModel, data: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Linear R2, median over members, on target rows that no fit has seen.
 
     ``recovery_<block>`` of a block's own truth from the block, ``leak_<block>`` of the other block's truth
@@ -160,7 +158,7 @@ def by_truth(model: ComparativeVAE, data: Mapping[str, np.ndarray]) -> dict[str,
     found = {}
     for block, own in truth.items():
         means = model.get_latent_representation(block, member="all", data={"target": data["x/test/target"]})
-        kept = means[model.fitted.members()]
+        kept = means[model.ensemble.members()]
         found[f"recovery_{block}"] = float(np.median([linear_r2(m, own) for m in kept]))
         found[f"leak_{block}"] = float(np.median([linear_r2(m, truth[other[block]]) for m in kept]))
     return found

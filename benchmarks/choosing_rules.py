@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cdgm.estimator.dimensions import SIZES, recommend
-from cdgm.estimator.sweep import BLOCKS
+from cdgm.estimator.selection.dimensions import SIZES, recommend
+from cdgm.estimator.selection.sweep import BLOCKS
 from cdgm.evaluation.intervals import share_interval
 
 Sizes = tuple[int, int]

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.peer_stability import EQUAL_ELBO
-from cdgm.plotting.style import BLOCK_COLOURS, NULL_COLOUR, panel_title, point_handle, style
+from cdgm.plotting.frames import panel_title
+from cdgm.plotting.legends import strip_handle
+from cdgm.plotting.theme import BLOCK_COLOURS, NULL_COLOUR, theme
 from cdgm.utils.files import atomic
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -22,7 +24,7 @@ DPI = 120
 Looks = dict[str, tuple[str, str]]
 
 
-@style()
+@theme()
 def agreement_figure(pairs: pd.DataFrame, axes: pd.DataFrame) -> Figure:
     """Above, shared variance of each pair of fits against its gap in ELBO; below, correlation of each axis.
 
@@ -48,7 +50,7 @@ def agreement_figure(pairs: pd.DataFrame, axes: pd.DataFrame) -> Figure:
     panels[1, 0].set_xticks(np.arange(1, axes.loc[axes["block"].isin(blocks), "axis"].max() + 1))
     panels[0, 0].set_ylabel("share of variance that\nthe other fit explains (R²)")
     panels[1, 0].set_ylabel("canonical correlation\nof two fits (median of pairs)")
-    handles = [point_handle(colour, name, marker) for name, (colour, marker) in looks.items()]
+    handles = [strip_handle(colour, name, marker) for name, (colour, marker) in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
     return figure
 

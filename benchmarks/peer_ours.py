@@ -13,7 +13,7 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 from cdgm.data.bundle import Bundle
-from cdgm.estimator.settings import variant
+from cdgm.estimator.specification import parse_variant
 from cdgm.utils.errors import bad_input
 from cdgm.utils.random_streams import stream
 from cdgm.workflow.plan import dump, expand
@@ -32,11 +32,11 @@ class Ours:
 
     def settings(self) -> dict[str, Any]:
         """See :class:`Method`."""
-        return {"variant": dump(variant(self.variant)), "equal_widths": self.equal_widths}
+        return {"variant": dump(parse_variant(self.variant)), "equal_widths": self.equal_widths}
 
     def spec(self, ours: FitSpec, seeds: Sequence[int]) -> FitSpec:
         """The fit of these seeds."""
-        values = dump(ours) | {"seeds": list(seeds), "variant": dump(variant(self.variant))}
+        values = dump(ours) | {"seeds": list(seeds), "variant": dump(parse_variant(self.variant))}
         if self.equal_widths:
             values["model"] = values["model"] | {"decoder_hidden": list(ours.model.encoder_hidden)}
         return FitSpec.model_validate(values)

@@ -1,4 +1,4 @@
-"""How far the fits of one method agree over seeds, by the measure that ``ComparativeVAE.stability`` uses.
+"""How far the fits of one method agree over seeds, by the measure that ``ComparativeModel.stability`` uses.
 
 Fits that differ in their ELBO disagree because some of them were not optimised; fits of equal ELBOs that
 disagree show that data and model leave the block open. So each pair carries its gap in ELBO.
@@ -48,7 +48,7 @@ def agreement_table(
     Returns
     -------
     pairs : DataFrame
-        A row a method, block and pair, the columns of :func:`cdgm.estimator.stability.stability_table` and
+        A row a method, block and pair, the columns of :func:`cdgm.estimator.scores.stability_table` and
         ``elbo_gap``, the larger of the gaps in held-out ELBO of the two sources, nats a cell. The block
         ``a+b`` is all blocks of the source of interest side by side: what a method finds, however it
         splits it.

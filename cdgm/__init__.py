@@ -1,7 +1,7 @@
-"""Comparative deep generative models: fit them, simulate for them, judge them.
+"""Comparative deep generative models: fit them, simulate data for them, judge them.
 
-Importing the package is cheap. A name of the public table below is imported from its module when it is first
-asked for, so that command lines and the workflow's configuration never wait for torch or scanpy.
+Importing the package is cheap. A name of the public table below is imported from its module on
+first use, so that command lines and the workflow's configuration never wait for torch or scanpy.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 # Public name -> "module:name".
 _PUBLIC: dict[str, str] = {
-    "ComparativeVAE": "cdgm.estimator.model:ComparativeVAE",
-    "choose_dimensions": "cdgm.estimator.dimensions:choose_dimensions",
-    "choose_level": "cdgm.estimator.levels:choose_level",
+    "ComparativeModel": "cdgm.estimator.model:ComparativeModel",
+    "choose_dimensions": "cdgm.estimator.selection.dimensions:choose_dimensions",
+    "choose_level": "cdgm.estimator.selection.level:choose_level",
     "UserError": "cdgm.utils.errors:UserError",
 }
 

@@ -264,6 +264,28 @@ def page_inputs(wildcards):
     return inputs
 
 
+@cache
+def judging(page):
+    """Claims that a page judges: claims, claims_<target> or claims/<study>."""
+    study = page.partition("/")[2]
+    if not study:
+        target = page.removeprefix("claims").removeprefix("_") or "all"
+        return judging_of_target(CONFIG, target)
+    claimed = {claim.study for claim in CONFIG.claims.values() if claim is not None}
+    if study not in claimed:
+        expected = f"a study with claims: one of {sorted(claimed)}"
+        stop(bad_input(f"results/{page}", "", study, expected))
+    return judging_of_study(CONFIG, study)
+
+
+def page_options(page):
+    """The ending of the first page that a page of claims links to, and the study that it is about."""
+    study = page.partition("/")[2]
+    target = CONFIG.studies[study].target if study else page.partition("_")[2]
+    of = "" if target in ("", "all", "none") else f"_{target}"
+    return f"--of={of} --study={study}"
+
+
 def captions(target):
     """Digests of the captions of a target's figures."""
     figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from cdgm.config.validation import validated
 from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
+from cdgm.utils.errors import UserError
 
 
 def main() -> None:
     """Parse, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, help="name of the figure, as registered in cdgm/figures")
+    parser.add_argument(
+        "--figure", required=True, help="name of the figure: one of the registry in cdgm/figures"
+    )
     parser.add_argument("--study", required=True)
     parser.add_argument("--scores", required=True, help="tidy scores (.csv)")
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
@@ -20,15 +22,21 @@ def main() -> None:
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
-    draw = validated(FIGURES.load, arguments.figure, "--figure")
+    try:
+        draw = FIGURES.load(arguments.figure)
+    except ValueError as error:
+        raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
     from cdgm.evaluation.table_slices import read_table
-    from cdgm.plotting.style import save
+    from cdgm.plotting.saving import save
+    from cdgm.plotting.theme import theme
 
     names = ("scores", "history", "maps", "costs")
     paths = {name: getattr(arguments, name) for name in names}
     tables = {name: read_table(path) for name, path in paths.items() if path}
-    save(*draw(tables, arguments.study), arguments.out_prefix)
+    with theme():  # so that a figure needs no line of its own for the project's look
+        figure, data = draw(tables, arguments.study)
+    save(figure, data, arguments.out_prefix)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from cdgm.evaluation.table_slices import read_table, rows_of
-from cdgm.reports.captions import caption_html
+from cdgm.reports.captions import read_caption
 from cdgm.reports.index import StudySection, index_page, runs_of
 from cdgm.utils.command_line import run
-from cdgm.utils.errors import UserError
 from cdgm.utils.files import read_json, write_text
 
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -19,7 +18,7 @@ def main() -> None:
     """Parse, read, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of studies and their figures (.json)")
-    parser.add_argument("--claims", help="table of verdicts (.csv), where claims are stated")
+    parser.add_argument("--claims", help="table of verdicts (.csv), if the configuration states claims")
     parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of <figure>.rst")
     parser.add_argument("--root-seed", type=int, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
@@ -30,7 +29,7 @@ def main() -> None:
     for section in read_json(arguments.spec):
         name, figures = section["study"], section["figures"]
         scores = rows_of({"scores": read_table(results / "tables" / f"{name}.csv")}, "scores", name)
-        captions = {f: caption_html(read_caption(arguments.captions / f"{f}.rst"), name) for f in figures}
+        captions = {figure: read_caption(arguments.captions / f"{figure}.rst", name) for figure in figures}
         studies.append(StudySection(name, captions, runs_of(scores)))
     fits = sorted({fit for study in studies for fit in study.runs["fit"]})
     write_text(
@@ -43,14 +42,6 @@ def main() -> None:
             Path(arguments.claims or "claims.csv").stem,
         ),
     )
-
-
-def read_caption(path: Path) -> str:
-    """Text of a caption."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 if __name__ == "__main__":

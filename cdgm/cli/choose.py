@@ -14,7 +14,7 @@ from cdgm.cli.data_options import (
 from cdgm.cli.inputs import positive, present, variant
 from cdgm.utils.errors import UserError
 
-SUMMARY = "how many dimensions, which level? Fit several and recommend one"
+SUMMARY = "choose dimensions or a level: fit several and recommend one"
 DESCRIPTION = """\
 Fit a model at several sizes of its blocks (`dims`), or at several weights of its penalties or levels of its
 constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures.
@@ -31,8 +31,8 @@ examples
 DIMS = """\
 what it does
   Fits every combination of --n-background and --n-salient, so begin with few of each. Written to --out:
-  dimensions.csv   a row a size: held-out ELBO, agreement of members, axes in use, traces of leakage, and
-                   what the rule makes of them
+  dimensions.csv   a row a size: held-out ELBO, agreement of members, active axes, traces of leakage, and the
+                   decisions of the rule
   dimensions.png   the same as a figure (and .pdf)
 
 examples
@@ -44,7 +44,7 @@ what it does
   penalties; of constraints, the share of chance that lies above the level (alpha), or the level itself where
   the variant has one. Written to --out:
   level.csv      a row a level: held-out ELBO, traces of leakage with their nulls, agreement of members, and
-                 what the rule makes of them
+                 the decisions of the rule
   level.png      the same as a figure (and .pdf)
   variant.json   the variant at the recommended level: cdgm fit ... --variant level/variant.json
 
@@ -94,11 +94,11 @@ def _common(parser: argparse.ArgumentParser, usual: str) -> Any:
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, recommend, write: all results or none."""
-    from cdgm.estimator.storage import whole_folder
+    from cdgm.utils.folders import atomic_folder
 
     if arguments.members < 2:
         raise UserError(f"--members: got {arguments.members}, expected two or more, to compare them")
-    with whole_folder(arguments.out, arguments.overwrite) as folder:
+    with atomic_folder(arguments.out, arguments.overwrite) as folder:
         data, options = opened(arguments)
         options |= {
             "n_background": arguments.n_background,
@@ -108,20 +108,19 @@ def run(arguments: argparse.Namespace) -> None:
             "variant": variant(arguments.variant),
         }
         if arguments.what == "dims":
-            from cdgm.estimator.dimensions import choose_dimensions
+            from cdgm.estimator.selection.dimensions import choose_dimensions
 
             found = choose_dimensions(data, **options)
             found.plot(folder / "dimensions")
+            choice = f"--n-background {found.n_background} --n-salient {found.n_salient}"
         else:
-            from cdgm.estimator.levels import choose_level
+            from cdgm.estimator.selection.level import choose_level
             from cdgm.utils.files import write_json
 
             found = choose_level(data, **options, **present(levels=arguments.levels, of=arguments.of))
             found.plot(folder / "level")
             write_json(folder / "variant.json", found.variant)
+            choice = f"--variant {arguments.out}/variant.json"
     print(found.reason)
-    if arguments.what == "dims":
-        print(f"to fit it: cdgm fit ... --n-background {found.n_background} --n-salient {found.n_salient}")
-    else:
-        print(f"to fit it: cdgm fit ... --variant {arguments.out}/variant.json")
+    print(f"to fit it: cdgm fit ... {choice}")
     print(f"results: {arguments.out}")

@@ -72,9 +72,9 @@ def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     if arguments.source_key is None:
         columns = sorted(map(str, data.obs.columns))
         raise UserError(f"--source-key: missing, expected a column of obs: one of {columns}")
-    from cdgm.estimator.model import ComparativeVAE
+    from cdgm.estimator.model import ComparativeModel
 
-    ComparativeVAE.setup_anndata(
+    ComparativeModel.setup_anndata(
         data,
         arguments.source_key,
         arguments.background,

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.inputs import read_data
 from cdgm.utils.errors import UserError
 
 SUMMARY = "list the project's data sets, or get one as an AnnData file"
@@ -62,7 +61,7 @@ def get(name: str, out: Path) -> None:
     require_writable(out.parent)
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])
     values = defaults()["downloads"][spec.download]
-    download = DOWNLOADS.parse(values)
+    download: Any = DOWNLOADS.parse(values)
     # Beside the result and not in a temporary folder, so that an interrupted download goes on.
     raw = out.with_name(f".{out.name}.{values['filename']}")
     try:
@@ -73,7 +72,6 @@ def get(name: str, out: Path) -> None:
     adata = as_anndata(prepared)
     with atomic(out) as temporary:
         adata.write_h5ad(temporary)
-    read_data(out)
     print(f"{out}: {adata.n_obs:,} cells, {adata.n_vars:,} genes. To fit a model:")
     print(f"  cdgm fit {out} --source-key source --background {spec.sources[0]} --labels-key label --out fit")
 

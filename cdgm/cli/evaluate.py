@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from cdgm.cli.inputs import model_folder, read_data
-from cdgm.utils.errors import UserError
 
 SUMMARY = "score a model again: other rows, other labels"
 DESCRIPTION = """\
 Score a model that `cdgm fit` or model.save() wrote: held-out ELBO, leakage, agreement of members, genes that
-the salient block moves. Labels are no part of a model: a column can be scored that
-the fit knew nothing of.
+the salient block moves. Labels are no part of a model: any column can be scored, also one that the fit did
+not know.
 """
 EPILOG = """\
 examples
@@ -43,23 +41,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Load, score, print, write."""
     folder = model_folder(arguments.model)
     data = read_data(arguments.data)
-    from cdgm.estimator import anndata_input
-    from cdgm.estimator.fit_scores import Scores
-    from cdgm.estimator.model import ComparativeVAE
-    from cdgm.estimator.storage import whole_folder
+    from cdgm.estimator.model import ComparativeModel
+    from cdgm.estimator.scores import Scores
+    from cdgm.utils.folders import atomic_folder
 
-    model = ComparativeVAE.load(folder, data)
-    if arguments.labels_key is not None:
-        if model.adata is None:
-            raise UserError("--labels-key: is about AnnData files")
-        registration = replace(model.registration, labels_key=arguments.labels_key)
-        model.observed = replace(model.observed, label=anndata_input.labels(model.adata, registration))
+    model = ComparativeModel.load(folder, data, arguments.labels_key)
     if arguments.out is None:
         scores = Scores.of(model, arguments.split)
     else:
-        with whole_folder(arguments.out, arguments.overwrite) as place:
+        with atomic_folder(arguments.out, arguments.overwrite) as place:
             scores = Scores.of(model, arguments.split)
             scores.write(place)
     print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    for check in scores.checks():
+        print(f"{check.about}: {check.text}")

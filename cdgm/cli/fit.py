@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cdgm.cli.data_options import (
     add_data_arguments,
@@ -33,7 +34,7 @@ what is written to --out
   report.html   open this first: what to believe, maps, tables
   latents.csv   latents of each cell           elbo.csv, leakage.csv, stability.csv, genes.csv   scores
   cells.h5ad    your object with the latents   figures/  maps and training as PNG, PDF, CSV
-  model/        the model, to load again: cdgm.ComparativeVAE.load("out/model", adata)
+  model/        the model, to load again: cdgm.ComparativeModel.load("out/model", adata)
 
 examples
   cdgm fit cells.h5ad --source-key condition --background ctrl --n-genes 2000 --out fit
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--labels-key", metavar="COLUMN", help="labels that scores and maps show; never trained on"
     )
+    what.add_argument("--batch-key", metavar="COLUMN", help="not supported: see docs/comparison.md")
     model = parser.add_argument_group("the model")
     model.add_argument(
         "--variant", default="mo-co-cvae", metavar="NAME", help="how to fit (default: %(default)s)"
@@ -70,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--early-stopping",
         action="store_true",
-        help="set some training rows aside and end each member's training when their ELBO no longer rises",
+        help="set some training rows aside and end each member's training when their ELBO stops rising",
     )
     train.add_argument(
         "--patience",
         type=positive,
         metavar="N",
-        help="with --early-stopping: looks without a rise, one each 25 steps or so (default: a fifth of all)",
+        help="with --early-stopping: checks without a rise, one each 25 steps or so (default: a fifth)",
     )
     add_split_arguments(train)
     other = parser.add_argument_group("results")
@@ -88,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit, score, write: all results or none."""
-    from cdgm.estimator.storage import whole_folder
+    from cdgm.utils.folders import atomic_folder
     from cdgm.utils.provenance import Provenance
 
     if arguments.max_steps is not None and arguments.max_epochs is not None:
@@ -96,10 +98,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.patience is not None and not arguments.early_stopping:
         raise UserError("--patience: is about --early-stopping, which is missing")
     provenance = Provenance()
-    # Before anything slow: a folder that can't be written is no reason to wait for.
-    with whole_folder(arguments.out, arguments.overwrite) as folder:
-        from cdgm.estimator.fit_scores import Scores
-        from cdgm.reports.fit_folder import write_results
+    # First of all: a folder that cannot be written should not be noticed after the fit.
+    with atomic_folder(arguments.out, arguments.overwrite) as folder:
+        from cdgm.estimator.fit_folder import write_results
+        from cdgm.estimator.scores import Scores
 
         model = make_model(arguments)
         log(repr(model))
@@ -115,20 +117,23 @@ def run(arguments: argparse.Namespace) -> None:
         )
         log("scoring")
         scores = Scores.of(model)
+        log("drawing")
         write_results(model, folder, arguments.variant, arguments.map, scores)
         given = {name: value for name, value in vars(arguments).items() if name not in ("run", "command")}
         provenance.write(folder / "provenance.json", {k: _plain(v) for k, v in given.items()})
-    for sentence in scores.sentences():
-        print(f"{sentence.about}: {sentence.text}")
+    for check in [scores.summary(), *scores.checks()]:
+        print(f"{check.about}: {check.text}")
     print(f"results: {arguments.out}/report.html")
 
 
 def make_model(arguments: argparse.Namespace):
-    """The model that the options describe."""
-    from cdgm.estimator.model import ComparativeVAE
+    """Make the model that the options describe."""
+    from cdgm.estimator.anndata_input import refuse_batch_key
+    from cdgm.estimator.model import ComparativeModel
 
+    refuse_batch_key(arguments.batch_key)
     data, options = opened(arguments)
-    make = ComparativeVAE.from_arrays if isinstance(data, dict) else ComparativeVAE
+    make: Any = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
     return make(
         data,
         variant=variant(arguments.variant),

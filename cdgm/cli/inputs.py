@@ -14,6 +14,15 @@ from cdgm.utils.files import read_json, read_npz
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: Arguments of the estimator, as its messages name them, to options of the command line.
+IN_PYTHON = {
+    ": source_key:": ": --source-key:",
+    ": labels_key:": ": --labels-key:",
+    "(layer=)": "(--layer)",
+    "likelihood='gaussian'": "--likelihood gaussian",
+    "call adata.var_names_make_unique()": "make them unique",
+}
+
 
 def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
     """An AnnData object (``.h5ad``), or arrays by the names of their sources (``.npz``).
@@ -29,21 +38,19 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
         return read_npz(path)
     if path.suffix != ".h5ad":
         raise bad_input(path, "", path.suffix, "a file .h5ad (AnnData) or .npz (an array a source)")
-    import warnings
+    from cdgm.data.h5ad import read_h5ad
 
-    import anndata
+    return read_h5ad(path)
 
-    from cdgm.data.readers._hdf5 import bounded, open_h5ad, unreadable
 
-    with open_h5ad(path) as handle:
-        bounded(handle, handle, path)
-    try:
-        with warnings.catch_warnings():
-            # Notes about old formats and names that repeat; what matters is checked later, with a message.
-            warnings.simplefilter("ignore")
-            return anndata.read_h5ad(path)
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise unreadable(path, error) from error
+def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> UserError:
+    """Name the file and the options in an error of the estimator, which knows an object and arguments."""
+    text, data = str(error), getattr(arguments, "data", None)
+    if data is None or not text.startswith("adata"):
+        return error
+    for argument, option in IN_PYTHON.items():
+        text = text.replace(argument, option)
+    return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
 
 
 def model_folder(path: Path) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import cdgm
+from cdgm.cli.inputs import in_terms_of_the_command
 from cdgm.utils.command_line import run
 from cdgm.utils.errors import UserError
 
@@ -75,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         # Our own news only: libraries tell of fonts and connections.
         logging.getLogger("cdgm").setLevel(logging.INFO)
-        parsed.run(parsed)
+        try:
+            parsed.run(parsed)
+        except UserError as error:
+            raise in_terms_of_the_command(error, parsed) from error
 
     if arguments is None:
         # Told to stop, by a scheduler for instance: leave with nothing half-written.

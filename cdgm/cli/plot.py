@@ -42,15 +42,12 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
-    from cdgm.config.fit import FitSpec
-    from cdgm.config.validation import validated
-    from cdgm.estimator.saved import ABOUT, HISTORY, history_of, read_about
-    from cdgm.estimator.storage import whole_folder
+    from cdgm.estimator.fit_folder import LATENTS
+    from cdgm.estimator.model_folder import read_about, read_history
     from cdgm.evaluation.study_tables import long_history
-    from cdgm.figures.own_data import map_table, maps_figure, training_figure
-    from cdgm.plotting import style
-    from cdgm.reports.fit_folder import LATENTS
-    from cdgm.utils.files import read_npz
+    from cdgm.figures.fit_report import map_table, maps_figure, training_figure
+    from cdgm.plotting.saving import save
+    from cdgm.utils.folders import atomic_folder
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}
@@ -60,8 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{file}: no such file: expected the folder that `cdgm fit` wrote") from None
     except ValueError as error:
         raise UserError(f"{file}: not a readable table: {' '.join(str(error).split())}") from error
-    spec = validated(FitSpec, read_about(saved).spec, str(saved / ABOUT), ("spec",))
-    records = history_of(read_npz(saved / HISTORY, ("step",)), len(spec.members), saved / HISTORY)
+    about, spec = read_about(saved)
+    label_name = arguments.colour or (about.registration and about.registration.labels_key) or "label"
+    records = read_history(saved, len(spec.members))
     needed = [*text, *(f"{b}_{i}" for b, d in spec.model.dims.items() for i in range(d))]
     if missing := [name for name in needed if name not in latents]:
         raise bad_input(file, "columns", list(latents), f"also {missing[0]!r}, as its model has")
@@ -76,9 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
             )
         column = data.obs[arguments.colour]
         latents["label"] = np.where(column.isna(), "", column.astype(object).astype(str))
-    with whole_folder(arguments.out, arguments.overwrite) as folder:
+    with atomic_folder(arguments.out, arguments.overwrite) as folder:
         maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
-        style.save(maps_figure(maps, spec.model.design.sources), maps, folder / "maps")
+        save(maps_figure(maps, spec.model.design.sources, label_name), maps, folder / "maps")
         history = long_history(records, spec.members)
-        style.save(*training_figure(history, "fit"), folder / "training")
+        save(*training_figure(history, "fit"), folder / "training")
     print(f"figures: {arguments.out}/maps.png, {arguments.out}/training.png (and .pdf, .csv)")

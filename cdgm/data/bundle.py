@@ -1,6 +1,6 @@
-"""The file that fits read: one array a split and source, with the truth where it is known.
+"""The file that fits read: one array for each split and source, with the truth where it is known.
 
-Imported by fit jobs, so numpy only.
+Every fit job imports this module, so it needs numpy only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cdgm.config.support import Support, violations
-from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_npz
 
 SPLITS = ("train", "test")
@@ -142,10 +142,8 @@ def _checked_x(path: object, name: str, values: np.ndarray, support: Support) ->
         raise bad_input(path, name, values.shape, "the shape (replicates, points, features)")
     if values.shape[0] == 0 or values.shape[2] == 0:
         raise bad_input(path, name, values.shape, "at least one replicate and one feature")
-    if values.shape[1] == 0:
-        raise UserError(f"{path}: {name}: got an empty source, expected at least 2 points")
     if values.shape[1] < 2:
-        raise bad_input(path, name, f"{values.shape[1]} point", "at least 2 points")
+        raise bad_input(path, name, f"{values.shape[1]} points", "at least 2")
     if values.dtype.kind == "f":
         _refuse(path, name, values, ~np.isfinite(values), "a finite number")
     for bad, expected in violations(values, support):
@@ -161,37 +159,31 @@ def _refuse(path: object, name: str, values: np.ndarray, bad: np.ndarray, expect
 
 def _same_axes(path: object, x: dict[str, dict[str, np.ndarray]]) -> None:
     """Replicates and features must be the same in all arrays; the number of points need not."""
-    first: str | None = None
-    for split in SPLITS:
-        for source, values in x[split].items():
-            name, found = f"x/{split}/{source}", (values.shape[0], values.shape[2])
-            if first is None:
-                first, expected = name, found
-            elif found != expected:
-                raise bad_input(path, f"{name}: replicates and features", found, f"{expected} as in {first}")
+    axes = {
+        f"x/{split}/{source}": (values.shape[0], values.shape[2])
+        for split in SPLITS
+        for source, values in x[split].items()
+    }
+    first, expected = next(iter(axes.items()))
+    for name, found in axes.items():
+        if found != expected:
+            raise bad_input(path, f"{name}: replicates and features", found, f"{expected} as in {first}")
 
 
 def _check_truth(path: object, bundle: Bundle) -> None:
     for split, by_source in bundle.truth.items():
         for source, blocks in by_source.items():
             if source not in bundle.x[split]:
-                raise bad_input(
-                    path, f"truth/{split}/{source}", source, f"a source of x: {list(bundle.sources)}"
-                )
+                expected = f"a source of x: {list(bundle.sources)}"
+                raise bad_input(path, f"truth/{split}/{source}", source, expected)
             points = bundle.x[split][source].shape[:2]
             for block, values in blocks.items():
                 name = f"truth/{split}/{source}/{block}"
-                if (
-                    values.dtype.kind != "f"
-                    or values.ndim != 3
-                    or values.shape[:2] != points
-                    or values.shape[2] == 0
-                ):
+                fits = values.ndim == 3 and values.shape[:2] == points and values.shape[2] > 0
+                if values.dtype.kind != "f" or not fits:
                     found = f"{values.dtype} {values.shape}"
+                    expected = f"({points[0]}, {points[1]}, d)"
                     raise bad_input(
-                        path,
-                        name,
-                        found,
-                        f"floats of shape (replicates, points, dims) = ({points[0]}, {points[1]}, d)",
+                        path, name, found, f"floats of shape (replicates, points, dims) = {expected}"
                     )
                 _refuse(path, name, values, ~np.isfinite(values), "a finite number")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ class CellTable:
 
     def join(self, arrays: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
         """Rows of the cells from arrays by (split, source), (n_k, d) each, in the order of the table."""
-        groups = self.table.groupby(["split", "source"], sort=False)["row"]
+        groups: Any = self.table.groupby(["split", "source"], sort=False)["row"]
         return np.concatenate([arrays[group][rows.to_numpy()] for group, rows in groups])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.data.downloads.base import MIRROR_VARIABLE, Download
-from cdgm.data.partial import Partial
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import atomic
 
@@ -18,73 +16,80 @@ logger = logging.getLogger(__name__)
 
 
 def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[str, Any]:
-    """Put a verified file at ``out``, or nothing.
+    """Put a verified file at ``out``, or nothing; pooch compares the checksum.
 
     Parameters
     ----------
     download
-        Where the file comes from and how to know it.
+        Where the file comes from, its size and its checksum.
     name
         Name of the download in the config, for messages.
     out
-        Where to put it.
+        Where to put it. The folder ``<out>.part`` holds what arrives; it is deleted, unless it holds the
+        beginning of an interrupted download that can be resumed.
 
     Returns
     -------
     dict
-        Where it came from, for its provenance: ``origin`` (``"mirror"`` or the kind of download), what
-        that kind notes, ``size`` and ``sha256`` of the file.
+        Where it came from, for its provenance: ``origin`` (``"mirror"`` or the kind of download), the
+        address or path, ``size`` and ``sha256`` of the file.
 
     Raises
     ------
     UserError
-        If the file can't be had, or its size or a checksum is wrong. Of a wrong file nothing is kept; of
-        an interrupted download its beginning is, as ``<out>.part``, if the rest can be asked for.
+        If the file cannot be obtained, or its size or checksum is wrong (names both values). Nothing of a
+        wrong file is kept.
     """
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
     out = Path(out)
     mirrored = find_in_mirror(download)
-    partial = Partial(out.with_name(f"{out.name}.part"))
-    with atomic(out) as temporary:
+    work = out.with_name(f"{out.name}.part")
+    partial, arrived = work / "partial", work / "arrived"
+    noted: dict[str, Any] = {}
+
+    def obtain(url: str, output_file: str, _: object) -> None:
+        """Downloader of pooch, which verifies what it wrote."""
         if mirrored is None:
-            noted = {"origin": download.kind} | download.retrieve(temporary, name, partial)
+            noted.update({"origin": download.kind} | download.retrieve(arrived, name, partial))
         else:
             try:
-                shutil.copyfile(mirrored, temporary)
+                shutil.copyfile(mirrored, arrived)
             except OSError as error:
                 raise UserError(f"{name}: cannot copy {mirrored}: {error.strerror}") from error
-            noted = {"origin": "mirror", "path": str(mirrored)}
-        # Also after the mirror: what counts is the copy that is kept.
-        verify(temporary, download, f"{name}: {out}")
-        noted |= {"size": temporary.stat().st_size, "sha256": checksum(temporary, "sha256")}
-    partial.discard()
+            logger.info("%s: copied from the mirror: %s", name, mirrored)
+            noted.update({"origin": "mirror", "path": str(mirrored)})
+        size = arrived.stat().st_size
+        if download.size is not None and size != download.size:
+            expected = f"{download.size} (truncated, or another file)"
+            raise bad_input(f"{name}: {out}", "size in bytes", size, expected)
+        noted["size"] = size
+        os.replace(arrived, output_file)
+
+    downloader: Any = obtain
+    with atomic(out) as temporary:
+        try:
+            _clear(work, keep=(partial.name, f"{partial.name}.json"))
+            verified = pooch.retrieve(
+                out.name, download.known_hash(), fname="verified", path=work, downloader=downloader
+            )
+            noted["sha256"] = download.sha256 or pooch.file_hash(verified)
+            os.replace(verified, temporary)
+        except ValueError as error:  # pooch names both checksums
+            raise UserError(f"{name}: {out}: {' '.join(str(error).split())}") from error
+        finally:
+            if not partial.exists():
+                shutil.rmtree(work, ignore_errors=True)
     return noted
 
 
-def verify(path: Path, download: Download, where: str) -> None:
-    """Compare a file with the size and the checksums of ``download``.
-
-    Raises
-    ------
-    UserError
-        If one differs; names both values.
-    """
-    size = path.stat().st_size
-    if download.size is not None and size != download.size:
-        raise bad_input(where, "size in bytes", size, f"{download.size} (truncated, or another file)")
-    for algorithm, expected in download.checksums().items():
-        found = checksum(path, algorithm)
-        if found != expected:
-            raise bad_input(where, algorithm, found, f"{expected!r} (damaged, or another file)")
-
-
-def checksum(path: str | os.PathLike[str], algorithm: str) -> str:
-    """Hexadecimal checksum (``"sha256"`` or ``"md5"``) of a file, read in blocks."""
-    # md5 guards against accidents only; some archives publish nothing better.
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _clear(work: Path, keep: tuple[str, ...]) -> None:
+    """Make the folder, without what a killed process left in it."""
+    work.mkdir(parents=True, exist_ok=True)
+    for path in work.iterdir():
+        if path.name not in keep:
+            path.unlink()
 
 
 def find_in_mirror(download: Download) -> Path | None:
@@ -104,11 +109,14 @@ def find_in_mirror(download: Download) -> Path | None:
     UserError
         If the variable names something that is not a folder.
     """
-    folder = os.environ.get(MIRROR_VARIABLE, "")
-    if not folder or download.size is None or not download.checksums():
+    folder, known_hash = os.environ.get(MIRROR_VARIABLE, ""), download.known_hash()
+    if not folder or download.size is None or known_hash is None:
         return None
     if not Path(folder).is_dir():
         raise bad_input("environment", MIRROR_VARIABLE, folder, "an existing folder (or unset the variable)")
+    import pooch
+
+    algorithm, _, value = known_hash.partition(":")
     for place, subfolders, names in os.walk(folder):
         subfolders.sort()
         for candidate in (Path(place, each) for each in sorted(names)):
@@ -119,7 +127,7 @@ def find_in_mirror(download: Download) -> Path | None:
                             "mirror: %s ignored: its size is not %d bytes", candidate, download.size
                         )
                     continue
-                if all(checksum(candidate, kind) == value for kind, value in download.checksums().items()):
+                if pooch.file_hash(str(candidate), alg=algorithm) == value:
                     return candidate
                 if candidate.name == download.filename:
                     logger.warning("mirror: %s ignored: its checksum differs", candidate)

@@ -1,4 +1,4 @@
-"""From a raw file to the bundle of a data set: read, spike in, filter, choose genes, split."""
+"""Prepare a data set of cells: read, spike in, draw, filter, choose genes, split."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cdgm.config.dataset import DatasetSpec, Filters
+from cdgm.config.dataset import DatasetSpec, Filters, SpikeIn
 from cdgm.data.bundle import SPLITS
-from cdgm.data.cells import Cells
-from cdgm.data.counts import Counts, blocks, census
+from cdgm.data.count_matrix import Counts, blocks, count_totals
+from cdgm.data.filters import passing_cells, passing_genes
+from cdgm.data.read_cells import Cells
 from cdgm.data.spike_in import spike_in
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import atomic, write_npz
@@ -69,26 +70,26 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         If the file is not what the spec says or too few cells are left.
     """
     where = f"dataset {name}: {raw}"
-    logger.info("%s: reading", where)
+    logger.info("dataset %s: reading", name)
     cells = spec.reader.read(Path(raw))
-    logger.info("%s: %d cells, %d genes", where, *cells.counts.shape)
+    logger.info("dataset %s: %d cells, %d genes", name, *cells.x.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
     if spec.spike_in is not None:
-        cells, programs = _spike(cells, spec, name, root, where)
+        cells, programs = _spike(cells, spec.spike_in, name, root, where)
     cells = _check_sources(cells, spec.sources, where)
     cells = _subsample(
         cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root), where
     )
     cells = _filter(cells, spec.filters, where)
-    logger.info("%s: choosing from %d genes in %d cells", where, *cells.counts.shape[::-1])
+    logger.info("dataset %s: choosing from %d genes in %d cells", name, *cells.x.shape[::-1])
     try:
-        chosen = spec.genes.select(cells.counts)
+        chosen = spec.genes.select(cells.x)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     cells = cells.take_genes(chosen)
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
-    cells = _keep(cells, census(cells.counts).cell_totals > 0, "have no count on the chosen genes", where)
-    logger.info("%s: %d cells, %d genes are left", where, *cells.counts.shape)
+    cells = _keep(cells, passing_cells(cells.x, 1, 1), "have no count on the chosen genes", where)
+    logger.info("dataset %s: %d cells, %d genes are left", name, *cells.x.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
     programs["selected"] = programs["gene"].isin(cells.genes)
@@ -107,10 +108,10 @@ def write_prepared(prepared: Prepared, out_dir: str | os.PathLike[str]) -> None:
             table.to_csv(path, index=False, lineterminator="\n", float_format="%.8g")
 
 
-def _spike(cells: Cells, spec: DatasetSpec, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
+def _spike(cells: Cells, options: SpikeIn, name: str, root: int, where: str) -> tuple[Cells, pd.DataFrame]:
     cells = cells.held()
     try:
-        spiked = spike_in(cells.counts, spec.spike_in, stream("preprocess", name, "spike_in", root=root))
+        spiked = spike_in(cells.x, options, stream("preprocess", name, "spike_in", root=root))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     obs = cells.obs.assign(source=spiked.source, label=spiked.label)
@@ -123,7 +124,9 @@ def _check_sources(cells: Cells, sources: tuple[str, ...], where: str) -> Cells:
         raise bad_input(where, "spike_in", None, "a spike-in, as this reader does not tell sources apart")
     found = cells.obs["source"].value_counts().to_dict()
     if set(found) != set(sources):
-        raise bad_input(where, "sources", list(sources), f"the sources of its cells: {sorted(found)}")
+        raise bad_input(
+            where, "sources", list(sources), f"the sources of its cells: {sorted(map(str, found))}"
+        )
     return cells
 
 
@@ -142,16 +145,14 @@ def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator, whe
 
 def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
     # A gene without any count carries nothing, filter or not.
-    genes = census(cells.counts).gene_cells >= max(1, filters.min_cells_per_gene)
+    genes = passing_genes(cells.x, max(1, filters.min_cells_per_gene))
     if not genes.any():
         raise bad_input(
             where, "filters.min_cells_per_gene", filters.min_cells_per_gene, "some gene to be left"
         )
     cells = cells.take_genes(np.flatnonzero(genes))
-    known = census(cells.counts)
-    keep = (known.cell_totals >= filters.min_counts_per_cell) & (
-        known.cell_genes >= filters.min_genes_per_cell
-    )
+    # Nor does a cell.
+    keep = passing_cells(cells.x, max(1, filters.min_counts_per_cell), filters.min_genes_per_cell)
     return _keep(cells, keep, "fall to the filters", where)
 
 
@@ -167,7 +168,7 @@ def _keep(cells: Cells, keep: np.ndarray, why: str, where: str) -> Cells:
 def _split(
     cells: Cells, spec: DatasetSpec, rng: np.random.Generator, where: str
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Hold a share of each source out; rows keep the file's order within split and source."""
+    """Hold out a share of each source; rows keep the file's order within split and source."""
     source = cells.obs["source"].to_numpy()
     rows: dict[tuple[str, str], np.ndarray] = {}
     for name in spec.sources:
@@ -185,28 +186,20 @@ def _split(
         for name in spec.sources:
             members = rows[split, name]
             part = cells.obs.iloc[members].drop(columns="source")
-            if "label" not in part:
-                part.insert(0, "label", "")
-            part.insert(0, "row", np.arange(members.size))
-            part.insert(0, "source", name)
-            part.insert(0, "split", split)
-            part.insert(0, "cell", part.index)
-            parts.append(part)
-    arrays = {
-        f"x/{split}/{name}": values[None] for (split, name), values in _dense(cells.counts, rows).items()
-    }
-    table = pd.concat(parts, ignore_index=True)
-    fixed = ["cell", "split", "source", "row", "label"]
-    return arrays, table[fixed + [column for column in table if column not in fixed]]
+            label = part.pop("label") if "label" in part else ""
+            fixed = {"cell": part.index, "split": split, "source": name, "row": np.arange(members.size)}
+            parts.append(pd.DataFrame(fixed | {"label": label} | dict(part.items()), index=part.index))
+    dense = _dense(cells.x, rows)
+    arrays = {f"x/{split}/{name}": values[None] for (split, name), values in dense.items()}
+    return arrays, pd.concat(parts, ignore_index=True)
 
 
 def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-    """Given rows as arrays of the smallest type for all counts, filled block by block in one pass.
+    """Return the given rows as arrays of the smallest type for all counts, filled in one pass over blocks.
 
-    Nothing else of the size of the result is held: of genes that were chosen for varying, most counts are
-    there, and a sparse matrix of them takes four times the memory of these arrays.
+    Most counts of variable genes are positive, so a sparse matrix would take four times the memory.
     """
-    dtype = np.min_scalar_type(census(counts).largest)
+    dtype = np.min_scalar_type(count_totals(counts).largest)
     arrays = {key: np.empty((members.size, counts.shape[1]), dtype) for key, members in rows.items()}
     start = 0
     for block in blocks(counts):
@@ -219,7 +212,7 @@ def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tupl
 
 
 def _gene_table(cells: Cells, program_of: dict[str, str]) -> pd.DataFrame:
-    known, n = census(cells.counts), cells.counts.shape[0]
+    known, n = count_totals(cells.x), cells.x.shape[0]
     mean = known.gene_totals / n
     return pd.DataFrame(
         {

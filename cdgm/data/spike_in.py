@@ -9,15 +9,12 @@ library size falls with the program, as in a real knock-down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdgm.config.dataset import SpikeIn
+from cdgm.data.count_matrix import Csr
 from cdgm.utils.errors import UserError
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
 
 BACKGROUND, TARGET = "background", "target"
 UNTOUCHED = "untouched"
@@ -41,14 +38,14 @@ class Spiked:
         Name of the program of each of them, same shape.
     """
 
-    counts: sp.csr_matrix
+    counts: Csr
     source: np.ndarray
     label: np.ndarray
     genes: np.ndarray
     program: np.ndarray
 
 
-def spike_in(counts: sp.csr_matrix, options: SpikeIn, rng: np.random.Generator) -> Spiked:
+def spike_in(counts: Csr, options: SpikeIn, rng: np.random.Generator) -> Spiked:
     """Split cells at random into two sources and knock one program down in each target group.
 
     Parameters

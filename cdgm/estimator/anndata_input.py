@@ -1,17 +1,20 @@
-"""AnnData objects: registering what is what, checking it, and reading counts without a dense copy."""
+"""AnnData objects: which columns and which matrix a model uses, and reading them without a dense copy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.config.support import Support
+from cdgm.data.count_matrix import in_memory
+from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
+from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observed import Observed, check_values, narrowest
+from cdgm.estimator.observations import Observations, smallest_type
 from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,19 +22,16 @@ if TYPE_CHECKING:
 
 KEY = "_cdgm"
 SOURCES = ("background", "target")
-#: Rows of a dense matrix that are looked at together.
-ROWS = 4_096
 _RAW = "; name the layer that holds raw counts (layer=), or choose likelihood='gaussian'"
 
 
-@dataclass(frozen=True)
-class Registration:
-    """What :func:`setup_anndata` was told.
+class Registration(Strict):
+    """Arguments of ``ComparativeModel.setup_anndata``, as ``adata.uns["_cdgm"]`` and saved models keep them.
 
     Attributes
     ----------
     source_key
-        Column of ``obs`` that tells background and target apart.
+        Column of ``obs`` that separates background and target.
     background
         Its values that make the background; all others make the target.
     layer
@@ -45,30 +45,38 @@ class Registration:
     layer: str | None = None
     labels_key: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As values that an ``.h5ad`` file can hold."""
-        values = {
-            "source_key": self.source_key,
-            "background": np.array(self.background, dtype=object),
-            "layer": self.layer,
-            "labels_key": self.labels_key,
-        }
-        return {key: value for key, value in values.items() if value is not None}
+    @property
+    def columns(self) -> dict[str, str]:
+        """Argument to column of ``obs``."""
+        named = {"source_key": self.source_key, "labels_key": self.labels_key}
+        return {argument: column for argument, column in named.items() if column is not None}
 
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
-        """What an object was registered with."""
+        """Read the registration of an object."""
         require_anndata(adata)
         if KEY not in adata.uns:
             raise UserError(
-                "this AnnData object is not set up: first call cdgm.ComparativeVAE.setup_anndata(adata, "
+                "this AnnData object is not set up: first call cdgm.ComparativeModel.setup_anndata(adata, "
                 "source_key=..., background=...)"
             )
-        stored = adata.uns[KEY]
-        background = tuple(
-            str(value) for value in np.atleast_1d(np.asarray(stored["background"], dtype=object))
+        stored = dict(adata.uns[KEY])
+        background = np.atleast_1d(np.asarray(stored.pop("background"), dtype=object))
+        return cls(background=tuple(map(str, background)), **stored)
+
+    def write(self, adata: AnnData) -> None:
+        """Write it to an object, as values that an ``.h5ad`` file can hold."""
+        values = self.model_dump(exclude_none=True)
+        adata.uns[KEY] = values | {"background": np.array(self.background, dtype=object)}
+
+
+def refuse_batch_key(batch_key: object) -> None:
+    """Refuse a batch column with the reason, which a TypeError would not give."""
+    if batch_key is not None:
+        raise UserError(
+            f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
+            "docs/comparison.md, and check by labels_key whether the salient block separates them"
         )
-        return cls(str(stored["source_key"]), background, stored.get("layer"), stored.get("labels_key"))
 
 
 def setup_anndata(
@@ -78,7 +86,7 @@ def setup_anndata(
     layer: str | None = None,
     labels_key: str | None = None,
 ) -> None:
-    """See ``ComparativeVAE.setup_anndata``."""
+    """See ``ComparativeModel.setup_anndata``."""
     require_anndata(adata)
     if adata.is_view:
         raise UserError(
@@ -86,12 +94,16 @@ def setup_anndata(
         )
     if isinstance(background, str) or not isinstance(background, Sequence):
         background = (background,)
-    registration = Registration(source_key, tuple(map(str, background)), layer, labels_key)
-    is_background(adata, registration)
-    labels(adata, registration)
-    _check_layer(adata, layer)
-    _check_genes(adata)
-    adata.uns[KEY] = registration.plain()
+    matrix_of(adata, layer)
+    registration = Registration(
+        source_key=str(source_key),
+        background=tuple(map(str, background)),
+        layer=layer,
+        labels_key=None if labels_key is None else str(labels_key),
+    )
+    _in_background(text_columns(adata, registration.columns)["source_key"], registration)
+    gene_names(adata)
+    registration.write(adata)
 
 
 def observe(
@@ -101,7 +113,7 @@ def observe(
     n_genes: int | str | None,
     named: np.ndarray | None = None,
     both: bool = True,
-) -> Observed:
+) -> Observations:
     """Read what a model needs: the chosen genes of all cells, source by source.
 
     Parameters
@@ -123,17 +135,14 @@ def observe(
         If the object does not hold what the registration says, or a value is none of ``support``.
     """
     require_anndata(adata)
-    in_background = is_background(adata, registration, both)
-    genes = _check_genes(adata)
-    where = f"layer {registration.layer!r}" if registration.layer else "adata.X"
-    x = matrix(adata, registration.layer)
-    if x.shape != adata.shape:
-        raise bad_input(where, "shape", x.shape, f"(cells, genes) = {adata.shape}")
-    _check_matrix(x, support, where)
+    hint = _RAW if support == "counts" else ""
+    cells = read_cells(adata, registration.columns, layer=registration.layer, support=support, hint=hint)
+    in_background = _in_background(cells.obs["source_key"], registration, both)
+    x = in_memory(cells.x)
     if named is None:
         chosen = choose_genes(x, n_genes, support)
     else:
-        place = {gene: i for i, gene in enumerate(genes)}
+        place = {gene: i for i, gene in enumerate(cells.genes)}
         missing = [gene for gene in named if gene not in place]
         if missing:
             raise bad_input("adata.var_names", "", f"no {missing[0]}", f"all {len(named)} genes of the model")
@@ -146,98 +155,30 @@ def observe(
     for source, positions in rows.items():
         part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-        parts[source] = part
-    return Observed(
-        {source: narrowest(part, support) for source, part in parts.items()},
+        parts[source] = smallest_type(part, support)
+    return Observations(
+        parts,
         rows,
-        genes[chosen],
+        cells.genes[chosen].astype(str),
         np.asarray(adata.obs_names, dtype=str),
         labels(adata, registration),
+        adata,
+        registration,
     )
-
-
-def is_background(adata: AnnData, registration: Registration, both: bool = True) -> np.ndarray:
-    """Whether each cell is of the background (n,); with ``both`` there must be cells that are and are not."""
-    column = _column(adata, "source_key", registration.source_key)
-    key = f"obs[{registration.source_key!r}]"
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise UserError(
-            f"{key}: {int(missing.sum())} of {len(missing)} cells have no value, expected one in each: fill "
-            "them or leave these cells out"
-        )
-    values = column.astype(str).to_numpy()
-    # Of the values that cells have: categories of a column may be left from cells that are gone.
-    found = sorted(set(values))
-    shown = found if len(found) <= 12 else [*found[:12], "..."]
-    for value in registration.background if both else ():
-        if value not in found:
-            raise bad_input(key, "background", value, f"one of its values {shown}")
-    inside = np.isin(values, registration.background)
-    if both and inside.all():
-        raise bad_input(
-            key, "background", list(registration.background), "some cells of other values, the target"
-        )
-    return inside
 
 
 def labels(adata: AnnData, registration: Registration) -> np.ndarray | None:
     """Label of each cell (n,), "" where it has none; None without a column of labels."""
     if registration.labels_key is None:
         return None
-    column = _column(adata, "labels_key", registration.labels_key)
-    return np.where(column.isna().to_numpy(), "", column.astype(object).astype(str).to_numpy()).astype(str)
+    return text_columns(adata, {"labels_key": registration.labels_key})["labels_key"].to_numpy(dtype=str)
 
 
-def matrix(adata: AnnData, layer: str | None) -> Any:
-    """The matrix: CSR, or a dense array; of a file opened in backed mode it is read block by block."""
-    import scipy.sparse as sp
-
-    _check_layer(adata, layer)
-    x = adata.X if layer is None else adata.layers[layer]
-    if sp.issparse(x):
-        return x.tocsr()
-    if hasattr(x, "to_memory"):
-        return x.to_memory().tocsr()
-    if isinstance(x, np.ndarray):
-        return x
-    # Left in the file: zeros of counts take no memory once they are read.
-    return sp.vstack([sp.csr_matrix(np.asarray(x[i : i + ROWS])) for i in range(0, x.shape[0], ROWS)]).tocsr()
-
-
-def _check_matrix(x: Any, support: Support, where: str) -> None:
-    hint = _RAW if support == "counts" else ""
-    if hasattr(x, "data") and not isinstance(x, np.ndarray):
-        check_values(x.data, support, where, hint)
-        return
-    for start in range(0, len(x), ROWS):
-        check_values(x[start : start + ROWS], support, where, hint)
-
-
-def _column(adata: AnnData, argument: str, name: str) -> pd.Series:
-    if name not in adata.obs:
-        raise bad_input(
-            "adata.obs", argument, name, f"one of its columns {sorted(map(str, adata.obs.columns))}"
-        )
-    return adata.obs[name]
-
-
-def _check_layer(adata: AnnData, layer: str | None) -> None:
-    if layer is not None and layer not in adata.layers:
-        raise bad_input("adata.layers", "layer", layer, f"one of {sorted(adata.layers)}, or None for adata.X")
-    if layer is None and adata.X is None:
-        raise bad_input("adata.X", "", None, f"a matrix, or a layer: one of {sorted(adata.layers)}")
-
-
-def _check_genes(adata: AnnData) -> np.ndarray:
-    genes = adata.var_names
-    if genes.has_duplicates:
-        twice = genes[genes.duplicated()]
-        raise bad_input(
-            "adata.var_names", "", str(twice[0]),
-            f"each name once, {len(twice)} repeat an earlier one: call adata.var_names_make_unique()",
-        )  # fmt: skip
-    return np.asarray(genes, dtype=str)
+def _in_background(column: pd.Series, registration: Registration, both: bool = True) -> np.ndarray:
+    """Whether each cell is of the background (n,); with ``both`` there must be cells that are and are not."""
+    sources = dict(zip(SOURCES, (registration.background, REST), strict=True))
+    where = f"adata.obs[{registration.source_key!r}]"
+    return (assign_sources(column, sources, where, complete=both) == SOURCES[0]).to_numpy()
 
 
 def require_anndata(adata: Any) -> None:
@@ -246,5 +187,5 @@ def require_anndata(adata: Any) -> None:
 
     if not isinstance(adata, AnnData):
         raise bad_input(
-            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeVAE.from_arrays"
+            "adata", "type", type(adata).__name__, "an AnnData object; arrays: ComparativeModel.from_arrays"
         )

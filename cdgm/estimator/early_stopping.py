@@ -1,57 +1,60 @@
-"""Early stopping: the rule, what it makes of validation ELBOs, and the best parameters of each member."""
+"""Early stopping: the rule, its decisions on validation ELBOs, and the best parameters of each member."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
-from cdgm.models.comparative_vae import ComparativeVAE as Stack
+from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds
 from cdgm.training.loop import TrainedStack
 from cdgm.utils.errors import bad_input
 from cdgm.utils.random_streams import stream
+from cdgm.utils.registry import Strict
 
 #: Name of the criterion in the history.
 QUANTITY = "elbo_validation"
-#: Posterior samples of a validation row, the same ones at each look.
+#: Posterior samples of a validation row, the same ones at each check.
 DRAWS = 4
-#: Share of the looks of a training that are waited for an improvement, unless a number is given.
+#: Default patience, as a share of all checks of a training.
 PATIENCE = 0.2
 
+Step = Annotated[int, Field(ge=0)]
 
-@dataclass(frozen=True)
-class EarlyStopping:
-    """When the training of a member ends.
+
+class EarlyStopping(Strict):
+    """Rule that ends the training of a member.
 
     Attributes
     ----------
     patience
-        Looks in a row without an improvement after which it does; None for a fifth of all looks. There is
-        a look at each record of the history.
+        Checks in a row without an improvement after which training ends; None for a fifth of all checks.
+        Each record of the history is a check.
     min_delta
         Nats a row by which the validation ELBO must rise to count as an improvement.
     share
-        Share of each source's training rows that are for validation and not trained on.
+        Share of each source's training rows that is set aside for validation.
     """
 
-    patience: int | None = None
-    min_delta: float = 0.0
-    share: float = 0.1
+    patience: int | None = Field(None, ge=1)
+    min_delta: float = Field(0.0, ge=0)
+    share: float = Field(0.1, gt=0, lt=1)
 
     @classmethod
-    def asked(cls, early_stopping: bool, **values: Any) -> EarlyStopping | None:
-        """The rule that the arguments of ``ComparativeVAE.train`` ask for; a value None is the usual one.
+    def requested(cls, early_stopping: bool, **values: Any) -> EarlyStopping | None:
+        """Rule of the arguments of ``ComparativeModel.train``, None without one; a value None is the default.
 
         Raises
         ------
         UserError
-            If a value makes no sense, or is given without ``early_stopping``.
+            If a value is wrong, or is given without ``early_stopping``.
         """
         given = {name: value for name, value in values.items() if value is not None}
         if not isinstance(early_stopping, (bool, np.bool_)):
@@ -62,137 +65,123 @@ class EarlyStopping:
             "share": (Real, lambda value: 0 < value < 1, "a share between 0 and 1, for instance 0.1"),
         }
         for name, value in given.items():
-            kind, fine, expected = checks[name]
+            kind, allowed, expected = checks[name]
             if not early_stopping:
                 raise bad_input("train", f"early_stopping_{name}", value, "early_stopping=True beside it")
-            if isinstance(value, bool) or not isinstance(value, kind) or not fine(value):
+            if isinstance(value, bool) or not isinstance(value, kind) or not allowed(value):
                 raise bad_input("train", f"early_stopping_{name}", value, expected)
+            given[name] = int(value) if kind is Integral else float(value)
         return cls(**given) if early_stopping else None
 
-    def for_looks(self, looks: int) -> EarlyStopping:
-        """The same with a number for the patience, for a training of so many looks."""
-        patience = max(1, math.ceil(PATIENCE * looks)) if self.patience is None else int(self.patience)
-        return EarlyStopping(patience, float(self.min_delta), float(self.share))
+    def for_checks(self, checks: int) -> EarlyStopping:
+        """Same rule with a number for the patience, for a training with so many checks."""
+        patience = max(1, math.ceil(PATIENCE * checks)) if self.patience is None else self.patience
+        return self.model_copy(update={"patience": patience})
 
 
 class Patience:
-    """What the rule makes of validation ELBOs, for each member by itself.
+    """Decisions of the rule, for each member by itself.
 
     Attributes
     ----------
-    best
-        Highest value so far (E,), -inf before there is one.
-    kept
+    best_elbo
+        Highest validation ELBO so far (E,), -inf before the first.
+    best_step
         Step of that value (E,), 0 before.
-    until
+    ran_out
         Step at which a member ran out of patience (E,), 0 before.
     """
 
     def __init__(self, n_members: int, patience: int, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
-        self.best = np.full(n_members, -np.inf)
-        self.kept, self.until, self._waited = np.zeros((3, n_members), dtype=np.int64)
+        self.best_elbo = np.full(n_members, -np.inf)
+        self.best_step, self.ran_out, self._waited = np.zeros((3, n_members), dtype=np.int64)
         # The best value at the last improvement: rises of less than min_delta add up to one.
-        self._counted = self.best.copy()
+        self._counted = self.best_elbo.copy()
 
-    def goes_on(self, alive: np.ndarray) -> np.ndarray:
+    def continuing(self, alive: np.ndarray) -> np.ndarray:
         """Which members have neither diverged nor run out of patience (E,)."""
-        return alive & (self.until == 0)
+        return alive & (self.ran_out == 0)
 
-    def look(self, step: int, values: np.ndarray, alive: np.ndarray) -> np.ndarray:
-        """Take the values of one look.
+    def check(self, step: int, values: np.ndarray, alive: np.ndarray) -> np.ndarray:
+        """Take in one check.
 
         Parameters
         ----------
         step
-            Steps that are finished.
+            Number of finished steps.
         values
-            Validation ELBOs (E,). One that is not finite is no improvement.
+            Validation ELBOs (E,). A value that is not finite is no improvement.
         alive
             Which members have not diverged (E,).
 
         Returns
         -------
         ndarray
-            For which members this is the best look so far (E,); of equal ones it is the first.
+            For which members this is the best check so far (E,); of equal ones the first.
         """
-        looked = self.goes_on(alive)
-        values = np.where(looked & np.isfinite(values), values, -np.inf)
-        better = values > self.best
-        self.best[better], self.kept[better] = values[better], step
+        checked = self.continuing(alive)
+        values = np.where(checked & np.isfinite(values), values, -np.inf)
+        better = values > self.best_elbo
+        self.best_elbo[better], self.best_step[better] = values[better], step
         improved = values > self._counted + self.min_delta
         self._counted[improved] = values[improved]
-        self._waited = np.where(improved, 0, self._waited + looked)
-        self.until[looked & (self._waited >= self.patience)] = step
+        self._waited = np.where(improved, 0, self._waited + checked)
+        self.ran_out[checked & (self._waited >= self.patience)] = step
         return better
 
 
-@dataclass(frozen=True)
-class Stopping:
-    """What early stopping did. All of a member that diverged is 0, False or NaN.
+class Stopping(Strict):
+    """Result of early stopping, a value a member; 0, False or None for a member that diverged.
 
     Attributes
     ----------
     rule
         The rule.
-    kept
-        Step whose parameters a member holds (E,).
-    until
-        Step at which its training ended (E,).
-    early
-        Whether that was because it ran out of patience (E,).
-    best
-        Its validation ELBO at ``kept`` (E,): nats a row, mean over sources.
+    best_step
+        Step of the parameters that a member holds.
+    last_step
+        Step at which its training ended.
+    stopped_early
+        Whether it ran out of patience.
+    best_elbo
+        Its validation ELBO at ``best_step``: nats a row, mean over sources.
     """
 
     rule: EarlyStopping
-    kept: np.ndarray
-    until: np.ndarray
-    early: np.ndarray
-    best: np.ndarray
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        best = [None if math.isnan(value) else value for value in self.best.tolist()]
-        arrays = {name: getattr(self, name).tolist() for name in ("kept", "until", "early")}
-        return {"rule": asdict(self.rule), "best": best} | arrays
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Stopping:
-        """What :meth:`plain` gave."""
-        arrays = (np.array(plain[name]) for name in ("kept", "until", "early"))
-        return cls(EarlyStopping(**plain["rule"]), *arrays, np.array(plain["best"], dtype=np.float64))
+    best_step: tuple[Step, ...]
+    last_step: tuple[Step, ...]
+    stopped_early: tuple[bool, ...]
+    best_elbo: tuple[float | None, ...]
 
     def __str__(self) -> str:
-        fine = self.kept > 0
-        until, kept = (_numbers(np.where(fine, steps, 0)) for steps in (self.until, self.kept))
-        return f"trained until step {until}, best at step {kept}"
+        last, best = (
+            ", ".join(f"{step:,}" if step else "none (diverged)" for step in steps)
+            for steps in (self.last_step, self.best_step)
+        )
+        return f"trained until step {last}, best at step {best}"
 
     def sentences(self, seeds: Sequence[int]) -> list[str]:
-        """A sentence for each member that has not diverged."""
+        """One sentence for each member that did not diverge."""
         found = []
-        for e in np.flatnonzero(self.kept):
-            end = "out of patience at step" if self.early[e] else "trained to the last step,"
+        for e in np.flatnonzero(self.best_step).tolist():
+            end = "out of patience at step" if self.stopped_early[e] else "trained to the last step,"
             found.append(
-                f"member {e} (seed {seeds[e]}): {end} {self.until[e]:,}; it holds the parameters of step "
-                f"{self.kept[e]:,}, validation ELBO {self.best[e]:.2f}"
+                f"member {e} (seed {seeds[e]}): {end} {self.last_step[e]:,}; it holds the parameters of step "
+                f"{self.best_step[e]:,}, validation ELBO {self.best_elbo[e]:.2f}"
             )
         return found
 
 
-def _numbers(steps: np.ndarray) -> str:
-    return ", ".join(f"{step:,}" if step else "none (diverged)" for step in steps)
-
-
-def validation_elbo(model: Stack, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> np.ndarray:
-    """The criterion: ELBO of each member (E,), nats a row, mean over sources; with its own, equal noise.
+def validation_elbo(model: ComparativeVAE, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+    """Criterion of each member (E,): ELBO in nats a row, mean over sources, with the same noise each time.
 
     Parameters
     ----------
     model
         The stack.
     x
-        Validation rows of each source (1, n, D), as the model sees them.
+        Validation rows of each source (1, n, D), as the network takes them.
     seeds
         Seed of each member.
     """
@@ -202,10 +191,10 @@ def validation_elbo(model: Stack, x: Mapping[str, np.ndarray], seeds: Sequence[i
 
 
 class Watcher:
-    """Watches a training (see :func:`cdgm.training.loop.train`) and keeps the best parameters of each member.
+    """Watches a training (see :func:`cdgm.training.loop.train`) and keeps each member's best parameters.
 
-    The stack is trained until no member goes on. A member that ran out of patience is trained on with it,
-    but no longer looked at: what it ends with does not depend on its neighbours.
+    The stack is trained until every member has stopped. A member that ran out of patience is trained on with
+    the others but no longer checked, so its result does not depend on them.
 
     Parameters
     ----------
@@ -217,46 +206,51 @@ class Watcher:
 
     def __init__(self, rule: EarlyStopping, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> None:
         self.rule, self.x, self.seeds = rule, x, seeds
+        if rule.patience is None:
+            raise ValueError("the patience depends on the number of checks: see for_checks")
         self.patience = Patience(len(seeds), rule.patience, rule.min_delta)
         self._best: list[torch.Tensor] = []
         self._values: list[np.ndarray] = []
 
-    def __call__(self, step: int, model: Stack, alive: np.ndarray) -> bool:
-        """Look at the stack after so many steps; True where training may end."""
+    def __call__(self, step: int, model: ComparativeVAE, alive: np.ndarray) -> bool:
+        """Check the stack after so many steps; True ends training."""
         values = validation_elbo(model, self.x, self.seeds)
-        self._values.append(np.where(self.patience.goes_on(alive), values, np.nan))
-        better = self.patience.look(step, values, alive)
+        self._values.append(np.where(self.patience.continuing(alive), values, np.nan))
+        better = self.patience.check(step, values, alive)
         if not self._best:
             self._best = [p.detach().clone() for p in model.parameters()]
         for best, parameter in zip(self._best, model.parameters(), strict=True):
             best[better] = parameter.detach()[better]
-        return not self.patience.goes_on(alive).any()
+        return not self.patience.continuing(alive).any()
 
     @torch.no_grad()
     def finish(self, trained: TrainedStack) -> tuple[TrainedStack, Stopping]:
-        """Put every member back to its best parameters.
+        """Restore each member's best parameters, and end its history where its training ended.
 
-        Its history ends where its training did (NaN beyond), and has the criterion beside the rest (NaN for a
-        member that diverged). A member that diverged stays as it is; so does one whose validation ELBO was
-        never finite, which counts as diverged.
+        The history gains the criterion; after a member stopped its values are NaN. A member that diverged
+        stays as it is, and so does one whose validation ELBO was never finite, which counts as diverged.
         """
         patience, history = self.patience, dict(trained.history)
-        early = patience.until > 0
-        # It was finite when it ran out of patience, whatever it became while others went on.
-        finite = (trained.finite | early) & np.isfinite(patience.best)
+        early = patience.ran_out > 0
+        # A member that ran out of patience was finite then; what it became later does not count.
+        finite = (trained.finite | early) & np.isfinite(patience.best_elbo)
         early &= finite
         for best, parameter in zip(self._best, trained.model.parameters(), strict=True):
-            parameter[finite] = best[finite].to(parameter)
+            chosen = torch.as_tensor(finite)
+            parameter[chosen] = best[chosen].to(parameter)
         last = int(history["step"][-1])
-        until = np.where(early, patience.until, last)
+        ends = np.where(early, patience.ran_out, last)
         for name, values in history.items():
             if values.ndim == 2 and early.any():
                 steps = np.arange(1, last + 1) if name.startswith("each/") else history["step"]
-                history[name] = np.where(steps[:, None] > until, values.dtype.type(np.nan), values)
+                history[name] = np.where(steps[:, None] > ends, values.dtype.type(np.nan), values)
         history[QUANTITY] = np.where(finite, np.array(self._values), np.nan)
-        kept, until = (np.where(finite, steps, 0) for steps in (patience.kept, until))
-        best = np.where(finite, patience.best, np.nan)
-        return (
-            replace(trained, finite=finite, history=history),
-            Stopping(self.rule, kept, until, early, best),
+        best = [v if ok else None for v, ok in zip(patience.best_elbo.tolist(), finite, strict=True)]
+        stopping = Stopping(
+            rule=self.rule,
+            best_step=tuple(np.where(finite, patience.best_step, 0).tolist()),
+            last_step=tuple(np.where(finite, ends, 0).tolist()),
+            stopped_early=tuple(early.tolist()),
+            best_elbo=tuple(best),
         )
+        return replace(trained, finite=finite, history=history), stopping

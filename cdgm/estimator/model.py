@@ -1,104 +1,92 @@
-"""The model of a user's own data: fit it, look into it, check it, keep it."""
+"""The public class for a user's own data: set up, train, save and load a comparative model."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cdgm.config.design import Design
 from cdgm.config.validation import validated
-from cdgm.estimator import anndata_input, arrays, settings
-from cdgm.estimator.observed import Observed
-from cdgm.estimator.trainable import Trainable
-from cdgm.utils.errors import bad_input
+from cdgm.estimator import anndata_input, model_folder, specification
+from cdgm.estimator.defaults import variant_names
+from cdgm.estimator.early_stopping import EarlyStopping
+from cdgm.estimator.ensemble import Ensemble
+from cdgm.estimator.observations import Observations, Scaling
+from cdgm.estimator.queries import Queries
+from cdgm.estimator.split import TRAIN, VALIDATION, Split
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.folders import atomic_folder
+from cdgm.utils.progress import progress
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
+logger = logging.getLogger(__name__)
 
-class ComparativeVAE(Trainable):
-    """A comparative variational autoencoder of an AnnData object that was set up.
 
-    What both kinds of cells share goes to the *background* block, what only the target has to the *salient*
-    one.
+class ComparativeModel(Queries):
+    """A comparative variational autoencoder of background and target cells, with several members.
+
+    The *background* block holds what both kinds of cells share, the *salient* block what only the target has.
 
     Parameters
     ----------
-    adata
-        Object that :meth:`setup_anndata` was called on. It is read, and kept for :meth:`to_anndata`.
+    data
+        An AnnData object after :meth:`setup_anndata`, kept for :meth:`to_anndata`; :meth:`from_arrays` passes
+        its checked arrays.
     variant
-        How to fit: a name of the table in ``docs/own_data.md``, or a mapping as ``config.yaml`` has it.
+        How to fit: a name of the table in ``docs/own_data.md``, or a mapping as in ``config.yaml``.
     n_background, n_salient
         Dimensions of the blocks.
     n_members
-        Fits with different seeds, trained together. Two or more are needed for :meth:`stability`.
+        Number of fits with different seeds, trained together. :meth:`stability` needs two or more.
     likelihood
-        Law of the observations: a name (``negative_binomial``, ``poisson``, ``gaussian``, ``bernoulli``) or a
-        mapping.
+        Distribution of the observations: a name (``negative_binomial``, ``poisson``, ``gaussian``,
+        ``bernoulli``) or a mapping.
     n_genes
-        Genes to use, the most variable; ``"all"``; None for all where they are at most 5,000.
+        Number of genes to use, the most variable ones; ``"all"``; None for all if there are at most 5,000.
     held_out
         Share of the cells of each source that is not trained on.
     seed
-        Seed of the first member; the others count up from it. It draws the held-out cells too.
+        Seed of the first member; the others count up from it. It also draws the held-out cells.
     model
-        Changes of the architecture, as ``config.yaml`` has them: ``{"decoder_hidden": [128]}``.
+        Changes to the architecture, as in ``config.yaml``: ``{"decoder_hidden": [128]}``.
+    standardise
+        For real values only: scale each feature to mean 0 and standard deviation 1 before fitting, the size
+        that the model's learned noise starts from. The ELBO is that of the scaled values.
+    design, dims
+        Sources and blocks other than a background and a salient block, as in ``config.yaml``:
+        ``{"sources": [...], "blocks": {block: [sources that it drives]}}``, and the dimension of each block.
+
+    Attributes
+    ----------
+    observations
+        The data, see :class:`cdgm.estimator.observations.Observations`.
+    split
+        Rows to train on and held-out rows, see :class:`cdgm.estimator.split.Split`.
+    scaling
+        Scaling of values before the network sees them.
+    variant, model_spec, seeds
+        How to fit, the architecture, and the seed of each member.
 
     Raises
     ------
     UserError
-        If an argument is wrong or the data do not suit the likelihood: one line that says what and why.
+        If an argument is wrong or the data do not suit the likelihood: one line that names both.
 
     Examples
     --------
-    >>> cdgm.ComparativeVAE.setup_anndata(adata, source_key="condition", background="ctrl")
-    >>> model = cdgm.ComparativeVAE(adata, n_members=4)
+    >>> cdgm.ComparativeModel.setup_anndata(adata, source_key="condition", background="ctrl")
+    >>> model = cdgm.ComparativeModel(adata, n_members=4)
     >>> model.train()
     >>> adata.obsm["X_salient"] = model.get_latent_representation("salient")
     """
 
-    @staticmethod
-    def variants() -> list[str]:
-        """Names of the variants that come with the package."""
-        return settings.variant_names()
-
-    @staticmethod
-    def setup_anndata(
-        adata: AnnData,
-        source_key: str,
-        background: str | Sequence[str],
-        layer: str | None = None,
-        labels_key: str | None = None,
-    ) -> None:
-        """Say what is what in an AnnData object; kept in ``adata.uns["_cdgm"]``, nothing else is changed.
-
-        Parameters
-        ----------
-        adata
-            The object: in memory or opened in backed mode, but no view.
-        source_key
-            Column of ``obs`` that tells background and target apart.
-        background
-            Its value, or values, that make the background. All other cells are the target.
-        layer
-            Layer with the observations (raw counts for the usual likelihoods); ``adata.X`` by default.
-        labels_key
-            Column of ``obs`` with labels that scores ask about: never seen in training.
-
-        Raises
-        ------
-        UserError
-            If something is not there, a cell has no source, or gene names repeat.
-        """
-        anndata_input.setup_anndata(adata, source_key, background, layer, labels_key)
-
     def __init__(
         self,
-        adata: AnnData,
+        data: AnnData | Observations,
         variant: str | Mapping[str, Any] = "mo-co-cvae",
         n_background: int = 10,
         n_salient: int = 10,
@@ -108,14 +96,41 @@ class ComparativeVAE(Trainable):
         held_out: float = 0.1,
         seed: int = 0,
         model: Mapping[str, Any] | None = None,
+        standardise: bool = True,
+        design: Mapping[str, Any] | None = None,
+        dims: Mapping[str, int] | None = None,
     ) -> None:
-        registration = anndata_input.Registration.of(adata)
-        law = settings.likelihood(likelihood)
-        observed = anndata_input.observe(adata, registration, law.support, n_genes)
-        design = Design.model_validate(settings.defaults()["design"])
-        dims = {"background": n_background, "salient": n_salient}
-        self._set_up(observed, design, dims, variant, law, n_members, held_out, seed, model, True)
-        self.adata, self.registration = adata, registration
+        distribution = specification.parse_likelihood(likelihood)
+        support = distribution.support
+        if not isinstance(data, Observations):
+            data = anndata_input.observe(data, anndata_input.Registration.of(data), support, n_genes)
+        sources = list(data.x)
+        if design is None:
+            if len(sources) != 2:
+                expected = "two, or a design= that says which blocks drive which"
+                raise bad_input("arrays", "sources", sources, expected)
+            design = {"sources": sources, "blocks": {"background": sources, "salient": sources[1:]}}
+            dims = {"background": n_background, "salient": n_salient} if dims is None else dims
+        blocks = validated(Design, dict(design), "design")
+        if set(blocks.sources) != set(sources):
+            raise bad_input("design", "sources", list(blocks.sources), f"the sources of the data: {sources}")
+        if dims is None or set(dims) != set(blocks.blocks):
+            raise bad_input("dims", "", dims, f"a dimension for each block: {list(blocks.blocks)}")
+        members = specification.whole_number("n_members", "", n_members, 1)
+        seed = specification.whole_number("seed", "", seed, 0)
+        self.observations = data
+        self.variant = specification.parse_variant(variant)
+        self.seeds = tuple(range(seed, seed + members))
+        self.split = Split.draw({source: len(x) for source, x in data.x.items()}, held_out, seed)
+        train = data.select(self.split.rows(TRAIN))
+        self.protocol = specification.protocol(support, sum(map(len, train.values())))
+        self.model_spec = specification.model_spec(self.protocol, blocks, dims, distribution, model or {})
+        try:
+            self.variant.check_design(blocks)
+        except ValueError as error:
+            raise UserError(f"variant: {error}") from None
+        self.scaling = Scaling.of(train, support == "real" and standardise)
+        self._ensemble: Ensemble | None = None
 
     @classmethod
     def from_arrays(
@@ -128,173 +143,178 @@ class ComparativeVAE(Trainable):
         likelihood: str | Mapping[str, Any] = "gaussian",
         labels: Mapping[str, Sequence[Any]] | None = None,
         features: Sequence[str] | None = None,
-        standardise: bool = True,
-        design: Mapping[str, Any] | None = None,
-        dims: Mapping[str, int] | None = None,
-        held_out: float = 0.1,
-        seed: int = 0,
-        model: Mapping[str, Any] | None = None,
-    ) -> ComparativeVAE:
-        """A model of arrays.
+        **options: Any,
+    ) -> ComparativeModel:
+        """Make a model of arrays.
 
         Parameters
         ----------
         data
             Source to array (rows, features). Of two sources the first is the background.
-        variant, n_background, n_salient, n_members, likelihood, held_out, seed, model
+        variant, n_background, n_salient, n_members, likelihood
             As in the class.
         labels
             Source to a label of each row, for scores.
         features
             Names of the features.
-        standardise
-            Real values only: give each feature mean 0 and standard deviation 1 before fitting, as the model
-            expects about that size. Latents do not care; the ELBO is that of the standardised values.
-        design, dims
-            Other sources and blocks than a background and a salient block, as in ``config.yaml``:
-            ``{"sources": [...], "blocks": {block: [sources that it drives]}}``, and the dimension of each
-            block.
+        options
+            Further arguments of the class: ``held_out``, ``seed``, ``model``, ``standardise``, ``design`` and
+            ``dims``.
         """
-        law = settings.likelihood(likelihood)
-        observed = arrays.observe_arrays(data, law.support, labels, features)
-        sources = list(observed.x)
-        if design is None:
-            if len(sources) != 2:
-                raise bad_input(
-                    "arrays", "sources", sources, "two, or a design= that says which blocks drive which"
-                )
-            design = {"sources": sources, "blocks": {"background": sources, "salient": sources[1:]}}
-            dims = {"background": n_background, "salient": n_salient} if dims is None else dims
-        parsed = validated(Design, dict(design), "design")
-        if set(parsed.sources) != set(sources):
-            raise bad_input("design", "sources", list(parsed.sources), f"the sources of the data: {sources}")
-        if dims is None or set(dims) != set(parsed.blocks):
-            raise bad_input("dims", "", dims, f"a dimension for each block: {list(parsed.blocks)}")
-        self = cls.__new__(cls)
-        self._set_up(observed, parsed, dims, variant, law, n_members, held_out, seed, model, standardise)
-        return self
+        support = specification.parse_likelihood(likelihood).support
+        observations = Observations.from_arrays(data, support, labels, features)
+        return cls(observations, variant, n_background, n_salient, n_members, likelihood, **options)
 
-    def get_latent_representation(
+    @staticmethod
+    def setup_anndata(
+        adata: AnnData,
+        source_key: str,
+        background: str | Sequence[str],
+        layer: str | None = None,
+        labels_key: str | None = None,
+        batch_key: str | None = None,
+    ) -> None:
+        """Register which cells and values of an AnnData object to use, in ``adata.uns["_cdgm"]``.
+
+        Parameters
+        ----------
+        adata
+            The object, in memory or opened in backed mode, but not a view. Nothing else in it changes.
+        source_key
+            Column of ``obs`` that separates background and target.
+        background
+            Value or values of the background. All other cells are the target.
+        layer
+            Layer with the observations (raw counts for the usual likelihoods); ``adata.X`` by default.
+        labels_key
+            Column of ``obs`` with labels for scores; training never uses them.
+        batch_key
+            Not supported, and refused with the reason.
+
+        Raises
+        ------
+        UserError
+            If something is missing, a cell has no source, gene names repeat, or ``batch_key`` is given.
+        """
+        anndata_input.refuse_batch_key(batch_key)
+        anndata_input.setup_anndata(adata, source_key, background, layer, labels_key)
+
+    @staticmethod
+    def variants() -> list[str]:
+        """Names of the variants that come with the package."""
+        return variant_names()
+
+    def train(
         self,
-        block: str = "salient",
-        source: str | None = None,
-        member: int | str = 0,
-        data: AnnData | Mapping[str, Any] | None = None,
-    ) -> np.ndarray:
-        """Posterior means of a block, one row a cell in the order of the data.
+        max_steps: int | None = None,
+        max_epochs: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        progress_bar: bool = True,
+        early_stopping: bool = False,
+        early_stopping_patience: int | None = None,
+        early_stopping_min_delta: float | None = None,
+        early_stopping_share: float | None = None,
+    ) -> None:
+        """Fit all members.
+
+        The learning rate rises and falls once over the whole training (a one-cycle schedule), with early
+        stopping too, which therefore guards against overfitting but saves no time without it: see
+        ``docs/own_data.md``.
 
         Parameters
         ----------
-        block
-            ``"background"`` or ``"salient"``.
-        source
-            Cells of one source only; by default of all. Of cells that a block does not drive (background
-            cells and the salient block) this is what its encoder says when it sees them: to look at, no part
-            of it.
-        member
-            Which fit; ``"all"`` gives (members, cells, dimensions).
-        data
-            Other cells with the same genes (or arrays with the same features), of one source or several; by
-            default those that the model was made with.
+        max_steps
+            Optimiser steps; 3,000 by default.
+        max_epochs
+            The same in passes over the largest source.
+        batch_size
+            Rows of *each* source in a step.
+        learning_rate
+            Peak of the schedule.
+        progress_bar
+            Show a bar on a terminal or in a notebook.
+        early_stopping
+            Set training rows aside (a third part, ``validation``), end the training of a member when their
+            ELBO stops rising, and keep the parameters at which it was highest. Held-out rows stay unseen.
+        early_stopping_patience
+            Checks in a row without an improvement after which a member stops; a fifth of all checks by
+            default. Each record of :attr:`history` is a check, every 25 steps or so.
+        early_stopping_min_delta
+            Rise in nats a row that counts as an improvement; 0 by default.
+        early_stopping_share
+            Share of each source's training rows to set aside, 500 rows at most; 0.1 by default.
 
-        Returns
-        -------
-        ndarray
-            (cells, dimensions).
+        Raises
+        ------
+        UserError
+            If an argument is wrong, or a source has too few rows to set some aside.
         """
-        design = self.model_spec.design
-        if block not in design.blocks:
-            raise bad_input("block", "", block, f"one of {list(design.blocks)}")
-        if source is not None and source not in design.sources:
-            raise bad_input("source", "", source, f"one of {list(design.sources)}")
-        observed = self.observed if data is None else self._observe_other(data)
-        if source is not None and source not in observed.x:
-            raise bad_input("source", "", source, f"a source of these data: one of {list(observed.x)}")
-        sources = list(observed.x) if source is None else [source]
-        stack = {s: self.scaling.apply(observed.x[s])[None] for s in sources}
-        means = {s: self.fitted.means({s: x})[s, block] for s, x in stack.items()}
-        whole = means[source] if source is not None else observed.ordered(means, axis=1)
-        return whole if member == "all" else whole[self.fitted.check_member(member)]
-
-    def _observe_other(self, data: AnnData | Mapping[str, Any]) -> Observed:
-        """Other rows, seen through the features of this model."""
-        support, features = self.model_spec.likelihood.support, self.observed.features
-        if self.registration is not None:
-            return anndata_input.observe(data, self.registration, support, None, features, both=False)
-        observed = arrays.observe_arrays(data, support, least=1)
-        unknown = sorted(set(observed.x) - set(self.model_spec.design.sources))
-        if unknown:
-            raise bad_input("data", "source", unknown[0], f"one of {list(self.model_spec.design.sources)}")
-        if len(observed.features) != len(features):
-            found = len(observed.features)
-            raise bad_input("data", "features", found, f"{len(features)}, as the model has")
-        return observed
-
-    def get_elbo(self, split: str = "held_out", draws: int | None = None) -> pd.DataFrame:
-        """Evidence lower bound of each member and source, and what each block costs of it, nats a row.
-
-        Parameters
-        ----------
-        split
-            ``"held_out"``, ``"train"``, ``"all"``, or ``"validation"`` after early stopping.
-        draws
-            Posterior samples a row.
-
-        Returns
-        -------
-        DataFrame
-            member, seed, finite, split, source, rows, elbo, and ``kl_<block>`` for each block.
-        """
-        from cdgm.estimator.scores import elbo_table
-
-        return elbo_table(self, split, draws or self.base["evaluation"]["elbo_draws"])
-
-    def get_leakage(self, member: int | str = "all", split: str | None = None) -> pd.DataFrame:
-        """What can be said about leakage without a truth; see :func:`cdgm.estimator.scores.leakage_table`."""
-        from cdgm.estimator.scores import leakage_table
-
-        return leakage_table(
-            self, member, split or self.split.scored(), self.base["evaluation"]["null_draws"]
+        rule = EarlyStopping.requested(
+            early_stopping,
+            patience=early_stopping_patience,
+            min_delta=early_stopping_min_delta,
+            share=early_stopping_share,
         )
-
-    def stability(self, split: str | None = None) -> pd.DataFrame:
-        """How far members agree on each block; see :func:`cdgm.estimator.stability.stability_table`."""
-        from cdgm.estimator.stability import stability_table
-
-        return stability_table(self, split or self.split.scored(), self.base["evaluation"]["null_draws"])
-
-    def rank_genes(
-        self, block: str | None = None, label: str | None = None, cells: int = 5_000
-    ) -> pd.DataFrame:
-        """Features that a private block moves; see :func:`cdgm.estimator.ranking.ranking_table`."""
-        from cdgm.estimator.ranking import ranking_table
-
-        return ranking_table(self, block, label, cells)
-
-    def to_anndata(self, member: int = 0) -> AnnData:
-        """Latents and a summary in the AnnData object; see :func:`cdgm.estimator.export.to_anndata`."""
-        from cdgm.estimator.export import to_anndata
-
-        member = self.fitted.check_member(member)
-        blocks = self.model_spec.design.blocks
-        latents = {block: self.get_latent_representation(block, member=member) for block in blocks}
-        return to_anndata(self, member, latents, self.get_elbo())
+        split = self.split.set_aside(rule.share if rule else 0, self.seeds[0])
+        x = self.observations.select(split.rows(TRAIN))
+        training = specification.training_values(
+            self.protocol, list(map(len, x.values())), max_steps, max_epochs, batch_size, learning_rate
+        )
+        spec = specification.fit_spec(self.model_spec, self.variant, training, self.seeds)
+        # The scale is that of training rows: validation rows have no part in it.
+        scaling = Scaling.of(x, self.scaling.centre is not None)
+        validation = scaling.apply(self.observations.select(split.rows(VALIDATION))) if rule else None
+        with progress("training", spec.training.steps, "steps", bar=progress_bar, keep=True) as advance:
+            ensemble = Ensemble.train(spec, scaling.apply(x), advance, rule, validation)
+        self.split, self.scaling, self.ensemble = split, scaling, ensemble
+        for seed, finite in zip(self.seeds, ensemble.finite, strict=True):
+            if not finite:
+                logger.warning("member with seed %d diverged and is left out of all results", seed)
+        for sentence in ensemble.stopping.sentences(self.seeds) if ensemble.stopping else ():
+            logger.info("%s", sentence)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write the trained model to a folder; see :func:`cdgm.estimator.storage.save`."""
-        from cdgm.estimator.storage import save
+        """Save the trained model to a folder, whole or not at all; see :mod:`cdgm.estimator.model_folder`.
 
-        save(self, folder, overwrite)
+        Parameters
+        ----------
+        folder
+            Where to.
+        overwrite
+            Replace a folder that is not empty.
+        """
+        with atomic_folder(folder, overwrite) as place:
+            model_folder.write_model(self, place)
 
     @classmethod
-    def load(cls, folder: str | Path, data: Any) -> ComparativeVAE:
-        """Read a model, with the AnnData object or the arrays that it was fitted to.
+    def load(cls, folder: str | Path, data: Any, labels_key: str | None = None) -> ComparativeModel:
+        """Load a saved model, with the AnnData object or the arrays that it was fitted to.
+
+        Parameters
+        ----------
+        folder
+            Written by :meth:`save`, or ``model`` in the results of ``cdgm fit``.
+        data
+            The data, same rows in the same order.
+        labels_key
+            Column of ``obs`` to score in place of the one that was set up.
 
         Raises
         ------
         UserError
             If the folder holds no model, or the data are not those of the model.
         """
-        from cdgm.estimator.storage import load
+        return model_folder.load(cls, Path(folder), data, labels_key)
 
-        return load(cls, folder, data)
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(x):,} {source}" for source, x in self.observations.x.items())
+        dims = ", ".join(f"{block} {size}" for block, size in self.model_spec.dims.items())
+        state = "not trained"
+        if self._ensemble is not None:
+            state = f"trained for {self._ensemble.spec.training.steps:,} steps"
+            state = state if self._ensemble.stopping is None else str(self._ensemble.stopping)
+        return (
+            f"ComparativeModel({sizes} rows; {len(self.observations.features):,} features; dimensions: "
+            f"{dims}; {len(self.seeds)} member{'s' * (len(self.seeds) > 1)}; {state})"
+        )

@@ -151,12 +151,6 @@ def seeds_of(rows: pd.DataFrame) -> tuple[set[int], set[int]]:
     return set(finite.index[finite]), set(finite.index)
 
 
-def finished(rows: pd.DataFrame) -> str:
-    """Text like "9 of 10 fits finished", empty if all of an arm's did."""
-    good, every = seeds_of(rows)
-    return "" if good == every else f"{len(good)} of {len(every)} fits finished"
-
-
 def order_of(tables: Tables, study: str) -> tuple[list[str], list[str]]:
     """Sources and blocks of a study, in an order that gives them the same colours in all figures.
 

@@ -8,11 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from cdgm.evaluation.table_slices import Arm, Tables, arms_of, fits_of, of_arm, order_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.lanes import lane, leakage_scale, lost, rule_lanes
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import scored_on
+from cdgm.evaluation.table_slices import Tables, arms_of, fits_of, of_arm, pick
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import name_groups, panel_title
+from cdgm.plotting.labels import arm_label, with_missing
+from cdgm.plotting.legends import block_handles, legend, strip_handle, strip_handles
+from cdgm.plotting.scales import leakage_scale
+from cdgm.plotting.series import Series, block_series, colours_of
+from cdgm.plotting.strips import strips
+from cdgm.plotting.theme import Look, new_figure, theme
 
 TITLES = {
     "recovery_cc": ("recovery", "mean canonical\ncorrelation"),
@@ -27,9 +31,9 @@ LEARNED = ("noise_sd", "dispersion_median")
 LEARNED_COLOUR = "#333333"
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
-    """Lanes of settings: recovery, leakage in all directions, and what the likelihood learned.
+    """A group of strips a setting: recovery, leakage in all directions, and what the likelihood learned.
 
     Raises
     ------
@@ -39,65 +43,43 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     scores = fits_of(tables, study, "recovery_cc", "leakage_r2")
     metrics = [m for m in TITLES if pick(scores, metric=m)["finite"].any()]
     arms = arms_of(scores)
-    blocks = order_of(tables, study)[1]
-    colours = style.colours(blocks, style.BLOCK_COLOURS)
+    groups = [{"setting": setting, "variant": variant} for setting, variant in arms]
+    names = [with_missing(arm_label(arm, arms, width=22), of_arm(scores, arm)) for arm in arms]
+    blocks = colours_of(tables, study)[1]
 
-    figure = style.new_figure(10.0, 1.6 + 0.46 * len(arms))
+    figure = new_figure(10.0, 1.8 + 0.46 * len(arms))
     panels = dict(zip(metrics, figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0], strict=True))
-    data = SourceData()
+    data = FigureData()
     for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
-        members = [(s, b, t, colours[b]) for s, b, t in scored_on(scores, metric, blocks)]
+        rows = pick(scores, metric=metric, twist=0.0)
+        series = block_series(scores, metric, blocks)
         if metric in LEARNED:
-            places = pick(scores, metric=metric)[["source", "block", "truth"]].drop_duplicates()
-            members = [(*p, LEARNED_COLOUR) for p in places.itertuples(index=False, name=None)]
-        _lanes(axes, pick(scores, metric=metric, twist=0.0), arms, members, data, letter)
+            places = rows[["source", "block", "truth"]].drop_duplicates().to_dict("records")
+            series = [Series(place, Look(LEARNED_COLOUR)) for place in places]
+        strips(axes, rows, groups, series, data, letter, step=0.8 / max(len(series), 2), size=14)
         title, unit = TITLES[metric]
-        style.panel_title(axes, letter, title)
+        panel_title(axes, letter, title)
         axes.set_xlabel(unit)
-        rule_lanes(axes, len(arms))
+        name_groups(axes, names)
         if metric in LEARNED:
             _logarithmic(axes)
     panels["recovery_cc"].set_xlim(0.0, 1.03)
     leakage_scale([panels[m] for m in LEAKAGE if m in panels], "x")
-    first = panels["recovery_cc"]
-    first.set_yticks(range(len(arms)), [_label(arm, arms, scores) for arm in arms])
-    handles: list[object] = [style.point_handle(colours[b], f"{b} block") for b in blocks]
+    handles = block_handles(blocks)
     if set(metrics) & set(LEARNED):
-        handles.append(style.point_handle(LEARNED_COLOUR, "parameter of the likelihood"))
-    figure.legend(handles=[*handles, style.null_handle()], loc="outside upper center", ncols=4)
+        handles.append(strip_handle(LEARNED_COLOUR, "parameter of the likelihood"))
+    legend(figure, [*handles, *strip_handles()], columns=3)
     return figure, data.table()
 
 
-def _lanes(
-    axes: Axes,
-    rows: pd.DataFrame,
-    arms: list[Arm],
-    members: list[tuple[str, str, str, str]],
-    data: SourceData,
-    letter: str,
-) -> None:
-    step = 0.8 / max(len(members), 2)
-    for i, arm in enumerate(arms):
-        for j, (source, block, truth, colour) in enumerate(members):
-            own = pick(of_arm(rows, arm), source=source, block=block, truth=truth)
-            place = i + (j - (len(members) - 1) / 2) * step
-            lane(axes, own, place, step, colour, data, letter, size=14)
-
-
 def _logarithmic(axes: Axes) -> None:
-    """A logarithmic axis of at least a factor of 4, with 1, 2 and 5 in each decade."""
+    """A logarithmic axis that spans at least a factor of 4, with 1, 2 and 5 in each decade."""
     low, high = axes.dataLim.intervalx
     if not (np.isfinite(low) and low > 0):
         return
     middle, reach = np.sqrt(low * high), max(np.sqrt(high / low) * 1.15, 2.0)
     axes.set_xscale("log")
     axes.set_xlim(middle / reach, middle * reach)
-    wide = reach > 10
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if reach > 10 else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _label(arm: Arm, arms: list[Arm], scores: pd.DataFrame) -> str:
-    note = lost(of_arm(scores, arm))
-    return style.arm_label(arm, arms, width=22) + (f"\n({note})" if note else "")

@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
-from cdgm.evaluation.table_slices import (
-    BASELINES,
-    Tables,
-    main_source,
-    median_of,
-    need,
-    order_of,
-    pick,
-    rows_of,
-)
-from cdgm.plotting import style
-from cdgm.plotting.lanes import (
-    COLOURS,
-    MARKERS,
-    Look,
-    lanes,
-    line_label,
-    looks_of,
-    lost,
-    name_lanes,
-    share_range,
-)
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant, private_blocks
+from cdgm.evaluation.table_slices import BASELINES, Tables, median_of, need, order_of, pick, rows_of
+from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import NOTE, bands, name_groups, panel_title, zero_line
+from cdgm.plotting.labels import setting_label, swept_label, variant_label, with_missing
+from cdgm.plotting.legends import legend, line_handle, point_handle, strip_handle, strip_handles
+from cdgm.plotting.scales import EVIDENCE_LINEAR, share_range, signed_scale
+from cdgm.plotting.series import colours_of, private_blocks, series_of
+from cdgm.plotting.strips import null_band, strips
+from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
+from cdgm.plotting.theme import REFERENCE_COLOUR, Look, looks, new_figure, theme
 from cdgm.utils.errors import bad_input
 
 LABELS = "knn_accuracy"
 MIXING = "source_mixing"
 DASHES = {"pca": "-", "pca_background": ":", "contrastive_pca": (0, (6, 2)), "oracle": (0, (3, 1, 1, 1))}
+#: Panels of spaces span at least this, so that noise is not magnified.
+LEAST = 0.08
 
 
-@dataclass(frozen=True)
-class _Spaces:
-    """Whose labels are judged, against what, and the two spaces that they are looked for in."""
+class Spaces(NamedTuple):
+    """The source whose labels are scored, the name of the labels, and the two spaces that may hold them."""
 
     source: str
     truth: str
@@ -52,9 +40,9 @@ class _Spaces:
     private: str
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
-    """Four panels a setting: labels against labels, mixing against labels, paired evidence, KL.
+    """Four panels a setting: labels against labels, labels against mixing, paired evidence, KL.
 
     Raises
     ------
@@ -66,213 +54,138 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     need(scores, study, metric=MIXING)
     spaces = _spaces(tables, study, labelled)
     plain = plain_variant(tables, study)
-    lines = lines_of(scores)
-    looks = _looks(lines)
+    variants = looks(swept_variants(scores))
+    scores = with_differences(scores, plain)
     settings = list(dict.fromkeys(scores["setting"]))
-    if plain:
-        scores = pd.concat([scores, elbo_differences(scores, plain)], ignore_index=True)
 
-    height = 4.4 + 0.9 + 0.3 * len(lines)
-    names = -(-(len(lines) + 6) // 5)
-    figure = style.new_figure(10.0, 0.5 + 0.24 * names + height * len(settings))
-    data = SourceData()
-    parts = figure.subfigures(len(settings), 1, squeeze=False)[:, 0]
-    for part, setting in zip(parts, settings, strict=True):
+    heights = [4.4, 0.9 + 0.3 * len(variants)]
+    figure = new_figure(10.0, 0.7 + 0.24 * -(-len(variants) // 4) + sum(heights) * len(settings))
+    data = FigureData()
+    titles = [setting_label(s) if len(settings) > 1 else "" for s in settings]
+    for band, setting in zip(bands(figure, titles), settings, strict=True):
         mine = pick(scores, setting=setting)
-        if len(settings) > 1:
-            part.suptitle(style.setting_label(setting), x=0.01, ha="left", fontweight="bold")
-        top, bottom = part.subfigures(2, 1, height_ratios=[4.4, 0.9 + 0.3 * len(lines)])
-        _trade(top, mine, lines, looks, spaces, data)
-        _costs(bottom, tables, study, mine, lines, spaces, plain, setting, data)
-    figure.legend(handles=_handles(scores, lines, looks), loc="outside upper center", ncols=5)
+        top, bottom = band.subfigures(2, 1, height_ratios=heights)
+        _spaces_panels(top, mine, variants, spaces, data)
+        _cost_panels(bottom, tables, study, mine, list(variants), spaces, plain, data)
+    handles = [point_handle(look.colour, swept_label(v), look.marker) for v, look in variants.items()]
+    for variant, dashes in DASHES.items():
+        if (scores["variant"] == variant).any():
+            label = variant_label(variant)
+            handles.append(line_handle(label, REFERENCE_COLOUR, linewidth=1.1, linestyle=dashes))
+    legend(figure, [*handles, *strip_handles()], columns=4)
     return figure, data.table()
 
 
-def _spaces(tables: Tables, study: str, labelled: pd.DataFrame) -> _Spaces:
+def _spaces(tables: Tables, study: str, labelled: pd.DataFrame) -> Spaces:
     own = labelled[~labelled["variant"].isin(BASELINES)]
     source, truth = own[["source", "truth"]].iloc[0] if len(own) else ("", "")
     scored = set(pick(own, source=source, truth=truth)["block"])
-    blocks = [b for b in order_of(tables, study)[1] if b in scored]
     private = [b for b in private_blocks(tables, study) if b in scored]
-    shared = [b for b in blocks if b not in private]
+    shared = [b for b in order_of(tables, study)[1] if b in scored and b not in private]
     if not private or not shared:
         expected = "a shared and a private block"
         raise bad_input(f"scores of study {study!r}", "block", sorted(scored), expected)
-    return _Spaces(source, truth, shared[0], private[0])
+    return Spaces(source, truth, shared[0], private[0])
 
 
-def _looks(lines: list[Line]) -> dict[Line, Look]:
-    """A look for each line; when colours are used up they come back with other markers."""
-    looks = list(looks_of([line_label(line) for line in lines]).values())
-    turned = [
-        Look(look.colour, MARKERS[(i + 3 * (i // len(COLOURS))) % len(MARKERS)])
-        for i, look in enumerate(looks)
-    ]
-    return dict(zip(lines, turned, strict=True))
-
-
-def _trade(
+def _spaces_panels(
     part: SubFigure,
     rows: pd.DataFrame,
-    lines: list[Line],
-    looks: dict[Line, Look],
-    spaces: _Spaces,
-    data: SourceData,
+    variants: Mapping[SweptVariant, Look],
+    spaces: Spaces,
+    data: FigureData,
 ) -> None:
+    """Labels in the private space against labels in the shared one, and against mixing there."""
     labels = pick(rows, metric=LABELS, source=spaces.source, truth=spaces.truth)
     high = pick(labels, block=spaces.private)
     left, right = part.subplots(1, 2, sharey=True)
     mixing = pick(rows, metric=MIXING, source=spaces.source, block=spaces.shared)
-    for axes, letter, along in (
-        (left, "a", pick(labels, block=spaces.shared)),
-        (right, "b", mixing),
-    ):
-        for line in lines:
-            _cloud(axes, of_line(along, line), of_line(high, line), looks[line], letter, data)
-        _references(axes, high, letter, data)
-        end = median_of(high.loc[~high["variant"].isin(BASELINES), "null_high"])
+    for axes, letter, along in ((left, "a", pick(labels, block=spaces.shared)), (right, "b", mixing)):
+        for variant, look in variants.items():
+            _cloud(axes, of_swept(along, variant), of_swept(high, variant), look, letter, data)
+        for variant, dashes in DASHES.items():
+            # A baseline has one space only: a line at what that holds.
+            mine = pick(high, variant=variant)
+            value = median_of(mine["value"])
+            if np.isfinite(value):
+                axes.axhline(value, color=REFERENCE_COLOUR, linewidth=1.1, linestyle=dashes, zorder=2)
+                data.add(letter, "reference", mine.iloc[:1], seed=None, value=value, y=value)
+        own = along[~along["variant"].isin(BASELINES)]
+        end, middle = median_of(own["null_high"]), median_of(high["value"])
         if np.isfinite(end):
-            axes.axhspan(-1.0, end, facecolor=style.NULL_COLOUR, alpha=0.8, zorder=0.3)
-        end = median_of(along.loc[~along["variant"].isin(BASELINES), "null_high"])
-        if np.isfinite(end):
-            axes.axvspan(-1.0, end, facecolor=style.NULL_COLOUR, alpha=0.8, zorder=0.3)
-            data.add(letter, "null_high", along.iloc[:1], variant=None, seed=None, value=end)
-    _ranges(left, right, data.table())
+            null_band(axes, end, (middle - 10.0, middle + 10.0), "y")
+            data.add(letter, "null_high", own.iloc[:1], variant=None, seed=None, value=end)
+    zero_line(right, "x", 1.0)
+    for panels, which in (([left], "x"), ([right], "x"), ([left, right], "y")):
+        ends = np.array([getattr(axes.dataLim, f"interval{which}") for axes in panels])
+        if np.isfinite(ends).all():
+            share_range(panels, which, ends.mean() - LEAST / 2, ends.mean() + LEAST / 2)
+    for axes in (left, right):  # after the range was set: scores may lie far above their null
+        null_band(axes, median_of(high.loc[~high["variant"].isin(BASELINES), "null_high"]), (-10.0, 10.0))
     left.set_xlabel(f"labels in {spaces.shared} space (balanced kNN accuracy; low is good)")
     left.set_ylabel(f"labels in {spaces.private} space (balanced kNN accuracy)")
     right.set_xlabel(
         f"{spaces.source} cells among neighbours in {spaces.shared} space,\nover expectation (1: mixed)"
     )
-    right.axvline(1.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-    style.panel_title(left, "a", "labels: where they are, where they should not be")
-    style.panel_title(right, "b", "labels against mixing of sources")
-
-
-def _ranges(left: Axes, right: Axes, drawn: pd.DataFrame) -> None:
-    """Ranges from what is drawn: bands have no end, and references are on the vertical axis only."""
-    marks = drawn[drawn["kind"].isin(["seed", "null_high", "reference"])]
-    for axes, letter, least in ((left, "a", 0.08), (right, "b", 0.08)):
-        mine = marks[marks["panel"] == letter]
-        found = pd.concat([mine["x"], mine.loc[mine["kind"] == "null_high", "value"]]).dropna()
-        found = pd.concat([found, pd.Series([1.0])]) if letter == "b" else found
-        if len(found):
-            middle, reach = (found.min() + found.max()) / 2, max(np.ptp(found), least) / 2
-            axes.set_xlim(middle - 1.12 * reach, middle + 1.12 * reach)
-    heights = marks["y"].dropna()
-    if len(heights):
-        margin = 0.08 * max(np.ptp(heights), 0.08)
-        left.set_ylim(heights.min() - margin, heights.max() + margin)
+    panel_title(left, "a", "labels: where they are, where they should not be")
+    panel_title(right, "b", "labels against mixing of sources")
 
 
 def _cloud(
-    axes: Axes, along: pd.DataFrame, high: pd.DataFrame, look: Look, letter: str, data: SourceData
+    axes: Axes, along: pd.DataFrame, high: pd.DataFrame, look: Look, letter: str, data: FigureData
 ) -> None:
-    """Seeds of a line as small marks and the median of each score as a large one."""
+    """Seeds of a variant as small marks and the median of each score as a large one."""
     both = along.merge(high[["seed", "value", "finite"]], on="seed", suffixes=("", "_high"))
-    good = both[both["finite"] & both["finite_high"]].sort_values("seed")
-    lost_ones = both[~(both["finite"] & both["finite_high"])]
-    data.add(letter, "seed", good, x=good["value"].to_numpy(), y=good["value_high"].to_numpy())
-    data.add(letter, "left out", lost_ones)
+    both = both.assign(x=both["value"], y=both["value_high"]).sort_values("seed")
+    finite = both["finite"] & both["finite_high"]
+    good = both[finite]
+    data.add(letter, "seed", good)
+    data.add(letter, "left out", both[~finite], x=None, y=None)
     if good.empty:
         return
-    axes.scatter(
-        good["value"],
-        good["value_high"],
-        s=14,
-        marker=look.marker,
-        color=look.colour,
-        alpha=0.45,
-        linewidths=0,
-        zorder=3,
-    )
-    x, y = good["value"].median(), good["value_high"].median()
-    axes.scatter(
-        x, y, s=75, marker=look.marker, color=look.colour, edgecolor="white", linewidths=0.8, zorder=4
-    )
-    data.add(letter, "median", good.iloc[:1], seed=None, value=x, x=x, y=y)
+    median = good.iloc[:1].assign(seed=None, x=good["x"].median(), y=good["y"].median())
+    data.add(letter, "median", median, value=median["x"])
+    for drawn, mark in (
+        (good, {"s": 14, "alpha": 0.45, "linewidth": 0, "zorder": 3}),
+        (median, {"s": 75, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}),
+    ):
+        sns.scatterplot(
+            drawn, x="x", y="y", color=look.colour, marker=look.marker, ax=axes, legend=False, **mark
+        )
 
 
-def _references(axes: Axes, high: pd.DataFrame, letter: str, data: SourceData) -> None:
-    """Baselines have one space only: a line at what it holds."""
-    for variant, dashes in DASHES.items():
-        mine = pick(high, variant=variant)
-        value = median_of(mine["value"])
-        if np.isfinite(value):
-            axes.axhline(value, color=style.REFERENCE_COLOUR, linewidth=1.1, linestyle=dashes, zorder=2)
-            data.add(letter, "reference", mine.iloc[:1], seed=None, value=value, y=value)
-
-
-def _costs(
+def _cost_panels(
     part: SubFigure,
     tables: Tables,
     study: str,
     rows: pd.DataFrame,
-    lines: list[Line],
-    spaces: _Spaces,
+    variants: list[SweptVariant],
+    spaces: Spaces,
     plain: str,
-    setting: str,
-    data: SourceData,
+    data: FigureData,
 ) -> None:
-    sources, blocks = order_of(tables, study)
-    of_source = style.colours(sources, style.SOURCE_COLOURS)
-    differences = pick(rows, metric="elbo_difference")
-    members = [(s, "", "", of_source[s]) for s in sources if (differences["source"] == s).any()]
-    panels = list(part.subplots(1, 2 if members else 1, sharey=True, squeeze=False)[0])
-    if members:
-        _evidence(panels[0], differences, lines, members, plain, setting, data)
-    kl = pick(rows, metric="kl")
-    colour = style.colours(blocks, style.BLOCK_COLOURS)[spaces.private]
-    right = panels[-1]
-    place = main_source(kl, spaces.private), spaces.private, "", colour
-    lanes(right, kl, lines, [place], data, "d")
-    name_lanes(right, lines)
-    share_range([right], "x", 0.0)
-    panels[0].set_yticks(range(len(lines)), [_label(line, rows) for line in lines])
-    style.panel_title(right, "d", f"KL of {spaces.private}")
-    right.set_xlabel("nats per point (near 0: the space is empty)")
-
-
-def _evidence(
-    axes: Axes,
-    rows: pd.DataFrame,
-    lines: list[Line],
-    members: list[tuple[str, str, str, str]],
-    plain: str,
-    setting: str,
-    data: SourceData,
-) -> None:
-    lanes(axes, rows, lines, members, data, "c")
-    name_lanes(axes, lines)
-    axes.axvline(0.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-    if (plain, "") in lines:
-        place = (0.0, lines.index((plain, "")))
-        axes.annotate("reference", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5)
-    signed_scale([axes], "x", linear=10 * EVIDENCE_LINEAR, low=-1.0, high=2.0)
-    axes.legend(
-        handles=[style.point_handle(m[3], m[0]) for m in members],
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(members),
-        borderaxespad=0.1,
+    """Held-out ELBO against the plain fit, if there is one, and KL of the private space."""
+    groups = [{"variant": variant, "point": point} for variant, point in variants]
+    shown = series_of(tables, study, rows, ("elbo_difference", "kl"))
+    shown["kl"] = [series for series in shown.get("kl", []) if series.where["block"] == spaces.private]
+    panels = part.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, (metric, series), letter in zip(panels, shown.items(), "cd"[-len(shown) :], strict=True):
+        strips(axes, pick(rows, metric=metric), groups, series, data, letter)
+        name_groups(axes, [with_missing(swept_label(v), of_swept(rows, v)) for v in variants])
+    panel_title(panels[-1], "d", f"KL of {spaces.private}")
+    panels[-1].set_xlabel("nats per point (near 0: the space is empty)")
+    share_range(panels[-1:], "x", 0.0)
+    if len(panels) == 1:
+        return
+    zero_line(panels[0], "x")
+    if (plain, "") in variants:
+        place = (0.0, variants.index((plain, "")))
+        panels[0].annotate("reference", place, (4, 0), textcoords="offset points", va="center", **NOTE)
+    signed_scale(panels[:1], "x", linear=10 * EVIDENCE_LINEAR, low=-1.0, high=2.0)
+    sources = colours_of(tables, study)[0]
+    handles = [strip_handle(sources[s.where["source"]], s.where["source"]) for s in shown["elbo_difference"]]
+    panels[0].legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), borderaxespad=0.1
     )
-    style.panel_title(axes, "c", f"held-out ELBO less {style.variant_label(plain)}'s")
-    axes.set_xlabel("nats per point, same seed")
-
-
-def _label(line: Line, rows: pd.DataFrame) -> str:
-    mine = of_line(rows, line)
-    note = "not fitted" if mine.empty else lost(mine)
-    return line_label(line) + (f"\n({note})" if note else "")
-
-
-def _handles(scores: pd.DataFrame, lines: list[Line], looks: dict[Line, Look]) -> list[object]:
-    handles: list[object] = [
-        style.dot_handle(looks[line].colour, line_label(line), looks[line].marker) for line in lines
-    ]
-    for variant, dashes in DASHES.items():
-        if (scores["variant"] == variant).any():
-            label = style.variant_label(variant)
-            handles.append(
-                Line2D([], [], color=style.REFERENCE_COLOUR, linewidth=1.1, linestyle=dashes, label=label)
-            )
-    return [*handles, style.null_handle()]
+    panel_title(panels[0], "c", f"held-out ELBO less {variant_label(plain)}'s")
+    panels[0].set_xlabel("nats per point, same seed")

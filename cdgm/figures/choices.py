@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from cdgm.plotting import style
-from cdgm.plotting.lanes import number
+from cdgm.plotting.frames import panel_title, zero_line
+from cdgm.plotting.labels import number
+from cdgm.plotting.legends import legend, line_handle, point_handle
+from cdgm.plotting.theme import BLOCK_COLOURS, new_figure, theme
 
-#: Column, title and the limit of chance or of the rule, if there is one; NaN stands for the caller's.
+#: Titles of panels, by the column that they show.
 PANELS = {
     "elbo": "held-out ELBO\n(nats a row)",
     "agreement_background": "agreement of members,\nbackground block (R²)",
@@ -20,11 +22,11 @@ PANELS = {
     "dependence": "dependence of blocks\n(HSIC over chance)",
     "separation": "sources told apart in the\nbackground block (accuracy)",
 }
-#: A space that knows nothing of two sources tells them with this accuracy.
-MIXED = 0.5
+#: Dependence by chance, and the accuracy at which a space without information tells two sources apart.
+CHANCE = {"dependence": 1.0, "separation": 0.5}
 
 
-@style.style()
+@theme()
 def dimensions_figure(table: pd.DataFrame, agree: float) -> Figure:
     """ELBO, agreement and leakage against the salient size, a line a background size.
 
@@ -33,13 +35,13 @@ def dimensions_figure(table: pd.DataFrame, agree: float) -> Figure:
     table
         ``Dimensions.table``.
     agree
-        Where members are said to agree.
+        Agreement from which on members are said to agree.
     """
     sizes = sorted(table["n_background"].unique())
-    colours = style.colours(sizes, style.LABEL_COLOURS)
+    shades = sns.color_palette("plasma", len(sizes) + 1).as_hex()[:-1]
     lines = {
-        f"{size} background dimensions": (table[table["n_background"] == size], colours[size])
-        for size in sizes
+        f"{size} background dimensions": (table[table["n_background"] == size], shade)
+        for size, shade in zip(sizes, shades, strict=True)
     }
     figure = _figure(lines, "n_salient", agree)
     for axes in figure.axes:
@@ -48,9 +50,9 @@ def dimensions_figure(table: pd.DataFrame, agree: float) -> Figure:
     return figure
 
 
-@style.style()
+@theme()
 def level_figure(table: pd.DataFrame, title: str, agree: float) -> Figure:
-    """ELBO, agreement and leakage against the level, the fit without at the left.
+    """ELBO, agreement and leakage against the level, with the fit without penalty or constraint at the left.
 
     Parameters
     ----------
@@ -59,9 +61,9 @@ def level_figure(table: pd.DataFrame, title: str, agree: float) -> Figure:
     title
         What the level is.
     agree
-        Where members are said to agree.
+        Agreement from which on members are said to agree.
     """
-    figure = _figure({"levels": (table, style.BLOCK_COLOURS[0])}, "strength", agree)
+    figure = _figure({"levels": (table, BLOCK_COLOURS[0])}, "strength", agree)
     names = [
         "none" if rank == 0 else number(level)
         for level, rank in zip(table["level"], table["strength"], strict=True)
@@ -73,44 +75,36 @@ def level_figure(table: pd.DataFrame, title: str, agree: float) -> Figure:
 
 
 def _figure(lines: Mapping[str, tuple[pd.DataFrame, str]], x: str, agree: float) -> Figure:
-    figure = style.new_figure(12.5, 3.1)
+    figure = new_figure(12.5, 3.1)
     panels = figure.subplots(1, len(PANELS))
-    limits = {
-        "agreement_background": agree,
-        "agreement_salient": agree,
-        "dependence": 1.0,
-        "separation": MIXED,
-    }
+    limits = CHANCE | {"agreement_background": agree, "agreement_salient": agree}
     for letter, axes, (column, title) in zip("abcde", panels, PANELS.items(), strict=True):
         for rows, colour in lines.values():
             _line(axes, rows.sort_values(x), x, column, colour)
         if column in limits:
-            axes.axhline(limits[column], color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-        style.panel_title(axes, letter, title)
+            zero_line(axes, "y", limits[column])
+        panel_title(axes, letter, title)
+        axes.set_ylabel("")
     for axes in panels[1:3]:
         axes.set_ylim(-0.1, 1.1)
-    hollow = Line2D(
-        [], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", color="black"
-    )
-    ring = Line2D([], [], linestyle="none", marker="o", markersize=11, markerfacecolor="none", color="black")
-    named = [] if len(lines) == 1 else [style.dot_handle(colour, name) for name, (_, colour) in lines.items()]
-    labels = [*(handle.get_label() for handle in named), "ELBO below the best", "recommended"]
-    figure.legend([*named, hollow, ring], labels, loc="outside upper center", ncols=6)
+    named = [point_handle(colour, name) for name, (_, colour) in lines.items() if len(lines) > 1]
+    ring = {"colour": "black", "linestyle": "none", "marker": "o", "markerfacecolor": "none"}
+    hollow = line_handle("ELBO below the best", markersize=5, **ring)
+    chosen = line_handle("recommended", markersize=11, **ring)
+    legend(figure, [*named, hollow, chosen], columns=6)
     return figure
 
 
 def _line(axes: Axes, rows: pd.DataFrame, x: str, column: str, colour: str) -> None:
     """A line, with hollow points where the ELBO is not within the best, and a ring at the recommendation."""
-    axes.plot(rows[x], rows[column], color=colour, zorder=3)
+    mark = {"x": x, "y": column, "ax": axes, "legend": False}
+    sns.lineplot(rows, **mark, color=colour, zorder=3)
     if column == "elbo":
         half = rows["elbo_range"] / 2
         axes.errorbar(rows[x], rows[column], half, color=colour, linestyle="none", zorder=3)
-    for inside, part in rows.groupby("within"):
-        axes.scatter(
-            part[x], part[column], s=26, facecolors=colour if inside else "white", edgecolors=colour,
-            linewidths=1.2, zorder=4,
-        )  # fmt: skip
-    chosen = rows[rows["recommended"]]
-    axes.scatter(
-        chosen[x], chosen[column], s=130, facecolors="none", edgecolors="black", linewidths=1.3, zorder=5
-    )
+    for part, face, size, edge in (
+        (rows[rows["within"]], colour, 26, colour),
+        (rows[~rows["within"]], "white", 26, colour),
+        (rows[rows["recommended"]], "none", 130, "black"),
+    ):
+        sns.scatterplot(part, **mark, color=face, s=size, edgecolor=edge, linewidth=1.3, zorder=4)

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
 
-from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.lanes import (
-    Member,
-    lanes,
-    leakage_scale,
-    line_label,
-    lost,
-    name_lanes,
-    share_range,
+from cdgm.evaluation.table_slices import Tables, fits_of, pick
+from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import bands, letters, name_groups, panel_title, zero_line
+from cdgm.plotting.labels import UNITS, setting_label, swept_label, variant_label, with_missing, wrapped
+from cdgm.plotting.legends import (
+    block_handles,
+    elbo_handles,
+    legend,
+    line_handle,
+    strip_handle,
+    strip_handles,
+    tint_handle,
 )
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import Line, lines_of, of_line, plain_variant
+from cdgm.plotting.scales import scale_by_metric, signed_scale
+from cdgm.plotting.series import Series, colours_of, series_of
+from cdgm.plotting.strips import strips
+from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
+from cdgm.plotting.theme import GOOD_COLOUR, GOOD_EDGE, Look, new_figure, theme
 
-#: A constraint whose name ends so holds its value up; all others hold it down.
+#: A constraint whose name ends so is a lower bound of its value; all others are upper bounds.
 FLOOR = "floor"
-SPLITS = {"_train": ("training rows", "#222222", "o"), "": ("held-out rows", "#AA3377", "^")}
-MET = "#E3F1E8"
+SPLITS = {"_train": ("training rows", Look("#222222")), "": ("held-out rows", Look("#AA3377", "^"))}
 WIDTH = 10.0
-
 #: What a setting shows, in the order of panels.
 METRICS = ("leakage_r2", "recovery_cc", "kl", "elbo_difference")
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
-    """A row of panels a setting, lanes of variants and their swept points; below, values over levels.
+    """A band of panels a setting, strips of variants and their swept points; below, values over levels.
 
     Raises
     ------
@@ -48,184 +48,118 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """
     scores = fits_of(tables, study, "recovery_cc", "leakage_r2", "constraint_value")
     plain = plain_variant(tables, study)
-    if plain:
-        scores = pd.concat([scores, elbo_differences(scores, plain)], ignore_index=True)
-    metrics = members_of(tables, study, scores, METRICS)
+    scores = with_differences(scores, plain)
+    series = series_of(tables, study, scores, METRICS)
     settings = list(dict.fromkeys(scores["setting"]))
-    lines = lines_of(scores)
-    names = list(dict.fromkeys(pick(scores, metric="constraint_value")["block"]))
-    held = [(s, line) for s in settings for line in lines if _constrained(scores, s, line)]
+    variants = swept_variants(scores)
+    labels = {
+        s: [with_missing(swept_label(v, 24), of_swept(pick(scores, setting=s), v)) for v in variants]
+        for s in settings
+    }
+    constrained = pick(scores, metric="constraint_value")
+    held = [(s, v) for s in settings for v in variants if len(of_swept(pick(constrained, setting=s), v))]
 
-    tall = max(_label(line, pick(scores, setting=s)).count("\n") + 1 for s in settings for line in lines)
-    heights = [0.85 + max(0.34, 0.16 * tall) * len(lines)] * len(settings) + [1.0 + 0.3 * len(held)]
-    figure = style.new_figure(WIDTH, 0.8 + sum(heights))
-    data = SourceData()
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    tall = max(label.count("\n") + 1 for of_setting in labels.values() for label in of_setting)
+    heights = [0.85 + max(0.34, 0.16 * tall) * len(variants)] * len(settings) + [1.0 + 0.3 * len(held)]
+    figure = new_figure(WIDTH, 0.8 + sum(heights))
+    data = FigureData()
+    *parts, last = bands(figure, [*map(setting_label, settings), "Are levels met?"], heights)
     grids = [
-        _setting(part, pick(scores, setting=s), s, metrics, lines, plain, data, first=i == 0)
-        for i, (part, s) in enumerate(zip(parts, settings, strict=False))
+        _setting(part, pick(scores, setting=s), series, variants, labels[s], plain, data)
+        for part, s in zip(parts, settings, strict=True)
     ]
-    _scales(grids, list(metrics))
-    letters = "abcdefghijklmnop"[len(metrics) :]
-    _levels(parts[-1], scores, held, names, letters, len(settings), data)
-    figure.legend(handles=_handles(tables, study, plain), loc="outside upper center", ncols=4)
+    scale_by_metric({metric: [grid[metric] for grid in grids] for metric in series}, "x")
+    names = list(dict.fromkeys(constrained["block"]))
+    _levels(last, _ratios(scores), held, names, len(series), data)
+    legend(figure, _handles(tables, study, plain))
     return figure, data.table()
-
-
-def _constrained(scores: pd.DataFrame, setting: str, line: Line) -> bool:
-    return not pick(of_line(scores, line), setting=setting, metric="constraint_value").empty
 
 
 def _setting(
     part: SubFigure,
     rows: pd.DataFrame,
-    setting: str,
-    metrics: dict[str, list[Member]],
-    lines: Sequence[Line],
+    series: dict[str, list[Series]],
+    variants: Sequence[SweptVariant],
+    labels: Sequence[str],
     plain: str,
-    data: SourceData,
-    *,
-    first: bool,
+    data: FigureData,
 ) -> dict[str, Axes]:
-    part.suptitle(style.setting_label(setting), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-    panels = dict(zip(metrics, part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], strict=True))
+    panels = dict(zip(series, part.subplots(1, len(series), sharey=True, squeeze=False)[0], strict=True))
     titles = {
         "leakage_r2": "leakage into a block",
         "recovery_cc": "recovery of a block",
-        "kl": f"KL of {' and '.join(m[1] for m in metrics.get('kl', ()))}",
-        "elbo_difference": f"ELBO less {style.variant_label(plain)}'s",
+        "kl": f"KL of {' and '.join(str(one.where['block']) for one in series.get('kl', ()))}",
+        "elbo_difference": f"ELBO less {variant_label(plain)}'s",
     }
-    units = {
-        "leakage_r2": "linear R²",
-        "recovery_cc": "mean canonical correlation",
-        "kl": "nats per point",
-        "elbo_difference": "nats per point, same seed",
-    }
-    for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
-        lanes(axes, pick(rows, metric=metric), lines, metrics[metric], data, letter)
-        name_lanes(axes, lines)
-        if first:
-            style.panel_title(axes, letter, titles[metric])
-        axes.set_xlabel(units[metric])
+    groups = [{"variant": variant, "point": point} for variant, point in variants]
+    for letter, (metric, axes) in zip(letters(), panels.items(), strict=False):
+        strips(axes, pick(rows, metric=metric, twist=0.0), groups, series[metric], data, letter)
+        name_groups(axes, labels)
+        panel_title(axes, letter, titles[metric])
+        axes.set_xlabel(UNITS[metric])
         if metric == "elbo_difference":
-            axes.axvline(0.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-            if (plain, "") in lines:
-                place = (0.0, lines.index((plain, "")))
-                axes.annotate(
-                    "reference", place, (4, 0), textcoords="offset points", va="center", fontsize=7.5
-                )
-    start = next(iter(panels.values()))
-    start.set_yticks(range(len(lines)), [_label(line, rows) for line in lines])
+            zero_line(axes, "x")
+            if (plain, "") in variants:
+                place = {"textcoords": "offset points", "va": "center", "fontsize": 7.5}
+                axes.annotate("reference", (0.0, variants.index((plain, ""))), (4, 0), **place)
     return panels
-
-
-def _label(line: Line, rows: pd.DataFrame) -> str:
-    mine = of_line(rows, line)
-    note = "not fitted" if mine.empty else lost(mine)
-    return style.wrapped(line_label(line), 24) + (f"\n({note})" if note else "")
-
-
-def _scales(grids: Sequence[dict[str, Axes]], metrics: Sequence[str]) -> None:
-    """The same scale for all settings."""
-    columns = {m: [grid[m] for grid in grids] for m in metrics}
-    leakage_scale(columns["leakage_r2"], "x")
-    share_range(columns["recovery_cc"], "x", 0.0, 1.0)
-    if "kl" in columns:
-        share_range(columns["kl"], "x", 0.0)
-    if "elbo_difference" in columns:
-        signed_scale(columns["elbo_difference"], "x", linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
 
 
 def _levels(
     part: SubFigure,
-    scores: pd.DataFrame,
-    held: Sequence[tuple[str, Line]],
+    ratios: pd.DataFrame,
+    held: Sequence[tuple[str, SweptVariant]],
     names: Sequence[str],
-    letters: str,
-    settings: int,
-    data: SourceData,
+    first: int,
+    data: FigureData,
 ) -> None:
-    """For every constraint its value over its level: 1 is the level, the tinted side is met."""
-    part.suptitle("Are levels met?", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    """For every constraint its value over its level: 1 is the level, the tinted side meets it."""
     panels = part.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    step = 0.4
-    for axes, name, letter in zip(panels, names, letters, strict=False):
-        ratios = _ratios(pick(scores, block=name))
-        for i, (setting, line) in enumerate(held):
-            for j, (ending, (_, colour, marker)) in enumerate(SPLITS.items()):
-                lane = of_line(pick(ratios, setting=setting, metric=f"constraint_ratio{ending}"), line)
-                lane = lane.sort_values("seed")
-                if lane.empty:
-                    continue
-                good = lane[lane["finite"]]
-                place = i + (j - 0.5) * step
-                median = style.strip(
-                    *(axes, place, good["value"], colour),
-                    horizontal=True,
-                    width=step * 0.8,
-                    marker=marker,
-                    size=13,
-                )
-                data.add(letter, "seed", good)
-                data.add(letter, "left out", lane[~lane["finite"]])
-                data.add(letter, "median", lane.iloc[:1], seed=None, value=median)
-        least = name.endswith(FLOOR)
-        axes.set_ylim(len(held) - 0.5, -0.5)
-        axes.axvline(1.0, color="black", linewidth=0.9, linestyle=":", zorder=1.8)
-        signed_scale([axes], "x", linear=1.0, low=0.0, high=2.0)
-        low, high = axes.get_xlim()
-        edges = (1.0, high) if least else (low, 1.0)
-        corner, size = (edges[0], -0.5), (edges[1] - edges[0], float(len(held)))
-        axes.add_artist(Rectangle(corner, *size, facecolor=MET, edgecolor="none", zorder=0.2))
-        style.panel_title(axes, letter, f"{name.replace('_', ' ')} (at {'least' if least else 'most'})")
-        axes.set_xlabel("value / level")
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        for (above, here), (below, there) in pairwise(enumerate(held)):
-            heavy = here[0] != there[0]
-            colour = "#999999" if heavy else "#DDDDDD"
-            axes.axhline((above + below) / 2, color=colour, linewidth=0.9 if heavy else 0.7, zorder=0.5)
+    groups = [{"setting": s, "variant": variant, "point": point} for s, (variant, point) in held]
+    several = len({setting for setting, _ in held}) > 1
     labels = [
-        style.wrapped(
-            line_label(line) if settings == 1 else f"{style.setting_label(s)}, {line_label(line)}", 26
-        )
-        for s, line in held
+        wrapped((f"{setting_label(s)}, " if several else "") + swept_label(variant), 26)
+        for s, variant in held
     ]
-    panels[0].set_yticks(range(len(held)), labels)
+    series = [Series({"metric": f"constraint_ratio{end}"}, look) for end, (_, look) in SPLITS.items()]
+    for axes, name, letter in zip(panels, names, letters(first), strict=False):
+        strips(axes, pick(ratios, block=name), groups, series, data, letter, null=False)
+        name_groups(axes, labels)
+        zero_line(axes, "x", 1.0)
+        signed_scale([axes], "x", linear=1.0, low=0.0, high=2.0)
+        least = name.endswith(FLOOR)
+        low, high = axes.get_xlim()
+        axes.axvspan(*((1.0, high) if least else (low, 1.0)), color=GOOD_COLOUR, linewidth=0, zorder=0.2)
+        axes.set_xlim(low, high)
+        panel_title(axes, letter, f"{name.replace('_', ' ')} (at {'least' if least else 'most'})")
+        axes.set_xlabel("value / level")
+        for i in range(1, len(held)):
+            if held[i][0] != held[i - 1][0]:
+                axes.axhline(i - 0.5, color="#999999", linewidth=0.9, zorder=0.5)
 
 
 def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """Value over level of one constraint, as rows of the metrics ``constraint_ratio`` and ``..._train``."""
-    keys = ["setting", "variant", "point", "seed"]
+    """Value over level of all constraints, as rows of the metrics ``constraint_ratio`` and ``..._train``."""
+    keys = ["setting", "variant", "point", "seed", "block"]
     parts = []
     for ending in SPLITS:
         value = pick(rows, metric=f"constraint_value{ending}")
         level = pick(rows, metric=f"constraint_level{ending}").drop_duplicates(keys)
-        both = value.join(level.set_index(keys)[["value", "finite"]].add_suffix("_of_level"), on=keys)
+        both = value.join(level.set_index(keys)["value"].rename("level"), on=keys)
         # A level is a number above zero; where it is none, there is no ratio.
-        known = both["value_of_level"] > 0
-        ratio = both["value"] / both["value_of_level"].where(known)
-        parts.append(
-            both.assign(
-                value=ratio,
-                metric=f"constraint_ratio{ending}",
-                finite=both["finite"] & known & np.isfinite(ratio),
-            )
-        )
+        ratio = both["value"] / both["level"].where(both["level"] > 0)
+        finite = both["finite"] & np.isfinite(ratio)
+        parts.append(both.assign(value=ratio, metric=f"constraint_ratio{ending}", finite=finite))
     return pd.concat(parts, ignore_index=True)
 
 
 def _handles(tables: Tables, study: str, plain: str) -> list[object]:
-    sources, blocks = order_of(tables, study)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    handles: list[object] = [style.point_handle(of_block[b], f"{b} block") for b in blocks]
-    if plain:
-        of_source = style.colours(sources, style.SOURCE_COLOURS)
-        handles += [style.point_handle(of_source[s], f"ELBO of {s}") for s in sources]
-    handles += [style.point_handle(colour, text, marker) for text, colour, marker in SPLITS.values()]
-    handles.append(style.null_handle())
-    handles.append(Patch(facecolor=MET, edgecolor="#8FB8A0", linewidth=0.6, label="level is met"))
-    handles.append(
-        Line2D([], [], color="black", linewidth=0.9, linestyle=":", label="level, or no difference")
-    )
-    return handles
+    sources, blocks = colours_of(tables, study)
+    return [
+        *block_handles(blocks),
+        *(elbo_handles(sources) if plain else []),
+        *(strip_handle(look.colour, text, look.marker) for text, look in SPLITS.values()),
+        *strip_handles(),
+        tint_handle(GOOD_COLOUR, "level is met", GOOD_EDGE),
+        line_handle("level, or no difference", "black", linestyle=":"),
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
@@ -23,15 +24,26 @@ from cdgm.evaluation.table_slices import (
     rows_of,
     seeds_of,
 )
-from cdgm.plotting import style
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import scored_on, swept
-from cdgm.utils.errors import bad_input
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import bands, letters, panel_title
+from cdgm.plotting.labels import arm_label
+from cdgm.plotting.legends import legend, point_handle
+from cdgm.plotting.series import scored_on
+from cdgm.plotting.sweeps import swept_columns
+from cdgm.plotting.theme import new_figure, theme
 
 COLUMNS = 4
 #: A seed that leaks more than this marks its cell.
 LEAKS = 0.2
 MAPS = {"recovery_cc": "Blues", "leakage_r2": "Oranges", "elbo": "Greens", "active_dims": "Purples"}
+UNITS = {
+    "recovery_cc": "mean canonical correlation",
+    "leakage_r2": "linear R²",
+    "elbo": "nats per point",
+    "active_dims": "dimensions",
+}
+TRUE_DIMS = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.8}
+NO_FIT = {"facecolor": "white", "edgecolor": "#999999", "hatch": "////"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,16 @@ class _Panel:
     title: str
 
 
-@style.style()
+@dataclass(frozen=True)
+class _Grid:
+    """Swept dimensions: their names, and the values in rows and columns of a panel."""
+
+    keys: tuple[str, str]
+    rows: list[float]
+    columns: list[float]
+
+
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Heat maps over two swept dimensions: a number for the median, a dot for every seed.
 
@@ -55,237 +76,178 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     scores = rows_of(tables, "scores", study)
     need(scores, study, metric="recovery_cc")
     need(scores, study, metric="leakage_r2")
-    keys, scores = _swept_pair(scores, study)
-    sources, blocks = order_of(tables, study)
-    panels = _panels(scores, sources, blocks)
+    keys, scores = swept_columns(scores, study, ("row", "column"), "dims@background=5,salient=3")
+    grid = _Grid((keys[0], keys[1]), sorted(scores["row"].unique()), sorted(scores["column"].unique()))
+    panels = _panels(scores, *order_of(tables, study))
     groups = list(scores[["base", "variant", "point"]].drop_duplicates().itertuples(index=False, name=None))
-    rows = -(-len(panels) // COLUMNS)
-    values = {key: sorted(scores[key].unique()) for key in ("first", "second")}
-    height = rows * (1.0 + 0.42 * len(values["first"]))
-    figure = style.new_figure(
-        max(8.0, COLUMNS * (1.0 + 0.38 * len(values["second"]))), 0.5 + height * len(groups)
-    )
-    data = SourceData()
-    parts = figure.subfigures(len(groups), 1, squeeze=False)[:, 0]
-    for part, group in zip(parts, groups, strict=True):
-        mine = pick(scores, base=group[0], variant=group[1], point=group[2])
-        if len(groups) > 1:
-            name = style.arm_label(group[:2], [g[:2] for g in groups])
-            part.suptitle(", ".join(filter(None, [name, group[2]])), x=0.01, ha="left", fontweight="bold")
-        _group(part, mine, panels, keys, values, data)
-    figure.legend(
-        handles=[
-            style.dot_handle("#333333", "one seed, from the left to the right end of the colour scale"),
-            style.dot_handle("#333333", "a seed leaks more than 0.2 (R²)", "^"),
-            Rectangle(
-                (0, 0), 1, 1, facecolor="none", edgecolor="black", linewidth=1.8, label="true dimensions"
-            ),
-            Rectangle(
-                (0, 0), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", label="no finished fit"
-            ),
-        ],
-        loc="outside upper center",
-        ncols=4,
-    )
+    arms = [group[:2] for group in groups]
+    titles = [", ".join(filter(None, [arm_label(g[:2], arms), g[2]])) for g in groups]
+    # Names of axes need room, however small the grid.
+    height = -(-len(panels) // COLUMNS) * (1.0 + max(0.42 * len(grid.rows), 1.7))
+    width = COLUMNS * (1.0 + max(0.38 * len(grid.columns), 1.7))
+    figure = new_figure(width, 0.5 + height * len(groups))
+    data = FigureData()
+    parts = bands(figure, titles if len(groups) > 1 else [""])
+    for part, (base, variant, point) in zip(parts, groups, strict=True):
+        _group(part, pick(scores, base=base, variant=variant, point=point), panels, grid, data)
+    handles = [
+        point_handle("#333333", "one seed, from the left to the right end of the colour scale"),
+        point_handle("#333333", f"a seed leaks more than {LEAKS} (R²)", "^"),
+        Rectangle((0, 0), 1, 1, **TRUE_DIMS, label="true dimensions"),
+        Rectangle((0, 0), 1, 1, **NO_FIT, label="no finished fit"),
+    ]
+    legend(figure, handles)
     return figure, data.table()
-
-
-def _swept_pair(scores: pd.DataFrame, study: str) -> tuple[list[str], pd.DataFrame]:
-    """The two swept names, and the scores with their values as columns ``first`` and ``second``."""
-    labels = {setting: swept(setting) for setting in scores["setting"].unique() if "@" in setting}
-    keys = list(dict.fromkeys(key for _, found in labels.values() for key in found))
-    if len(keys) != 2 or any(len(found) != 2 for _, found in labels.values()):
-        expected = "settings with two swept dimensions, as in 'dims@background=5,salient=3'"
-        raise bad_input(
-            f"scores of study {study!r}", "setting", list(scores["setting"].unique())[:3], expected
-        )
-    scores = scores[scores["setting"].isin(labels)]
-    return keys, scores.assign(
-        base=[labels[s][0] for s in scores["setting"]],
-        first=[labels[s][1][keys[0]] for s in scores["setting"]],
-        second=[labels[s][1][keys[1]] for s in scores["setting"]],
-    )
 
 
 def _panels(scores: pd.DataFrame, sources: list[str], blocks: list[str]) -> list[_Panel]:
     """Recovery of every block, leakage in every direction, then evidence and active dimensions."""
-    found = [
-        _Panel("recovery_cc", s, b, t, f"{b} recovered")
-        for s, b, t in scored_on(scores, "recovery_cc", blocks)
+    elbo, active = pick(scores, metric="elbo"), pick(scores, metric="active_dims")
+    return [
+        *(
+            _Panel("recovery_cc", s, b, t, f"{b} recovered")
+            for s, b, t in scored_on(scores, "recovery_cc", blocks)
+        ),
+        *(
+            _Panel("leakage_r2", s, b, t, f"{t} truth in the\n{b} block")
+            for s, b, t in scored_on(scores, "leakage_r2", blocks)
+        ),
+        *(
+            _Panel("elbo", s, "", "", f"evidence on {s},\nbelow the best cell")
+            for s in sources
+            if (elbo["source"] == s).any()
+        ),
+        *(
+            _Panel("active_dims", main_source(active, b), b, "", f"active {b}\ndimensions")
+            for b in blocks
+            if (active["block"] == b).any()
+        ),
     ]
-    found += [
-        _Panel("leakage_r2", s, b, t, f"{t} truth in the\n{b} block")
-        for s, b, t in scored_on(scores, "leakage_r2", blocks)
-    ]
-    elbo = pick(scores, metric="elbo")
-    found += [
-        _Panel("elbo", s, "", "", f"evidence on {s},\nbelow the best cell")
-        for s in sources
-        if (elbo["source"] == s).any()
-    ]
-    active = pick(scores, metric="active_dims")
-    found += [
-        _Panel("active_dims", main_source(active, b), b, "", f"active {b}\ndimensions")
-        for b in blocks
-        if (active["block"] == b).any()
-    ]
-    return found
 
 
-def _group(
-    part: SubFigure,
-    rows: pd.DataFrame,
-    panels: list[_Panel],
-    keys: list[str],
-    values: dict[str, list[float]],
-    data: SourceData,
-) -> None:
-    grid = part.subplots(-(-len(panels) // COLUMNS), min(COLUMNS, len(panels)), squeeze=False)
-    truth = pick(rows, metric="true_dims").groupby("block")["value"].max().to_dict()
-    for axes in grid.flat[len(panels) :]:
+def _group(part: SubFigure, rows: pd.DataFrame, panels: list[_Panel], grid: _Grid, data: FigureData) -> None:
+    """All panels of one variant."""
+    found = part.subplots(-(-len(panels) // COLUMNS), min(COLUMNS, len(panels)), squeeze=False)
+    for axes in found.flat[len(panels) :]:
         axes.set_axis_off()
-    for i, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        letter = "abcdefghijklmnopqrstuvwxyz"[i % 26]
-        mine = pick(rows, metric=panel.metric, source=panel.source, block=panel.block, truth=panel.truth)
-        _heat(axes, pick(mine, twist=0.0), panel, letter, values, rows, data)
-        style.panel_title(axes, letter, panel.title)
-        axes.set_xlabel(f"fitted {keys[1].replace('_', ' ')} dimensions")
-        if i % COLUMNS == 0:
-            axes.set_ylabel(f"fitted {keys[0].replace('_', ' ')} dimensions")
-        if keys[0] in truth and keys[1] in truth:
-            x, y = truth[keys[1]], truth[keys[0]]
-            if x in values["second"] and y in values["first"]:
-                corner = values["second"].index(x) - 0.5, values["first"].index(y) - 0.5
-                frame = {"fill": False, "edgecolor": "black", "linewidth": 1.8, "clip_on": False}
-                axes.add_patch(Rectangle(corner, 1, 1, **frame, zorder=6))
-                data.add(letter, "true_dims", x=x, y=y)
+    true_dims = pick(rows, metric="true_dims").groupby("block")["value"].max()
+    y, x = (true_dims.get(key, np.nan) for key in grid.keys)
+    for i, (axes, panel, letter) in enumerate(zip(found.flat, panels, letters(), strict=False)):
+        place = {"source": panel.source, "block": panel.block, "truth": panel.truth, "twist": 0.0}
+        mine = pick(rows, metric=panel.metric, **place)
+        if panel.metric == "elbo":
+            best = mine[mine["finite"]].groupby("setting")["value"].median().max()
+            mine = mine.assign(value=mine["value"] - best, metric="elbo_below_best")
+        scale = _scale(mine, panel.metric)
+        cells = _cells(mine, panel.metric, scale, grid)
+        _heat(axes, cells, panel.metric, scale, grid)
+        _numbers(axes, cells, rows, panel.metric)
+        _seeds(axes, mine[mine["finite"]], cells, panel.metric, scale)
+        data.add(letter, "seed", mine[mine["finite"]])
+        data.add(letter, "left out", mine[~mine["finite"]])
+        data.add(letter, "median", cells.drop(columns=["x", "y"]), seed=None)
+        _colour_bar(axes, scale, median_of(mine["null_high"]), panel, letter, data)
+        panel_title(axes, letter, panel.title)
+        axes.set_xlabel(f"fitted {grid.keys[1].replace('_', ' ')} dimensions")
+        axes.set_ylabel("" if i % COLUMNS else f"fitted {grid.keys[0].replace('_', ' ')} dimensions")
+        if x in grid.columns and y in grid.rows:
+            corner = grid.columns.index(x), grid.rows.index(y)
+            axes.add_patch(Rectangle(corner, 1, 1, **TRUE_DIMS, clip_on=False, zorder=6))
+            data.add(letter, "true_dims", x=x, y=y)
 
 
-def _heat(
-    axes: Axes,
-    rows: pd.DataFrame,
-    panel: _Panel,
-    letter: str,
-    values: dict[str, list[float]],
-    every: pd.DataFrame,
-    data: SourceData,
-) -> None:
-    if panel.metric == "elbo":
-        good = rows[rows["finite"]]
-        best = good.groupby("setting")["value"].median().max()
-        rows = rows.assign(value=rows["value"] - best, metric="elbo_below_best")
-    scale = _scale(rows, panel.metric)
-    axes.set_xlim(-0.5, len(values["second"]) - 0.5)
-    axes.set_ylim(-0.5, len(values["first"]) - 0.5)
-    axes.set_xticks(range(len(values["second"])), [f"{v:g}" for v in values["second"]])
-    axes.set_yticks(range(len(values["first"])), [f"{v:g}" for v in values["first"]])
+def _cells(rows: pd.DataFrame, metric: str, scale: Normalize, grid: _Grid) -> pd.DataFrame:
+    """A row a setting: its place (x, y), the median over seeds, and a legible colour of text."""
+    cells = rows.drop_duplicates("setting").set_index("setting", drop=False)
+    cells = cells.assign(
+        value=rows[rows["finite"]].groupby("setting")["value"].median(),
+        x=cells["column"].map(grid.columns.index),
+        y=cells["row"].map(grid.rows.index),
+    )
+    light = _tones(metric)(scale(cells["value"].to_numpy(), clip=True))[:, :3] @ (0.299, 0.587, 0.114)
+    return cells.assign(ink=np.where(light < 0.55, "white", "#222222"))
+
+
+def _heat(axes: Axes, cells: pd.DataFrame, metric: str, scale: Normalize, grid: _Grid) -> None:
+    """Coloured cells; hatched are those without a finished fit."""
+    table = cells.pivot(index="y", columns="x", values="value")
+    table = table.reindex(index=range(len(grid.rows)), columns=range(len(grid.columns)))
+    axes.add_patch(Rectangle((0, 0), *table.shape[::-1], **NO_FIT, linewidth=0, zorder=0.5))
+    white = {"linewidths": 1.0, "linecolor": "white", "zorder": 1}
+    bare = {"cbar": False, "xticklabels": False, "yticklabels": False}
+    sns.heatmap(table, cmap=_tones(metric), norm=scale, ax=axes, **white, **bare)
+    axes.invert_yaxis()
+    axes.set_xticks(np.arange(len(grid.columns)) + 0.5, [f"{v:g}" for v in grid.columns])
+    axes.set_yticks(np.arange(len(grid.rows)) + 0.5, [f"{v:g}" for v in grid.rows])
     axes.tick_params(length=0)
     axes.grid(visible=False)
-    colour_map = _tones(MAPS[panel.metric])
-    dots: list[pd.DataFrame] = []
-    for y, first in enumerate(values["first"]):
-        for x, second in enumerate(values["second"]):
-            cell = pick(rows, first=first, second=second).sort_values("seed")
-            good = cell[cell["finite"]]
-            data.add(letter, "left out", cell[~cell["finite"]])
-            if good.empty:
-                axes.add_patch(
-                    Rectangle(
-                        (x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#999999", hatch="////", lw=0
-                    )
-                )
-                if len(cell):
-                    data.add(letter, "median", cell.iloc[:1], seed=None, value=np.nan)
-                continue
-            median = float(good["value"].median())
-            face = colour_map(scale(median, clip=True))
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white", lw=1.0))
-            ink = "white" if np.dot(face[:3], (0.299, 0.587, 0.114)) < 0.55 else "#222222"
-            axes.text(
-                x, y + 0.14, _text(median, panel.metric), ha="center", va="center", fontsize=7.5, color=ink
-            )
-            dots.append(_seeds(x, y, good["value"], scale).assign(ink=ink))
-            if panel.metric == "leakage_r2" and (good["value"] > LEAKS).any():
-                dots.append(pd.DataFrame({"x": [x + 0.36], "y": [y + 0.36], "marker": ["^"], "ink": [ink]}))
-            lost = seeds_of(pick(every, setting=cell["setting"].iloc[0]))
-            if lost[0] != lost[1]:
-                axes.text(
-                    x - 0.46,
-                    y + 0.46,
-                    f"{len(lost[0])}/{len(lost[1])}",
-                    ha="left",
-                    va="top",
-                    fontsize=6,
-                    color=ink,
-                )
-            data.add(letter, "seed", good)
-            data.add(letter, "median", cell.iloc[:1], seed=None, value=median)
-    for (marker, ink), marks in pd.concat(dots).groupby(["marker", "ink"]) if dots else ():
-        axes.scatter(
-            marks["x"],
-            marks["y"],
-            s=5 if marker == "o" else 10,
-            marker=marker,
-            color=ink,
-            alpha=1.0 if marker == "^" else 0.55,
-            linewidths=0,
-            zorder=4,
-        )
-    _bar(axes, colour_map, scale, median_of(rows["null_high"]), panel, letter, data)
 
 
-def _seeds(x: int, y: int, values: pd.Series, scale: Normalize) -> pd.DataFrame:
-    """Marks of all seeds in the lower part of a cell; arrows are seeds beyond an end of the scale."""
-    found = values.to_numpy()
-    places = np.asarray(scale(found, clip=True), dtype=float)
-    markers = np.where(found < scale.vmin - 1e-12, "<", np.where(found > scale.vmax + 1e-12, ">", "o"))
-    return pd.DataFrame({"x": x - 0.42 + 0.84 * places, "y": y - 0.27, "marker": markers})
+def _numbers(axes: Axes, cells: pd.DataFrame, rows: pd.DataFrame, metric: str) -> None:
+    """Medians in the cells, and in a corner how many fits finished, where some did not."""
+    for setting, cell in cells[np.isfinite(cells["value"])].iterrows():
+        text = {"color": cell["ink"], "zorder": 4}
+        middle = cell["x"] + 0.5, cell["y"] + 0.64
+        axes.text(*middle, _text(cell["value"], metric), ha="center", va="center", fontsize=7.5, **text)
+        good, every = seeds_of(pick(rows, setting=setting))
+        if good != every:
+            corner = cell["x"] + 0.04, cell["y"] + 0.96
+            axes.text(*corner, f"{len(good)}/{len(every)}", ha="left", va="top", fontsize=6, **text)
+
+
+def _seeds(axes: Axes, rows: pd.DataFrame, cells: pd.DataFrame, metric: str, scale: Normalize) -> None:
+    """Marks of all seeds in the lower part of a cell, along the scale; arrows are seeds beyond its ends."""
+    if rows.empty:
+        return
+    place = cells.loc[rows["setting"]]
+    value = rows["value"].to_numpy()
+    marks = pd.DataFrame(
+        {
+            "x": place["x"].to_numpy() + 0.08 + 0.84 * np.asarray(scale(value, clip=True)),
+            "y": place["y"].to_numpy() + 0.23,
+            "ink": place["ink"].to_numpy(),
+            "marker": np.select([value < scale.vmin - 1e-12, value > scale.vmax + 1e-12], ["<", ">"], "o"),
+        }
+    )
+    leaky = rows.loc[rows["value"] > LEAKS, "setting"].unique() if metric == "leakage_r2" else []
+    if len(leaky):
+        corner = cells.loc[leaky, ["x", "y", "ink"]] + {"x": 0.86, "y": 0.86, "ink": ""}
+        marks = pd.concat([marks, corner.assign(marker="^")])
+    for (marker, ink), some in marks.groupby(["marker", "ink"]):
+        mark = {"marker": marker, "s": 5 if marker == "o" else 10, "alpha": 1.0 if marker == "^" else 0.55}
+        sns.scatterplot(some, x="x", y="y", color=ink, ax=axes, linewidth=0, legend=False, zorder=4, **mark)
 
 
 def _scale(rows: pd.DataFrame, metric: str) -> Normalize:
+    """The colour scale of a panel."""
     good = rows.loc[rows["finite"], "value"]
     high = float(good.max()) if len(good) else 1.0
-    if metric == "recovery_cc":
-        return Normalize(0.0, 1.0)
-    if metric == "leakage_r2":
-        return Normalize(0.0, max(high, LEAKS))
-    if metric == "active_dims":
-        return Normalize(0.0, max(high, 1.0))
-    # One stray fit must not flatten the scale of all others: it is drawn as an arrow at its end.
-    low = rows[rows["finite"]].groupby("setting")["value"].median().min() if len(good) else -1.0
-    return Normalize(min(float(low), -1.0), max(high, 0.0))
+    if metric == "elbo":
+        # One stray fit must not flatten the scale of all others: it is drawn as an arrow at its end.
+        low = rows[rows["finite"]].groupby("setting")["value"].median().min() if len(good) else -1.0
+        return Normalize(min(float(low), -1.0), max(high, 0.0))
+    return Normalize(0.0, {"recovery_cc": 1.0, "leakage_r2": max(high, LEAKS)}.get(metric, max(high, 1.0)))
+
+
+def _tones(metric: str) -> ListedColormap:
+    """A colour map of matplotlib whose darkest tones are left out, so that text can be read on it."""
+    return ListedColormap(matplotlib.colormaps[MAPS[metric]](np.linspace(0.03, 0.88, 256)))
 
 
 def _text(value: float, metric: str) -> str:
+    """The median as it stands in a cell: ".95", "5.5", "−0.3"."""
     if metric == "active_dims":
         return f"{value:g}"
     text = f"{abs(value):.1f}" if metric == "elbo" else f"{abs(value):.2f}".removeprefix("0")
     return "\N{MINUS SIGN}" * (value < 0 and float(text) > 0) + text
 
 
-def _tones(name: str) -> ListedColormap:
-    """A colour map of matplotlib whose darkest tones are left out, so that text can be read on it."""
-    return ListedColormap(matplotlib.colormaps[name](np.linspace(0.03, 0.88, 256)))
-
-
-def _bar(
-    axes: Axes,
-    colour_map: ListedColormap,
-    scale: Normalize,
-    high: float,
-    panel: _Panel,
-    letter: str,
-    data: SourceData,
+def _colour_bar(
+    axes: Axes, scale: Normalize, high: float, panel: _Panel, letter: str, data: FigureData
 ) -> None:
-    bar = axes.figure.colorbar(ScalarMappable(scale, colour_map), ax=axes, pad=0.02, aspect=25)
+    bar = axes.figure.colorbar(ScalarMappable(scale, _tones(panel.metric)), ax=axes, pad=0.02, aspect=25)
     bar.outline.set_visible(False)
-    units = {
-        "recovery_cc": "mean canonical correlation",
-        "leakage_r2": "linear R²",
-        "elbo": "nats per point",
-        "active_dims": "dimensions",
-    }
-    bar.set_label(units[panel.metric], fontsize=8)
+    bar.set_label(UNITS[panel.metric], fontsize=8)
     bar.ax.tick_params(labelsize=7.5)
     if np.isfinite(high):
         # The null is a thin slice of the scale: a line where it ends, all below it is chance.

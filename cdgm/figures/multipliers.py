@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cdgm.evaluation.table_slices import Tables, median_of, pick, rows_of
-from cdgm.plotting import style
-from cdgm.plotting.lanes import COLOURS, line_label, share_range
-from cdgm.plotting.paired import signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import lines_of, of_line
+from cdgm.plotting.curves import draw_curves, running_means
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import letters, panel_title
+from cdgm.plotting.labels import setting_label, swept_label
+from cdgm.plotting.legends import legend, line_handle
+from cdgm.plotting.scales import share_range, signed_scale
+from cdgm.plotting.sweeps import of_swept, swept_variants
+from cdgm.plotting.theme import VARIANT_COLOURS, colours, new_figure, theme
 from cdgm.utils.errors import bad_input
 
-#: Recorded steps whose running mean is drawn: one minibatch says little about a dependence.
+#: Recorded steps in a running mean of values: one minibatch says little about a dependence.
 WINDOW = 10
+KINDS = {"constraint": "value and level", "multiplier": "multiplier"}
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Two panels a constraint and setting, value with level and multiplier, a thin line for every seed.
 
@@ -32,81 +33,70 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         If the history has no constraints.
     """
     scores = rows_of(tables, "scores", study)
-    history = rows_of(tables, "history", study)
-    kinds = history["quantity"].str.split("/", n=1, expand=True).reindex(columns=[0, 1])
-    history = history.assign(kind=kinds[0], name=kinds[1])
-    history = history[history["kind"].isin(["constraint", "level", "multiplier"])]
+    recorded = rows_of(tables, "history", study)
+    kinds = recorded["quantity"].str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    history = recorded.assign(kind=kinds[0], name=kinds[1])
+    history = history[history["kind"].isin([*KINDS, "level"])]
     names = list(dict.fromkeys(pick(history, kind="constraint")["name"]))
     if not names:
-        found = sorted(rows_of(tables, "history", study)["quantity"].unique())
+        found = sorted(recorded["quantity"].unique())
         raise bad_input(f"history of study {study!r}", "quantity", found, "also 'constraint/<name>'")
     settings = list(dict.fromkeys(history["setting"]))
-    lines = [line for line in lines_of(scores) if not of_line(history, line).empty]
-    colours = style.colours([line_label(line) for line in lines], COLOURS)
+    variants = [v for v in swept_variants(scores) if not of_swept(history, v).empty]
+    look = colours(variants, VARIANT_COLOURS)
 
-    panels, figure = _grid(names, settings)
-    data = SourceData()
-    letters = iter("abcdefghijklmnopqrstuvwxyz" * 4)
+    figure, panels = _panels(names, settings)
+    data = FigureData()
+    for letter, ((name, kind, setting), axes) in zip(letters(), panels.items(), strict=False):
+        panel_title(axes, letter, f"{name.replace('_', ' ')}: {KINDS[kind]}")
+        if name == names[0] and kind == "constraint":
+            bold = setting_label(setting).replace(" ", r"\ ")
+            axes.set_title(rf"$\bf{{{bold}}}$" + f"\n{axes.get_title(loc='left')}")
+        for variant, colour in look.items():
+            fits = of_swept(pick(history, setting=setting, name=name), variant)
+            if kind == "constraint":
+                _level(axes, pick(fits, kind="level"), colour, letter, data)
+            window = WINDOW if kind == "constraint" else 1
+            draw_curves(
+                axes, pick(fits, kind=kind), colour, data, letter, window=window, end_is_loss=True, width=2.0
+            )
     for name in names:
-        values = [panels[name, s, "constraint"] for s in settings]
-        strengths = [panels[name, s, "multiplier"] for s in settings]
-        for axes, kind in [(a, "constraint") for a in values] + [(a, "multiplier") for a in strengths]:
-            setting = settings[(values + strengths).index(axes) % len(settings)]
-            letter = next(letters)
-            mine = pick(history, setting=setting, name=name)
-            title = f"{name.replace('_', ' ')}: {'value and level' if kind == 'constraint' else 'multiplier'}"
-            style.panel_title(axes, letter, title)
-            for line in lines:
-                colour = colours[line_label(line)]
-                fits = of_line(mine, line)
-                if kind == "constraint":
-                    _levels(axes, pick(fits, kind="level"), colour, letter, data)
-                smooth = WINDOW if kind == "constraint" else 1
-                _traces(axes, pick(fits, kind=kind), colour, smooth, letter, data)
-        signed_scale(values, "y", linear=_linear(pick(history, name=name)), low=0.0)
-        share_range(strengths, "y", 0.0, None if any(a.dataLim.y1 > 0 for a in strengths) else 1.0)
-    _name(panels, names, settings)
-    handles: list[Line2D] = [
-        Line2D([], [], color=c, linewidth=2.2, label=name.replace("_", " ")) for name, c in colours.items()
-    ]
+        of_kind = {kind: [panels[name, kind, s] for s in settings] for kind in KINDS}
+        signed_scale(of_kind["constraint"], "y", linear=_linear(pick(history, name=name)), low=0.0)
+        rises = any(axes.dataLim.y1 > 0 for axes in of_kind["multiplier"])
+        share_range(of_kind["multiplier"], "y", 0.0, None if rises else 1.0)
+    handles = [line_handle(swept_label(v), c, linewidth=2.2) for v, c in look.items()]
     handles += [
-        Line2D([], [], color="#555555", linewidth=0.7, alpha=0.6, label="one seed"),
-        Line2D([], [], color="#555555", linewidth=2.2, label="median over seeds"),
-        Line2D([], [], color="#555555", linewidth=1.3, linestyle="--", label="level (median)"),
-        Line2D([], [], color="#555555", linestyle="none", marker="x", markersize=5, label="diverged here"),
+        line_handle("one seed", linewidth=0.7, alpha=0.6),
+        line_handle("median over seeds", linewidth=2.2),
+        line_handle("level (median)", linewidth=1.3, linestyle="--"),
+        line_handle("diverged here", linestyle="none", marker="x", markersize=5),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    legend(figure, handles)
     return figure, data.table()
 
 
-def _grid(names: list[str], settings: list[str]) -> tuple[dict[tuple[str, str, str], Axes], Figure]:
-    """Panels by (constraint, setting, kind): settings are columns; one alone has its kinds side by side."""
-    kinds = ("constraint", "multiplier")
-    if len(settings) == 1:
-        figure = style.new_figure(9.0, 1.0 + 1.75 * len(names))
-        grid = figure.subplots(len(names), 2, sharex=True, squeeze=False)
-        places = {(n, settings[0], k): grid[i, j] for i, n in enumerate(names) for j, k in enumerate(kinds)}
-        return places, figure
-    figure = style.new_figure(max(6.0, 1.0 + 3.0 * len(settings)), 1.1 + 3.0 * len(names))
-    grid = figure.subplots(2 * len(names), len(settings), sharex=True, squeeze=False)
-    places = {
-        (n, s, k): grid[2 * i + j, c]
-        for i, n in enumerate(names)
-        for c, s in enumerate(settings)
-        for j, k in enumerate(kinds)
-    }
-    return places, figure
+def _panels(names: list[str], settings: list[str]) -> tuple[Figure, dict[tuple[str, str, str], Axes]]:
+    """Panels by (constraint, kind, setting), a column a setting; a single setting has a column a kind."""
+    keys = [(name, kind, setting) for name in names for kind in KINDS for setting in settings]
+    columns = max(len(settings), 2)
+    tall = 1.75 if len(settings) == 1 else 3.0
+    width = 9.0 if len(settings) == 1 else 1.0 + 3.0 * columns
+    figure = new_figure(width, 1.1 + tall * len(names))
+    grid = figure.subplots(len(keys) // columns, columns, sharex=True, squeeze=False)
+    for axes in grid[-1]:
+        axes.set_xlabel("step")
+    return figure, dict(zip(keys, grid.flat, strict=True))
 
 
-def _name(panels: Mapping[tuple[str, str, str], Axes], names: list[str], settings: list[str]) -> None:
-    """Names of settings above the columns, of steps below them."""
-    for (constraint, setting, kind), axes in panels.items():
-        if constraint == names[-1] and (kind == "multiplier" or len(settings) == 1):
-            axes.set_xlabel("step")
-        if constraint == names[0] and kind == "constraint":
-            title = axes.get_title(loc="left")
-            name = style.setting_label(setting).replace(" ", r"\ ")
-            axes.set_title(rf"$\bf{{{name}}}$" + f"\n{title}", loc="left")
+def _level(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: FigureData) -> None:
+    """The median level; an estimated level exists only after its first estimate."""
+    if rows.empty:
+        return
+    median = running_means(rows).median(axis=1).rename("value").dropna()
+    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
+    place = rows.iloc[:1].drop(columns=["step", "value"])
+    data.add(letter, "level", median.reset_index().merge(place, how="cross"), seed=None)
 
 
 def _linear(rows: pd.DataFrame) -> float:
@@ -123,51 +113,3 @@ def _linear(rows: pd.DataFrame) -> float:
         return 1.0
     power = 10.0 ** np.floor(np.log10(size))
     return float(f"{power * min((1, 2, 5, 10), key=lambda f: abs(np.log(f * power / size))):.3g}")
-
-
-def _wide(rows: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Seeds in columns, steps in rows; a running mean over ``window`` recorded steps, fewer at the start."""
-    wide = rows.pivot_table(index="step", columns="seed", values="value", dropna=False).sort_index()
-    steps = np.sort(rows["step"].unique())
-    wide = wide.reindex(index=steps, columns=np.sort(rows["seed"].unique()))
-    # What a fit wrote after it turned non-finite is no number; a mean must not reach over that.
-    return wide.rolling(window, min_periods=1).mean().where(np.isfinite(wide))
-
-
-def _traces(axes: Axes, rows: pd.DataFrame, colour: str, window: int, letter: str, data: SourceData) -> None:
-    if rows.empty:
-        return
-    wide = _wide(rows, window)
-    steps = wide.index.to_numpy()
-    place = rows.iloc[:1]
-    ended = [s for s in wide.columns if not np.isfinite(wide[s].iloc[-1])]
-    for seed in wide.columns:
-        axes.plot(steps, wide[seed], color=colour, linewidth=0.6, alpha=0.35, zorder=2)
-        good = wide[seed].dropna()
-        if seed in ended and len(good):
-            axes.plot(good.index[-1], good.iloc[-1], "x", color=colour, markersize=5, zorder=5)
-        kind = "left out" if seed in ended else "seed"
-        _add(data, letter, kind, place, wide[seed], seed=int(seed))
-    kept = wide.drop(columns=ended)
-    if kept.empty:
-        return
-    median = kept.median(axis=1)
-    axes.plot(steps, median, color=colour, linewidth=2.0, zorder=4)
-    _add(data, letter, "median", place, median, seed=None)
-
-
-def _levels(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: SourceData) -> None:
-    """The median level; a level that is estimated exists only after its first estimate."""
-    if rows.empty:
-        return
-    median = _wide(rows, 1).median(axis=1)
-    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
-    _add(data, letter, "level", rows.iloc[:1], median, seed=None)
-
-
-def _add(
-    data: SourceData, letter: str, kind: str, place: pd.DataFrame, curve: pd.Series, **fixed: object
-) -> None:
-    curve = curve.dropna()
-    rows = pd.concat([place] * len(curve), ignore_index=True) if len(curve) else place.iloc[:0]
-    data.add(letter, kind, rows, step=curve.index.to_numpy(), value=curve.to_numpy(), **fixed)

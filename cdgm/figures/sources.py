@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.lanes import Look, lane, leakage_scale, looks_of, lost, rule_lanes, share_range
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import plain_variant
+from cdgm.plotting.evidence import elbo_differences, plain_variant
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import bands, name_groups, panel_title, zero_line
+from cdgm.plotting.labels import UNITS, missing_fits, setting_label, variant_label
+from cdgm.plotting.legends import legend, strip_handle, strip_handles
+from cdgm.plotting.scales import scale_by_metric
+from cdgm.plotting.series import Series
+from cdgm.plotting.strips import strips
+from cdgm.plotting.theme import Look, looks, new_figure, theme
 from cdgm.utils.joint_names import JOINT
 
 COLOURS = ("#000000", "#AA4499", "#117733", "#332288", "#999933", "#882255")
-TITLES = {
-    "shared": ("shared block recovered", "mean canonical correlation"),
-    "private": ("private blocks recovered", "mean canonical correlation"),
-    "leakage": ("largest leakage", "linear R²"),
-    "elbo": ("{name} ELBO\nless {plain}'s", "nats per point, same seed"),
+#: Title and metric of each panel.
+PANELS = {
+    "shared": ("shared block recovered", "recovery_cc"),
+    "private": ("private blocks recovered", "recovery_cc"),
+    "leakage": ("largest leakage", "leakage_r2"),
+    "elbo": ("{name} ELBO\nless {plain}'s", "elbo_difference"),
 }
+WORST = "worst source"
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A lane of a panel: its name, and its rows, one a fit."""
-
-    name: str
-    rows: pd.DataFrame
-
-
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
-    """A row of panels a setting: recovery on each source, largest leakage, evidence of the worst source.
+    """A band of panels a setting: recovery on each source, largest leakage, evidence of the worst source.
 
     Raises
     ------
@@ -45,79 +42,69 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """
     scores = pick(fits_of(tables, study, "recovery_cc", "leakage_r2"), twist=0.0)
     plain = plain_variant(tables, study)
-    order = order_of(tables, study)
-    variants = list(dict.fromkeys(scores["variant"]))
-    looks = looks_of(variants, COLOURS)
+    variants = looks(dict.fromkeys(scores["variant"]), COLOURS)
     settings = list(dict.fromkeys(scores["setting"]))
-    entries = {s: _entries(pick(scores, setting=s), order, plain) for s in settings}
-    kinds = [k for k in TITLES if any(entries[s][k] for s in settings)]
-    others = [style.variant_label(v) for v in variants if v != plain]
-    words = {
-        "name": f"{others[0]}'s" if len(others) == 1 else "a variant's",
-        "plain": style.variant_label(plain),
-    }
+    strip_rows = {s: _strip_rows(pick(scores, setting=s), order_of(tables, study), plain) for s in settings}
+    shown = [p for p in PANELS if any(p in set(rows["panel"]) for rows in strip_rows.values())]
+    others = [variant_label(v) for v in variants if v != plain]
+    words = {"name": f"{others[0]}'s" if len(others) == 1 else "a variant's", "plain": variant_label(plain)}
 
-    most = [max(len(found) for found in entries[s].values()) for s in settings]
+    most = [rows.groupby("panel")["strip"].nunique().max() for rows in strip_rows.values()]
     heights = [1.35 + 0.19 * len(variants) * n for n in most]
-    figure = style.new_figure(10.5, 0.5 + sum(heights))
-    data = SourceData()
-    parts = figure.subfigures(len(settings), 1, height_ratios=heights, squeeze=False)[:, 0]
+    figure = new_figure(10.5, 0.5 + sum(heights))
+    data = FigureData()
+    titles = [_title(pick(scores, setting=s), variants) for s in settings]
     grids = []
-    for part, setting in zip(parts, settings, strict=True):
-        _head(part, pick(scores, setting=setting), variants)
-        panels = dict(zip(kinds, part.subplots(1, len(kinds), squeeze=False)[0], strict=True))
-        for letter, (kind, axes) in zip("abcdefgh", panels.items(), strict=False):
-            _panel(axes, entries[setting][kind], variants, looks, data, letter)
-            title, unit = TITLES[kind]
-            style.panel_title(axes, letter, title.format(**words))
-            axes.set_xlabel(unit)
-            if kind == "elbo":
-                axes.axvline(0.0, color="#555555", linewidth=0.9, linestyle=":", zorder=1.8)
+    for band, rows in zip(bands(figure, titles, heights), strip_rows.values(), strict=True):
+        panels = dict(zip(shown, band.subplots(1, len(shown), squeeze=False)[0], strict=True))
+        for letter, (panel, axes) in zip("abcdefgh", panels.items(), strict=False):
+            _panel(axes, pick(rows, panel=panel), variants, data, letter)
+            title, metric = PANELS[panel]
+            panel_title(axes, letter, title.format(**words))
+            axes.set_xlabel(UNITS[metric])
+            if panel == "elbo":
+                zero_line(axes, "x")
         grids.append(panels)
-    _scales(grids, kinds)
-    handles = [style.point_handle(looks[v].colour, style.variant_label(v), looks[v].marker) for v in variants]
-    figure.legend(handles=[*handles, style.null_handle()], loc="outside upper center", ncols=len(handles) + 1)
+    for panel in shown:
+        scale_by_metric({PANELS[panel][1]: [grid[panel] for grid in grids]}, "x")
+    handles = [strip_handle(look.colour, variant_label(v), look.marker) for v, look in variants.items()]
+    legend(figure, [*handles, *strip_handles()])
     return figure, data.table()
 
 
-def _entries(
-    scores: pd.DataFrame, order: tuple[list[str], list[str]], plain: str
-) -> Mapping[str, list[_Entry]]:
-    """Lanes of every panel of one setting; a block is shared if it is scored on more sources than one."""
+def _strip_rows(scores: pd.DataFrame, order: tuple[list[str], list[str]], plain: str) -> pd.DataFrame:
+    """Rows of all strips of one setting, with the columns ``panel`` and ``strip`` (its name).
+
+    A block is shared if it is scored on more sources than one.
+    """
     recovery = pick(scores, metric="recovery_cc")
     active = {b: [s for s in order[0] if not pick(recovery, block=b, source=s).empty] for b in order[1]}
     shared = [b for b in order[1] if len(active[b]) > 1]
     private = [b for b in order[1] if len(active[b]) == 1]
+    found = []
 
-    def recovered(block: str, source: str, name: str) -> _Entry:
-        return _Entry(name, pick(recovery, block=block, source=source, truth=block))
+    def add(panel: str, strip: str, rows: pd.DataFrame) -> None:
+        found.append(rows.assign(panel=panel, strip=strip))
 
+    for block in shared:
+        for source in active[block]:
+            name = f"{block} on {source}" if len(shared) > 1 else f"on {source}"
+            add("shared", name, pick(recovery, block=block, source=source, truth=block))
+    for block in private:
+        add("private", block, pick(recovery, block=block, source=active[block][0], truth=block))
+    leakage = pick(scores, metric="leakage_r2")
+    for into, blocks in (("shared", shared), ("private", private)):
+        for of, truths in (("private", private), ("shared", shared)):
+            mine = leakage[leakage["block"].isin(blocks) & leakage["truth"].isin(truths)]
+            if not mine.empty:
+                add("leakage", f"{of} in\na {into} block", _extreme(mine, largest=True))
     differences = elbo_differences(scores, plain) if plain else scores.iloc[:0]
     present = [s for s in order[0] if (differences["source"] == s).any()]
-    evidence = [_Entry(f"on {s}", pick(differences, source=s)) for s in present]
+    for source in present:
+        add("elbo", f"on {source}", pick(differences, source=source))
     if len(present) > 1:
-        evidence.append(_Entry("worst source", _extreme(differences, largest=False)))
-    return {
-        "shared": [
-            recovered(b, s, f"{b} on {s}" if len(shared) > 1 else f"on {s}")
-            for b in shared
-            for s in active[b]
-        ],
-        "private": [recovered(b, active[b][0], b) for b in private],
-        "leakage": _leaks(pick(scores, metric="leakage_r2"), shared, private),
-        "elbo": evidence,
-    }
-
-
-def _leaks(rows: pd.DataFrame, shared: Sequence[str], private: Sequence[str]) -> list[_Entry]:
-    """For every kind of direction the largest leakage of each fit, over blocks and sources."""
-    found = []
-    for into, block_names in (("shared", shared), ("private", private)):
-        for of, truth_names in (("private", private), ("shared", shared)):
-            mine = rows[rows["block"].isin(block_names) & rows["truth"].isin(truth_names)]
-            if not mine.empty:
-                found.append(_Entry(f"{of} in\na {into} block", _extreme(mine, largest=True)))
-    return found
+        add("elbo", WORST, _extreme(differences, largest=False))
+    return pd.concat(found, ignore_index=True)
 
 
 def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
@@ -125,59 +112,31 @@ def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
 
     The null is the largest of those of the scores.
     """
-    keys = ["setting", "variant", "point", "seed"]
-    groups = rows.groupby(keys, sort=False)
+    groups = rows.groupby(["setting", "variant", "point", "seed"], sort=False)
     values = groups["value"].max() if largest else groups["value"].min()
     table = pd.DataFrame(
         {"value": values, "finite": groups["finite"].all(), "null_high": groups["null_high"].max()}
     )
-    which = "largest" if largest else "smallest"
-    names = {"metric": f"{rows['metric'].iloc[0]}_{which}"}
+    names = {"metric": f"{rows['metric'].iloc[0]}_{'largest' if largest else 'smallest'}"}
     for column in ("source", "block", "truth"):
         names[column] = JOINT.join(dict.fromkeys(rows[column]))
     return table.reset_index().assign(**names)
 
 
-def _panel(
-    axes: Axes,
-    entries: Sequence[_Entry],
-    variants: Sequence[str],
-    looks: Mapping[str, Look],
-    data: SourceData,
-    letter: str,
-) -> None:
-    there = [v for v in variants if any((e.rows["variant"] == v).any() for e in entries)]
-    step = 0.8 / max(len(there), 1)
-    for i, entry in enumerate(entries):
-        for j, variant in enumerate(there):
-            own, look = pick(entry.rows, variant=variant), looks[variant]
-            place = i + (j - (len(there) - 1) / 2) * step
-            lane(axes, own, place, step, look.colour, data, letter, marker=look.marker)
-    rule_lanes(axes, max(len(entries), 1))
-    axes.set_yticks(range(len(entries)), [entry.name for entry in entries])
-    for i in range(1, len(entries)):
-        if entries[i].name.startswith("worst"):
-            axes.axhline(i - 0.5, color="#888888", linewidth=0.7, zorder=0.6)
+def _panel(axes: Axes, rows: pd.DataFrame, variants: dict[str, Look], data: FigureData, letter: str) -> None:
+    names = list(dict.fromkeys(rows["strip"]))
+    series = [Series({"variant": v}, look) for v, look in variants.items() if (rows["variant"] == v).any()]
+    strips(axes, rows, [{"strip": name} for name in names], series, data, letter)
+    name_groups(axes, names)
+    if WORST in names[1:]:
+        axes.axhline(names.index(WORST) - 0.5, color="#888888", linewidth=0.7, zorder=0.6)
 
 
-def _head(part: SubFigure, scores: pd.DataFrame, variants: Sequence[str]) -> None:
+def _title(scores: pd.DataFrame, variants: Sequence[str]) -> str:
+    """Name of a setting, how many sources it has, and which fits are missing."""
     sources = pick(scores, metric="recovery_cc")["source"].nunique()
-    text = f"{style.setting_label(scores['setting'].iloc[0])} ({sources} sources)"
+    text = f"{setting_label(scores['setting'].iloc[0])} ({sources} sources)"
     for variant in variants:
-        mine = pick(scores, variant=variant)
-        note = "not fitted" if mine.empty else lost(mine)
-        if note:
-            text += f"; {style.variant_label(variant)}: {note}"
-    part.suptitle(text, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-
-
-def _scales(grids: Sequence[Mapping[str, Axes]], kinds: Sequence[str]) -> None:
-    """The same scale for all settings."""
-    for kind in kinds:
-        column = [grid[kind] for grid in grids]
-        if kind == "leakage":
-            leakage_scale(column, "x")
-        elif kind == "elbo":
-            signed_scale(column, "x", linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
-        else:
-            share_range(column, "x", 0.0, 1.0)
+        note = missing_fits(pick(scores, variant=variant))
+        text += f"; {variant_label(variant)}: {note}" if note else ""
+    return text

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from cdgm.evaluation.table_slices import Tables, arms_of, finished, of_arm, order_of, pick, rows_of, seeds_of
-from cdgm.plotting import style
-from cdgm.plotting.source_data import SourceData
+from cdgm.evaluation.table_slices import Tables, arms_of, of_arm, pick, rows_of, seeds_of
+from cdgm.plotting.curves import draw_curves, running_means
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.labels import arm_label, missing_fits, number, wrapped
+from cdgm.plotting.legends import line_handle
+from cdgm.plotting.series import colours_of
+from cdgm.plotting.theme import new_figure, theme
 from cdgm.utils.errors import bad_input
 
 ROWS = {
@@ -22,22 +26,17 @@ ROWS = {
     "elbo_validation": "validation ELBO\n(nats per point)",
     "kl": "KL of a block\n(nats per point)",
     "weight": "weight of a source",
-    "gradient_norm": "gradient norm",
+    "gradient_norm": "gradient norm\n(all parameters)",
 }
 #: Settings beside each other; more start a new band of panels below.
 PER_BAND = 8
 #: The first steps climb from far below; axes are fitted to what follows.
 SETTLED = 0.2
+#: Lines of quantities by (source, block); one that is no source's and no block's has ("", "").
+Looks = Mapping[tuple[str, str], Line2D]
 
 
-@dataclass(frozen=True)
-class _Looks:
-    sources: dict[str, str]
-    blocks: dict[str, str]
-    line_of_source: dict[str, str]
-
-
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Objective of each source, KL of each block and gradient norm against the step.
 
@@ -53,132 +52,121 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         raise bad_input(f"history of study {study!r}", "quantity", found, "rows of 'elbo'")
     weights = pick(history, quantity="weight")["value"].dropna()
     if "weight" in quantities and np.allclose(weights, weights.iloc[0]):
-        quantities.remove("weight")  # fixed weights are no news
+        quantities.remove("weight")  # constant weights are set by the study and not by training
+    last = int(history["step"].max())
     arms = arms_of(history)
-    scores = rows_of(tables, "scores", study) if "scores" in tables else None
-    sources, blocks = order_of(tables, study)
-    lines = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
-    looks = _Looks(
-        style.colours(sources, style.SOURCE_COLOURS), style.colours(blocks, style.BLOCK_COLOURS), lines
-    )
+    looks = _looks(history, *colours_of(tables, study))
 
-    columns = min(len(arms), PER_BAND)
-    bands = math.ceil(len(arms) / PER_BAND)
-    figure = style.new_figure(max(6.4, 1.3 + 1.42 * columns), 0.9 + bands * (0.5 + 1.55 * len(quantities)))
+    columns, bands = min(len(arms), PER_BAND), math.ceil(len(arms) / PER_BAND)
+    width = 4.6 if columns == 1 else 1.42
+    figure = new_figure(2.5 + width * columns, 0.5 + bands * (0.5 + 1.55 * len(quantities)))
     grid = figure.subplots(bands * len(quantities), columns, sharex=True, squeeze=False)
-    data = SourceData()
+    grid = grid.reshape(bands, len(quantities), columns)
+    data = FigureData()
     for i, arm in enumerate(arms):
-        band, column = divmod(i, PER_BAND)
-        mine, note = of_arm(history, arm), ""
-        if scores is not None and not of_arm(scores, arm).empty:
-            good, every = seeds_of(of_arm(scores, arm))
+        panels = grid[i // PER_BAND, :, i % PER_BAND]
+        mine, title = of_arm(history, arm), arm_label(arm, arms, width=19 if columns > 1 else None)
+        if "scores" in tables:
+            scores = of_arm(rows_of(tables, "scores", study), arm)
+            good, every = seeds_of(scores)
             mine = mine[~mine["seed"].isin(every - good)]
-            note = finished(of_arm(scores, arm))
-        for j, quantity in enumerate(quantities):
-            axes = grid[band * len(quantities) + j, column]
-            _curves(axes, pick(mine, quantity=quantity), quantity, looks, data)
-        title = style.arm_label(arm, arms, width=19)
-        if note:
-            title += "\n" + style.wrapped(f"({note})", 19)
-        grid[band * len(quantities), column].set_title(title, fontsize=8.5, loc="center")
+            title += f"\n{wrapped(f'({missing_fits(scores)})', 19)}" if good != every else ""
+        panels[0].set_title(title, fontsize=8.5, loc="center")
+        for axes, quantity in zip(panels, quantities, strict=True):
+            for key, curve in pick(mine, quantity=quantity).groupby(["source", "block"], sort=False):
+                _draw_curve(axes, curve, quantity, looks[key], data)
     for axes in grid.flat:
         if not axes.lines:
             axes.set_axis_off()
     for j, quantity in enumerate(quantities):
         # A setting without a finished fit leaves its place empty: the first panel drawn takes the labels.
-        rows = [[axes for axes in grid[b * len(quantities) + j] if axes.lines] for b in range(bands)]
-        _scale([axes for row in rows for axes in row], [row[0] for row in rows if row], quantity)
-    last = int(history["step"].max())
-    for axes in grid[-1]:
-        axes.set_xlim(0, last)
-        axes.set_xticks([0, last], ["0", f"{last:,}"])
-        axes.get_xticklabels()[0].set_horizontalalignment("left")
-        axes.get_xticklabels()[1].set_horizontalalignment("right")
+        rows = [[axes for axes in row if axes.lines] for row in grid[:, j]]
+        rows = [row for row in rows if row]
+        if rows:
+            _scale(rows, quantity, SETTLED * last)
+        for row in rows:
+            row[0].set_ylabel(ROWS[quantity])
+        _explain(grid[0, j, -1], quantity, looks)
+    for axes in grid[:, -1].flat:
+        _number_steps(axes, last, count=max(2, int(width / 0.7)))
     figure.supxlabel("optimisation step", fontsize=9)
-    figure.legend(handles=_handles(history, looks), loc="outside upper center", ncols=4 if columns > 4 else 2)
     return figure, data.table()
 
 
-def _curves(axes: Axes, rows: pd.DataFrame, quantity: str, looks: _Looks, data: SourceData) -> None:
-    for (source, block), lane in rows.groupby(["source", "block"], sort=False):
-        colour = looks.blocks.get(block) or looks.sources.get(source) or "black"
-        dash = looks.line_of_source.get(source, "-") if block else "-"
-        table = lane.pivot_table(index="step", columns="seed", values="value", dropna=False)
-        axes.plot(table.index, table.to_numpy(), color=colour, linewidth=0.6, alpha=0.35, zorder=2)
-        median = table.median(axis=1)
-        axes.plot(median.index, median, color=colour, linewidth=1.5, linestyle=dash, zorder=3)
-        if quantity == "elbo_validation":
-            # Early stopping keeps a member's best parameters.
-            kept = table.dropna(axis=1, how="all")
-            axes.plot(kept.idxmax(), kept.max(), "o", color=colour, markersize=3.5, zorder=4, clip_on=False)
-        data.add(quantity, "seed", lane)
-        frame = pd.DataFrame({"step": median.index, "value": median.to_numpy()})
-        data.add(
-            quantity,
-            "median",
-            frame,
-            **{c: lane[c].iloc[0] for c in ("setting", "variant", "source", "block", "quantity")},
-        )
+def _looks(history: pd.DataFrame, sources: Mapping[str, str], blocks: Mapping[str, str]) -> Looks:
+    dashes = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
+    placed = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
+    pairs = sorted(placed.itertuples(index=False, name=None), key=lambda p: (list(blocks).index(p[1]), p[0]))
+    found = {("", ""): line_handle("mean of sources", "black", linewidth=1.8)}
+    found |= {(s, ""): line_handle(f"{s} source", colour, linewidth=1.8) for s, colour in sources.items()}
+    for source, block in pairs:
+        look = {"linewidth": 1.8, "linestyle": dashes[source]}
+        found[source, block] = line_handle(f"{block} block,\n{source} points", blocks[block], **look)
+    return found
+
+
+def _draw_curve(axes: Axes, rows: pd.DataFrame, quantity: str, look: Line2D, data: FigureData) -> None:
+    draw_curves(axes, rows, look.get_color(), data, quantity, width=1.5, dash=look.get_linestyle())
+    if quantity == "elbo_validation":
+        # Early stopping keeps a member's best parameters.
+        kept = running_means(rows).dropna(axis=1, how="all")
+        axes.plot(kept.idxmax(), kept.max(), "o", color="black", markersize=3.5, zorder=5, clip_on=False)
+
+
+def _explain(axes: Axes, quantity: str, looks: Looks) -> None:
+    """What the lines of a row of panels are, right of ``axes``."""
     if quantity == "gradient_norm":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _scale(panels: list[Axes], first: list[Axes], quantity: str) -> None:
-    """One scale for the panels of a quantity where their values are of one size, else one a panel."""
-    if not panels:
         return
-    for axes in first:
-        axes.set_ylabel(ROWS[quantity])
-    ranges = [_settled_range(axes) for axes in panels]
-    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-    if quantity == "gradient_norm":
-        shared = True
-        low, high = low / 1.3, high * 1.3
-    else:
-        # Below a tenth of the common range a panel's curve would look flat whatever it does.
-        shared = all(r[1] - r[0] >= 0.1 * (high - low) for r in ranges)
-    for axes, (own_low, own_high) in zip(panels, ranges, strict=True):
-        bottom, top = (low, high) if shared else (own_low, own_high)
-        margin = 0.0 if quantity == "gradient_norm" else 0.08 * (top - bottom)
-        if quantity in ("kl", "weight"):
-            bottom, margin = min(bottom, 0.0), 0.08 * top
+    kind = (quantity != "elbo_validation", quantity == "kl")
+    handles = [handle for (source, block), handle in looks.items() if (bool(source), bool(block)) == kind]
+    if quantity == "elbo_validation":
+        handles.append(line_handle("kept parameters", "black", marker="o", markersize=3.5, linestyle="none"))
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.03, 0.5), borderaxespad=0.0)
+
+
+def _number_steps(axes: Axes, last: int, count: int) -> None:
+    """Round ticks; numbers at the ends stay within their panel, apart from its neighbour's."""
+    ticks = MaxNLocator(count, steps=[1, 1.5, 2, 2.5, 3, 5, 10], integer=True).tick_values(0, last)
+    ticks = [tick for tick in ticks if 0 <= tick <= last]
+    axes.set_xlim(0, last)
+    axes.set_xticks(ticks, [number(tick) for tick in ticks])
+    axes.tick_params(labelbottom=True)
+    labels = axes.get_xticklabels()
+    labels[0].set_horizontalalignment("left")
+    if ticks[-1] > 0.9 * last:
+        labels[-1].set_horizontalalignment("right")
+
+
+def _scale(rows: Sequence[Sequence[Axes]], quantity: str, start: float) -> None:
+    """One scale for the panels of a quantity if the ranges of their values are similar, else one a panel.
+
+    Values before the step ``start`` are not counted.
+    """
+    ends = {axes: _ends(axes, start) for row in rows for axes in row}
+    low, high = min(e[0] for e in ends.values()), max(e[1] for e in ends.values())
+    log = quantity == "gradient_norm"
+    # Below a tenth of the common range a panel's curve would look flat whatever it does.
+    shared = log or all(top - bottom >= 0.1 * (high - low) for bottom, top in ends.values())
+    for axes, own in ends.items():
+        bottom, top = (low, high) if shared else own
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            bottom, top = bottom / 1.3, top * 1.3
+        elif quantity in ("kl", "weight"):
+            bottom, top = min(1.08 * bottom, 0.0), 1.08 * top
+        else:
+            bottom, top = bottom - 0.08 * (top - bottom), top + 0.08 * (top - bottom)
         if top > bottom:
-            axes.set_ylim(bottom - (margin if bottom else 0.0), top + margin)
-        if shared and axes not in first:
+            axes.set_ylim(bottom, top)
+        if shared and all(axes is not row[0] for row in rows):
             axes.tick_params(labelleft=False)
 
 
-def _settled_range(axes: Axes) -> tuple[float, float]:
-    low, high = math.inf, -math.inf
-    for line in axes.lines:
-        steps, values = (np.asarray(v, dtype=float) for v in line.get_data())
-        values = values[(steps >= SETTLED * steps.max()) & np.isfinite(values)]
-        if len(values):
-            low, high = min(low, values.min()), max(high, values.max())
-    return (low, high) if low <= high else (0.0, 1.0)
-
-
-def _handles(history: pd.DataFrame, looks: _Looks) -> list[Line2D]:
-    handles = [Line2D([], [], color=c, linewidth=2, label=f"{s} source") for s, c in looks.sources.items()]
-    pairs = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
-    handles += [
-        Line2D(
-            *([], []),
-            color=looks.blocks[block],
-            linewidth=2,
-            linestyle=looks.line_of_source[source],
-            label=f"{block} block, {source} points",
-        )
-        for source, block in sorted(
-            pairs.itertuples(index=False, name=None), key=lambda p: (list(looks.blocks).index(p[1]), p[0])
-        )
-    ]
-    handles.append(Line2D([], [], color="black", linewidth=2, label="all parameters"))
-    if (history["quantity"] == "elbo_validation").any():
-        handles[-1].set_label("all parameters, mean of sources")
-        dot = Line2D([], [], color="black", marker="o", markersize=3.5, linestyle="", label="kept parameters")
-        handles.append(dot)
-    return handles
+def _ends(axes: Axes, start: float) -> tuple[float, float]:
+    """Smallest and largest value of a panel's lines from step ``start`` on."""
+    lines = [np.asarray(line.get_data(), dtype=float) for line in axes.lines]
+    values = np.concatenate([values[(steps >= start) & np.isfinite(values)] for steps, values in lines])
+    return (values.min(), values.max()) if len(values) else (0.0, 1.0)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.metrics.bounds import twisted_recovery
-from cdgm.evaluation.table_slices import (
-    Tables,
-    arms_of,
-    finished,
-    main_source,
-    median_of,
-    need,
-    of_arm,
-    order_of,
-    pick,
-    rows_of,
-)
+from cdgm.evaluation.table_slices import Tables, arms_of, main_source, median_of, need, of_arm, pick, rows_of
 from cdgm.figures.recovery import OTHER_FIGURE
-from cdgm.plotting import style
-from cdgm.plotting.source_data import SourceData
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import bands, panel_title
+from cdgm.plotting.labels import arm_label, metric_title, with_missing
+from cdgm.plotting.legends import block_handles, legend, line_handle, strip_handles
+from cdgm.plotting.series import Series, colours_of
+from cdgm.plotting.strips import strips
+from cdgm.plotting.theme import Look, new_figure, theme
 from cdgm.utils.errors import bad_input
 from cdgm.utils.joint_names import JOINT
 
-LEAKAGES = ("leakage_cc", "leakage_r2_nonlinear")
+PANELS = {
+    "recovery_cc": "recovery of the turned truth",
+    "entanglement_r2": "what only both blocks together explain",
+    "leakage_cc": "linear leakage",
+    "leakage_r2_nonlinear": "nonlinear leakage",
+}
+CLOSED_FORM = {"linewidth": 1.3, "linestyle": "--"}
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """Recovery, entanglement and leakage against the twist of the truth that a fit is scored against.
 
@@ -45,101 +45,71 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     recovery = need(scores, study, metric="recovery_cc")
     arms = arms_of(recovery)
     arm = max(arms, key=lambda a: of_arm(recovery, a)["twist"].nunique())
-    if of_arm(recovery, arm)["twist"].nunique() < 2:
-        raise bad_input(
-            f"scores of study {study!r}", "twist", [0.0], "a setting scored against twisted truths"
-        )
     scores = of_arm(scores, arm)
-    for metric in ("entanglement_r2", *LEAKAGES):
+    if of_arm(recovery, arm)["twist"].nunique() < 2:
+        expected = "a setting scored against twisted truths"
+        raise bad_input(f"scores of study {study!r}", "twist", [0.0], expected)
+    for metric in PANELS:
         need(scores, study, metric=metric)
-    blocks = order_of(tables, study)[1]
-    colours = style.colours(blocks, style.BLOCK_COLOURS)
-    twisted = _twisted_block(pick(scores, metric="recovery_cc"))
+    blocks = colours_of(tables, study)[1]
 
-    figure = style.new_figure(9.0, 6.6)
-    panels = figure.subplots(2, 2, sharex=True)
-    data = SourceData()
-    plan = (
-        (panels[0, 0], "recovery_cc", "recovery of the turned truth"),
-        (panels[0, 1], "entanglement_r2", "what only both blocks together know of it"),
-        (panels[1, 0], "leakage_cc", "linear leakage"),
-        (panels[1, 1], "leakage_r2_nonlinear", "nonlinear leakage"),
-    )
-    for (axes, metric, title), letter in zip(plan, "abcd", strict=True):
-        # Recoveries lie apart and shall meet the closed form at their angle; the others are set side by side.
+    figure = new_figure(9.0, 7.0)
+    (band,) = bands(figure, [with_missing(f"Fits of the setting “{arm_label(arm, arms)}”", scores, " ")])
+    panels = dict(zip(PANELS, band.subplots(2, 2, sharex=True).flat, strict=True))
+    data = FigureData()
+    for (metric, axes), letter in zip(panels.items(), "abcd", strict=True):
+        # Recoveries lie apart and meet the closed form at their angle; the others are set side by side.
         dodge = 0.0 if metric == "recovery_cc" else 0.42
-        _against_angle(axes, pick(scores, metric=metric), dodge, colours, data, letter)
-        axes.set_ylabel(style.metric_title(metric))
-        style.panel_title(axes, letter, title)
+        _against_angle(axes, pick(scores, metric=metric), dodge, blocks, data, letter)
+        axes.set_ylabel(metric_title(metric))
+        panel_title(axes, letter, PANELS[metric])
     angles = sorted(scores["twist"].unique())
-    for axes in panels[1]:
+    lower = [panels["leakage_cc"], panels["leakage_r2_nonlinear"]]
+    for axes in lower:
         axes.set_xlabel("twist c of the truth (radians per unit norm)")
         axes.set_xticks(angles, [f"{c:g}" for c in angles])
-    closed = _closed_form(scores, twisted)
-    handles = [style.point_handle(colours[b], f"{b} block") for b in blocks]
+    handles = block_handles(blocks)
+    closed = _closed_form(scores, _twisted_block(pick(scores, metric="recovery_cc")))
     if closed is not None:
         line, label = closed
-        panels[0, 0].plot(
-            line["twist"], line["value"], color="black", linewidth=1.3, linestyle="--", zorder=2.5
-        )
+        axes = panels["recovery_cc"]
+        sns.lineplot(line, x="twist", y="value", ax=axes, color="black", zorder=2.5, **CLOSED_FORM)
+        axes.set_ylabel(metric_title("recovery_cc"))
         data.add("a", "closed_form", line)
-        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle="--", label=label))
-    panels[0, 0].set_ylim(0.0, 1.04)
-    _at_least(panels[0, 1], -0.03, 0.2)
-    low = min(axes.get_ylim()[0] for axes in panels[1])
-    high = max(axes.get_ylim()[1] for axes in panels[1])
-    for axes in panels[1]:
-        axes.set_ylim(min(low, -0.02), max(high, 0.2))
+        handles.append(line_handle(label, "black", **CLOSED_FORM))
+    panels["recovery_cc"].set_ylim(0.0, 1.04)
+    _span([panels["entanglement_r2"]], -0.03, 0.2)
+    _span(lower, -0.02, 0.2)
+    for axes in lower:
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    figure.legend(handles=[*handles, style.null_handle()], loc="outside upper center", ncols=2)
-    note = finished(scores)
-    figure.supxlabel(
-        f"Fits to: {style.arm_label(arm, arms)}" + (f" ({note})" if note else ""),
-        fontsize=8.5,
-        x=0.01,
-        ha="left",
-    )
+    legend(figure, [*handles[:2], *strip_handles(), *handles[2:]], columns=2)
     return figure, data.table()
 
 
 def _against_angle(
-    axes: Axes,
-    rows: pd.DataFrame,
-    dodge: float,
-    colours: dict[str, str],
-    data: SourceData,
-    letter: str,
+    axes: Axes, rows: pd.DataFrame, dodge: float, blocks: dict[str, str], data: FigureData, letter: str
 ) -> None:
     """Strips of all seeds at each angle, over the null; side by side by ``dodge`` of the smallest gap.
 
     A joint score belongs to several blocks: it takes the colour of the truth that it explains.
     """
     joint = rows["block"].str.contains(JOINT, regex=False)
-    rows = rows.assign(lane=rows["block"].where(~joint, rows["truth"]))
+    rows = rows.assign(coloured=rows["block"].where(~joint, rows["truth"]))
     angles = sorted(rows["twist"].unique())
     gap = min(np.diff(angles), default=1.0)
-    lanes = [(b, t) for b in colours for t in _truths(rows, b)]
-    for j, (block, truth) in enumerate(lanes):
-        lane = pick(rows, lane=block, truth=truth)
-        source = lane["source"].iloc[0] if JOINT in lane["block"].iloc[0] else main_source(rows, block)
-        lane = pick(lane, source=source).sort_values(["twist", "seed"])
-        shift = (j - (len(lanes) - 1) / 2) * dodge * gap
-        for angle in angles:
-            at = pick(lane, twist=angle)
-            good = at[at["finite"]]
-            median = style.strip(
-                axes, angle + shift, good["value"], colours[block], width=0.36 * gap, size=13
-            )
-            high = median_of(at["null_high"])
-            style.null_band(axes, high, (angle + shift - 0.21 * gap, angle + shift + 0.21 * gap))
-            data.add(letter, "seed", good)
-            data.add(letter, "left out", at[~at["finite"]])
-            for kind, value in (("median", median), ("null_high", high)):
-                data.add(letter, kind, at.iloc[:1], seed=None, value=value)
-
-
-def _truths(rows: pd.DataFrame, block: str) -> list[str]:
-    return list(pick(rows, lane=block)["truth"].unique())
+    series = []
+    for block, colour in blocks.items():
+        mine = pick(rows, coloured=block)
+        for truth in mine["truth"].unique():
+            found = pick(mine, truth=truth)
+            own = JOINT in found["block"].iloc[0]
+            source = found["source"].iloc[0] if own else main_source(rows, block)
+            series.append(Series({"coloured": block, "truth": truth, "source": source}, Look(colour)))
+    groups = [{"twist": angle} for angle in angles]
+    for j, one in enumerate(series):
+        shift = (j - (len(series) - 1) / 2) * dodge * gap
+        at = [angle + shift for angle in angles]
+        strips(axes, rows, groups, [one], data, letter, category="x", at=at, step=0.42 * gap)
 
 
 def _twisted_block(recovery: pd.DataFrame) -> str:
@@ -164,8 +134,8 @@ def _closed_form(scores: pd.DataFrame, twisted: str) -> tuple[pd.DataFrame, str]
     dims = pick(scores, metric="active_dims", source=source)
     others = [b for b in dims["block"].unique() if b != twisted]
     dims = dims[dims["finite"]].groupby("block")["value"].max()
-    start = pick(scores, metric="recovery_cc", block=twisted, source=source, twist=0.0)
-    start = median_of(start[start["finite"]]["value"])
+    start = pick(scores, metric="recovery_cc", block=twisted, source=source, twist=0.0, finite=True)
+    start = median_of(start["value"])
     if twisted not in dims.index or len(others) != 1 or others[0] not in dims.index or not np.isfinite(start):
         return None
     own, other = int(dims[twisted]), int(dims[others[0]])
@@ -174,12 +144,12 @@ def _closed_form(scores: pd.DataFrame, twisted: str) -> tuple[pd.DataFrame, str]
     grid = np.linspace(0.0, scores["twist"].max(), 81)
     values = [start * twisted_recovery(c, own, other) for c in grid]
     label = f"closed form, {own} {twisted} and {other} {others[0]} dimensions, from the median at c = 0"
-    line = pd.DataFrame({"twist": grid, "value": values}).assign(
-        block=twisted, truth=twisted, source=source, metric="recovery_cc"
-    )
-    return line, label
+    place = {"block": twisted, "truth": twisted, "source": source, "metric": "recovery_cc"}
+    return pd.DataFrame({"twist": grid, "value": values}).assign(**place), label
 
 
-def _at_least(axes: Axes, low: float, high: float) -> None:
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(min(bottom, low), max(top, high))
+def _span(panels: list[Axes], low: float, high: float) -> None:
+    """One y axis for all panels, which spans at least from ``low`` to ``high``."""
+    ends = np.array([axes.get_ylim() for axes in panels])
+    for axes in panels:
+        axes.set_ylim(min(ends.min(), low), max(ends.max(), high))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from cdgm.evaluation.table_slices import Tables, order_of, pick, rows_of
-from cdgm.plotting import style
-from cdgm.plotting.lanes import short_label
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import lines_of, of_line
+from cdgm.evaluation.table_slices import Tables, pick, rows_of, seeds_of
+from cdgm.plotting.curves import draw_curves, running_means
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import NOTE, letters, panel_title, zero_line
+from cdgm.plotting.labels import setting_label, short_label, wrapped
+from cdgm.plotting.legends import legend, line_handle, tint_handle
+from cdgm.plotting.scales import share_range
+from cdgm.plotting.series import colours_of
+from cdgm.plotting.sweeps import of_swept, swept_variants
+from cdgm.plotting.theme import new_figure, theme
 from cdgm.utils.errors import bad_input
 
 #: Records over which each seed's weights are averaged: single minibatches swing too far to see a course.
@@ -24,7 +27,7 @@ WINDOW = 9
 SHARE = 0.9
 
 
-@style.style()
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """A row of panels a variant, a column a setting; every seed thin, their median thick.
 
@@ -38,91 +41,60 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     if weights.empty:
         found = list(history["quantity"].unique())
         raise bad_input(f"history of study {study!r}", "quantity", found, "rows of 'weight'")
-    present = set(weights["source"])
-    sources = [s for s in order_of(tables, study)[0] if s in present]
-    colours = style.colours(order_of(tables, study)[0], style.SOURCE_COLOURS)
-    settings, lines = list(dict.fromkeys(weights["setting"])), lines_of(weights)
-    figure = style.new_figure(max(8.0, 1.8 + 2.6 * len(settings)), 1.1 + 1.05 * len(lines))
-    grid = figure.subplots(len(lines), len(settings), sharex=True, sharey=True, squeeze=False)
-    bad = _diverged(tables, study)
-    data = SourceData()
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    for row, line in zip(grid, lines, strict=True):
-        for axes, setting, letter in zip(row, settings, letters, strict=False):
-            mine = of_line(pick(weights, setting=setting), line)
-            # A member that diverged is frozen, and its recorded weights say nothing.
-            good = np.array([(setting, *line, seed) not in bad for seed in mine["seed"]], dtype=bool)
-            lost = sum(fit[:3] == (setting, *line) for fit in bad)
-            _panel(axes, mine[good], sources, colours, data, letter, lost)
-            axes.axhline(1.0, color="#333333", linewidth=0.9, linestyle=":", zorder=4)
-        row[0].set_ylabel(
-            style.wrapped(short_label(line), 18), rotation=0, ha="right", va="center", labelpad=8
-        )
-    for axes, setting, letter in zip(grid[0], settings, letters, strict=False):
-        style.panel_title(axes, letter, style.setting_label(setting))
+    colours = {s: c for s, c in colours_of(tables, study)[0].items() if (weights["source"] == s).any()}
+    settings, variants = list(dict.fromkeys(weights["setting"])), swept_variants(weights)
+    figure = new_figure(max(8.0, 1.8 + 2.6 * len(settings)), 1.1 + 1.05 * len(variants))
+    grid = figure.subplots(len(variants), len(settings), sharex=True, sharey=True, squeeze=False)
+    scores = rows_of(tables, "scores", study) if "scores" in tables else weights.assign(finite=True)
+    data = FigureData()
+    for row, variant in zip(grid, variants, strict=True):
+        for axes, setting, letter in zip(row, settings, letters(), strict=False):
+            mine = of_swept(pick(weights, setting=setting), variant)
+            good, every = seeds_of(of_swept(pick(scores, setting=setting), variant))
+            # A member that diverged is frozen, and its recorded weights mean nothing.
+            mine = mine[~mine["seed"].isin(every - good)]
+            _panel(axes, mine, colours, data, letter, len(every - good))
+            zero_line(axes, "y", 1.0, zorder=4.5)
+        name = wrapped(short_label(variant), 18)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    for axes, setting, letter in zip(grid[0], settings, letters(), strict=False):
+        panel_title(axes, letter, setting_label(setting))
     for axes in grid[-1]:
         axes.set_xlabel("training step")
-    grid[0, 0].set_ylim(*_range(weights["value"]))
+    # Never narrower than the weights that two sources can have.
+    share_range([grid[0, 0]], "y", min(0.0, weights["value"].min()), max(2.0, weights["value"].max()))
     figure.supylabel("weight of a source's ELBO", fontsize=9)
-    handles = [Line2D([], [], color=colours[s], linewidth=2.2, label=f"{s}, median") for s in sources]
-    handles.append(Line2D([], [], color="#555555", linewidth=0.6, label=f"a seed, mean of {WINDOW} records"))
-    handles.append(
-        Patch(
-            facecolor="#999999", alpha=0.3, linewidth=0, label=f"{100 * SHARE:g} % of a seed's single records"
-        )
-    )
-    handles.append(Line2D([], [], color="#333333", linewidth=0.9, linestyle=":", label="equal weights"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    handles = [line_handle(f"{s}, median", colour, linewidth=2.2) for s, colour in colours.items()]
+    handles += [
+        line_handle(f"a seed, mean of {WINDOW} records", linewidth=0.6),
+        tint_handle("#DDDDDD", f"{100 * SHARE:g} % of a seed's single records"),
+        line_handle("equal weights", "#333333", linestyle=":"),
+    ]
+    legend(figure, handles, columns=3)
     return figure, data.table()
-
-
-def _diverged(tables: Tables, study: str) -> set[tuple[str, str, str, int]]:
-    """(setting, variant, point, seed) of fits without a finite score; only the scores tell."""
-    if "scores" not in tables:
-        return set()
-    scores = rows_of(tables, "scores", study)
-    finite = scores.groupby(["setting", "variant", "point", "seed"])["finite"].any()
-    return set(finite.index[~finite])
 
 
 def _panel(
     axes: Axes,
     rows: pd.DataFrame,
-    sources: Sequence[str],
-    colours: dict[str, str],
-    data: SourceData,
+    colours: Mapping[str, str],
+    data: FigureData,
     letter: str,
     lost: int,
 ) -> None:
     if lost:
-        place = {"transform": axes.transAxes, "ha": "right", "fontsize": 7.5, "zorder": 6}
-        axes.text(0.98, 0.06, f"{lost} diverged", **place)
+        axes.text(0.98, 0.06, f"{lost} diverged", transform=axes.transAxes, ha="right", **NOTE)
     if not np.isfinite(rows["value"]).any():
         text = "no fit finished" if lost else "not fitted"
-        axes.text(0.5, 0.8, text, transform=axes.transAxes, ha="center", va="center", fontsize=8)
+        axes.text(0.5, 0.8, text, transform=axes.transAxes, ha="center", va="center", **NOTE)
         return
-    for i, source in enumerate(sources):
+    for i, (source, colour) in enumerate(colours.items()):
         mine = pick(rows, source=source)
-        table = mine.pivot_table(index="step", columns="seed", values="value", dropna=False)
-        if table.empty or table.isna().all(axis=None):
+        if not np.isfinite(mine["value"]).any():
             continue
-        smooth = table.rolling(WINDOW, center=True, min_periods=1).mean().where(table.notna())
-        spread = table.rolling(WINDOW, center=True, min_periods=1)
+        spread = running_means(mine).rolling(WINDOW, center=True, min_periods=1)
         low, high = (spread.quantile(q).median(axis=1) for q in ((1 - SHARE) / 2, (1 + SHARE) / 2))
-        colour = colours[source]
-        axes.fill_between(table.index, low, high, color=colour, alpha=0.25, linewidth=0, zorder=1.5)
-        axes.plot(table.index, smooth, color=colour, linewidth=0.6, alpha=0.7, zorder=2)
-        median = smooth.median(axis=1)
-        # Where weights are equal, the wider line looks out from under the narrower one.
-        axes.plot(table.index, median, color=colour, linewidth=max(3.6 - 1.6 * i, 1.2), zorder=3)
-        drawn = smooth.melt(ignore_index=False).reset_index().dropna()
-        first = mine.iloc[:1].drop(columns=["step", "seed", "value"])
-        data.add(letter, "seed", drawn.merge(first, how="cross"))
-        data.add(letter, "median", median.rename("value").reset_index().merge(first, how="cross"), seed=None)
-
-
-def _range(values: pd.Series) -> tuple[float, float]:
-    """Limits that hold every weight; never narrower than those of the simplex of two sources."""
-    low, high = min(0.0, float(values.min())), max(2.0, float(values.max()))
-    margin = 0.04 * (high - low)
-    return low - margin, high + margin
+        axes.fill_between(low.index, low, high, color=colour, alpha=0.25, linewidth=0, zorder=1.5)
+        # Where weights are equal, the wider line shows on both sides of the narrower one.
+        width = max(3.6 - 1.6 * i, 1.2)
+        draw_curves(axes, mine, colour, data, letter, window=WINDOW, center=True, width=width, alpha=0.7)

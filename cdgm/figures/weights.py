@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
-from cdgm.plotting import style
-from cdgm.plotting.columns import EMPTIED, Columns, dress, reference, shade, strips
-from cdgm.plotting.lanes import Member, leakage_scale, share_range
-from cdgm.plotting.paired import EVIDENCE_LINEAR, elbo_differences, members_of, signed_scale
-from cdgm.plotting.source_data import SourceData
-from cdgm.plotting.sweeps import lines_of, plain_variant
+from cdgm.evaluation.table_slices import Tables, fits_of, median_of, pick
+from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.figure_data import FigureData
+from cdgm.plotting.frames import NOTE, bands, number_groups, panel_title, zero_line
+from cdgm.plotting.labels import number, setting_label, variant_label
+from cdgm.plotting.legends import (
+    block_handles,
+    elbo_handles,
+    legend,
+    line_handle,
+    strip_handles,
+    tint_handle,
+)
+from cdgm.plotting.scales import scale_by_metric, share_range
+from cdgm.plotting.series import Series, colours_of, series_of
+from cdgm.plotting.strips import strips
+from cdgm.plotting.sweeps import SweptVariant, of_swept, swept, swept_variants
+from cdgm.plotting.theme import new_figure, theme
 
 TITLES = {
     "leakage_r2": ("another block's truth in a block", "linear R²"),
@@ -26,9 +40,38 @@ TITLES = {
     "active_dims": ("active dimensions", "dimensions"),
 }
 HEIGHTS = {"leakage_r2": 1.5, "recovery_cc": 1.2, "elbo_difference": 1.2, "kl": 1.0, "active_dims": 1.2}
+#: Tint of a column in which a block was emptied; deeper the more seeds did.
+EMPTIED = "#E58CA6"
+EMPTIED_TEXT = "#8A1538"
+DASHED = {"color": "#555555", "linestyle": (0, (4, 3)), "zorder": 2}
+#: Space between the columns of two variants, in columns.
+GAP = 0.5
 
 
-@style.style()
+@dataclass(frozen=True)
+class _Layout:
+    """Columns of all panels: one a variant and weight, grouped by variant."""
+
+    columns: tuple[SweptVariant, ...]
+
+    @property
+    def variants(self) -> list[str]:
+        """Variant of each column."""
+        return [variant for variant, _ in self.columns]
+
+    @property
+    def places(self) -> np.ndarray:
+        """Centre of each column on the axis."""
+        order = list(dict.fromkeys(self.variants))
+        return np.array([i + GAP * order.index(v) for i, v in enumerate(self.variants)])
+
+    @property
+    def width(self) -> float:
+        """Length of the axis, in columns."""
+        return float(np.ptp(self.places)) + 1 + GAP
+
+
+@theme()
 def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """A stack of panels a setting; a column a variant and weight, all seeds in it.
 
@@ -39,96 +82,157 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     """
     scores = fits_of(tables, study, "recovery_cc", "leakage_r2")
     plain = plain_variant(tables, study)
-    if plain:
-        scores = pd.concat([scores, elbo_differences(scores, plain)], ignore_index=True)
-    members = members_of(tables, study, scores, TITLES)
+    scores = with_differences(scores, plain)
+    series = series_of(tables, study, scores, TITLES)
     settings = list(dict.fromkeys(scores["setting"]))
-    columns = Columns(tuple(lines_of(scores)))
+    layout = _Layout(tuple(swept_variants(scores)))
 
-    height = 0.75 + sum(HEIGHTS[m] for m in members)
-    width = columns.ends[1] - columns.ends[0]
-    figure = style.new_figure(min(max(1.2 + 0.9 * width, 7.5), 10.0), 0.9 + height * len(settings))
-    data = SourceData()
-    parts = figure.subfigures(len(settings), 1, squeeze=False)[:, 0]
-    grids = []
-    for part, setting in zip(parts, settings, strict=True):
-        part.suptitle(style.setting_label(setting), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        grids.append(_setting(part, pick(scores, setting=setting), members, columns, plain, data))
-    _scales(grids, list(members))
-    figure.legend(handles=_handles(tables, study, plain), loc="outside upper center", ncols=3)
+    height = 0.75 + sum(HEIGHTS[metric] for metric in series)
+    figure = new_figure(min(max(1.2 + 0.9 * layout.width, 7.5), 10.0), 0.9 + height * len(settings))
+    data = FigureData()
+    grids = [
+        _setting(band, pick(scores, setting=setting), series, layout, plain, data)
+        for band, setting in zip(bands(figure, [setting_label(s) for s in settings]), settings, strict=True)
+    ]
+    _scales({metric: [grid[metric] for grid in grids] for metric in series})
+    legend(figure, _handles(tables, study, plain), columns=3)
     return figure, data.table()
 
 
 def _setting(
-    part: SubFigure,
+    band: SubFigure,
     rows: pd.DataFrame,
-    members: dict[str, list[Member]],
-    columns: Columns,
+    series: dict[str, list[Series]],
+    layout: _Layout,
     plain: str,
-    data: SourceData,
+    data: FigureData,
 ) -> dict[str, Axes]:
-    ratios = [HEIGHTS[m] for m in members]
-    grid = part.subplots(len(members), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-    panels = dict(zip(members, grid, strict=True))
+    ratios = [HEIGHTS[metric] for metric in series]
+    grid = band.subplots(len(series), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    panels = dict(zip(series, grid, strict=True))
+    groups = [{"variant": variant, "point": point} for variant, point in layout.columns]
+    names = _variant_names(layout, band.get_figure(root=True).get_figwidth() - 1.0)
+    lines = max(name.count("\n") for name in names.values()) + 1
     for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
-        mine = pick(rows, metric=metric)
+        mine = pick(rows, metric=metric, twist=0.0)
+        place = {"category": "x", "at": layout.places, "join": layout.variants, "size": 11}
+        strips(axes, mine, groups, series[metric], data, letter, **place)
         if metric == "elbo_difference":
-            axes.axhline(0.0, color="#555555", linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
-        elif metric != "active_dims" and plain:
-            reference(axes, mine, plain, members[metric])
-        strips(axes, mine, columns, members[metric], data, letter)
-        if metric == "active_dims":
-            _true_dims(panels[metric], rows, members[metric], letter, data)
+            zero_line(axes, "y", **DASHED)
+        elif metric == "active_dims":
+            _true_dims(axes, rows, series[metric], letter, data)
+        elif plain:
+            for one in series[metric]:
+                level = median_of(pick(mine, variant=plain, finite=True, **one.where)["value"])
+                zero_line(axes, "y", level, **DASHED | {"color": one.look.colour, "alpha": 0.8})
         title, unit = TITLES[metric]
-        text = title.format(plain=style.variant_label(plain))
         # Names of variants stand above the first panel, where a title would run into them.
-        axes.set_title(rf"$\bf{{{letter}}}$  {text}", pad=44.0 if letter == "a" else 3.0)
+        pad = 8.0 + 10.5 * lines if letter == "a" else 3.0
+        panel_title(axes, letter, title.format(plain=variant_label(plain)), pad=pad)
         axes.set_ylabel(unit, fontsize=8.5)
-        dress(axes, columns, names=letter == "a", numbers=metric == list(members)[-1])
-    for line, (bad, _) in shade(list(panels.values()), columns, rows).items():
-        data.add(
-            letter, "emptied", setting=rows["setting"].iloc[0], variant=line[0], point=line[1], value=bad
-        )
-    part.align_ylabels(grid)
+        _columns(axes, layout)
+    for place, name in names.items():
+        _above(grid[0], place, name, va="bottom", offset=4, fontsize=8.5)
+    grid[-1].set_xticks(layout.places, [_numbers(column) for column in layout.columns], fontsize=7.5)
+    for (variant, point), bad in _tint_emptied(grid, layout, rows).items():
+        place = {"setting": rows["setting"].iloc[0], "variant": variant, "point": point}
+        data.add(letter, "emptied", **place, value=bad)
+    band.align_ylabels(grid)
     return panels
 
 
-def _true_dims(axes: Axes, rows: pd.DataFrame, members: list[Member], letter: str, data: SourceData) -> None:
-    for source, block, _, colour in members:
-        truth = pick(rows, metric="true_dims", source=source, block=block)["value"].max()
+def _columns(axes: Axes, layout: _Layout) -> None:
+    """Limits of the axis of columns, and rules between variants."""
+    number_groups(axes, [""] * len(layout.columns), layout.places)
+    axes.set_xlim(layout.places[0] - 0.5 - GAP / 2, layout.places[-1] + 0.5 + GAP / 2)
+    for i in np.flatnonzero(np.diff(layout.places) > 1):
+        axes.axvline(layout.places[i + 1] - 0.5 - GAP / 2, color="#CCCCCC", linewidth=0.8, zorder=0.5)
+
+
+def _variant_names(layout: _Layout, inches: float) -> dict[float, str]:
+    """Name of each variant, and under it what was swept, by the middle of its columns."""
+    found = {}
+    for variant in dict.fromkeys(layout.variants):
+        mine = [i for i, name in enumerate(layout.variants) if name == variant]
+        keys = dict.fromkeys(key for i in mine for key in swept(layout.columns[i][1])[1])
+        texts = [variant_label(variant), *(re.sub("[._]", " ", key) for key in keys)]
+        width = max(7, int(inches / layout.width * (len(mine) + GAP) / 0.075))
+        lines = [line for text in texts for line in textwrap.wrap(text, width, break_long_words=False)]
+        found[float(layout.places[mine].mean())] = "\n".join(lines)
+    return found
+
+
+def _numbers(column: SweptVariant) -> str:
+    return "\n".join(number(value) for value in swept(column[1])[1].values())
+
+
+def _above(axes: Axes, place: float, text: str, offset: float, **options: object) -> None:
+    """Text at the upper end of a panel, ``offset`` points above it."""
+    where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(text, (place, 1.0), (0, offset), **where, linespacing=1.1, **options)
+
+
+def _emptied(rows: pd.DataFrame) -> dict[SweptVariant, tuple[int, int]]:
+    """Of the finished fits of one setting: in how many some block is emptied, and how many there are.
+
+    A block is emptied if it has fewer active dimensions than its truth on a source where it is active;
+    without a known truth, if it has none.
+    """
+    keys = ["variant", "point", "seed", "source", "block"]
+    active = pick(rows, metric="active_dims", finite=True).drop_duplicates(keys).set_index(keys)["value"]
+    truth = pick(rows, metric="true_dims").drop_duplicates(keys).set_index(keys)["value"]
+    found = active < truth.reindex(active.index).fillna(1.0)
+    found = found.groupby(level=["variant", "point", "seed"]).any()
+    counts = found.groupby(level=["variant", "point"]).agg(["sum", "size"])
+    return {column: (int(row["sum"]), int(row["size"])) for column, row in counts.iterrows()}
+
+
+def _tint_emptied(panels: Sequence[Axes], layout: _Layout, rows: pd.DataFrame) -> dict[SweptVariant, int]:
+    """Tint columns in which a block was emptied, through all panels; counts stand in the last panel."""
+    counts = _emptied(rows)
+    for column, place in zip(layout.columns, layout.places, strict=True):
+        bad, every = counts.get(column, (0, 0))
+        notes = []
+        if bad:
+            for axes in panels:
+                tint = {"color": EMPTIED, "alpha": 0.2 + 0.4 * bad / every, "linewidth": 0, "zorder": 0.2}
+                axes.axvspan(place - 0.5, place + 0.5, **tint)
+            notes.append((f"{bad}/{every}", EMPTIED_TEXT))
+        mine = of_swept(rows, column)
+        lost = int((~mine.groupby("seed")["finite"].any()).sum())
+        if mine.empty or lost:
+            notes.append((f"{lost} lost" if lost else "not\nfitted", "#333333"))
+        for i, (text, colour) in enumerate(notes):
+            _above(panels[-1], place, text, offset=-1 - 9 * i, va="top", **NOTE | {"color": colour})
+    return {column: bad for column, (bad, _) in counts.items()}
+
+
+def _true_dims(axes: Axes, rows: pd.DataFrame, series: list[Series], letter: str, data: FigureData) -> None:
+    for one in series:
+        block, colour = one.where["block"], one.look.colour
+        truth = pick(rows, metric="true_dims", source=one.where["source"], block=block)["value"].max()
         if np.isfinite(truth):
-            axes.axhline(truth, color=colour, linewidth=1.1, linestyle=":", zorder=2)
+            zero_line(axes, "y", truth, color=colour, linewidth=1.1, zorder=2)
             data.add(letter, "true_dims", setting=rows["setting"].iloc[0], block=block, value=truth)
 
 
-def _scales(grids: list[dict[str, Axes]], metrics: list[str]) -> None:
-    """The same scale for all settings, so that they compare."""
-    columns = {m: [grid[m] for grid in grids] for m in metrics}
-    leakage_scale(columns["leakage_r2"], "y")
-    share_range(columns["recovery_cc"], "y", 0.0, 1.0)
-    if "kl" in columns:
-        share_range(columns["kl"], "y", 0.0)
-    if "active_dims" in columns:
-        most = max(axes.dataLim.ymax for axes in columns["active_dims"])
-        # Above the dots there is room for the counts of fits.
-        share_range(columns["active_dims"], "y", 0.0, 1.35 * max(most, 1.0) if np.isfinite(most) else 1.0)
-        for axes in columns["active_dims"]:
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if "elbo_difference" in columns:
-        signed_scale(columns["elbo_difference"], "y", linear=EVIDENCE_LINEAR, low=-1.0, high=1.0)
+def _scales(panels: dict[str, list[Axes]]) -> None:
+    """The same scale for all settings."""
+    scale_by_metric(panels, "y")
+    counted = panels.get("active_dims", [])
+    most = max((axes.dataLim.ymax for axes in counted), default=1.0)
+    # Above the dots there is room for the counts of fits.
+    share_range(counted, "y", 0.0, 1.35 * max(most, 1.0) if np.isfinite(most) else 1.0)
+    for axes in counted:
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def _handles(tables: Tables, study: str, plain: str) -> list[object]:
-    sources, blocks = order_of(tables, study)
-    of_block = style.colours(blocks, style.BLOCK_COLOURS)
-    handles: list[object] = [style.point_handle(of_block[b], f"{b} block") for b in blocks]
+    sources, blocks = colours_of(tables, study)
+    handles = [*block_handles(blocks)]
     if plain:
-        of_source = style.colours(sources, style.SOURCE_COLOURS)
-        handles += [style.point_handle(of_source[s], f"ELBO of {s}") for s in sources]
-        text = f"{style.variant_label(plain)}, median"
-        handles.append(Line2D([], [], color="#555555", linewidth=0.9, linestyle=(0, (4, 3)), label=text))
-    handles.append(Line2D([], [], color="#555555", linewidth=1.1, linestyle=":", label="true dimensions"))
-    handles.append(style.null_handle())
+        handles += elbo_handles(sources)
+        handles.append(line_handle(f"{variant_label(plain)}, median", linestyle=(0, (4, 3))))
+    handles.append(line_handle("true dimensions", linestyle=":", linewidth=1.1))
     text = "a block has too few active dimensions (in how many fits)"
-    handles.append(Patch(facecolor=EMPTIED, alpha=0.5, linewidth=0, label=text))
-    return handles
+    return [*handles, *strip_handles(), tint_handle((EMPTIED, 0.5), text)]

@@ -1,133 +1,117 @@
-"""Two-dimensional maps of cells: single ones, and a grid of those of many variants."""
+"""Two-dimensional maps of cells, drawn by scanpy, in colours that no two labels share."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import anndata
 import numpy as np
 import pandas as pd
+import scanpy as sc
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scanpy.plotting import palettes
 
-from cdgm.evaluation.table_slices import Arm, finished, of_arm, pick
-from cdgm.plotting import style
-from cdgm.plotting.source_data import SourceData
+from cdgm.plotting.legends import point_handle
+from cdgm.plotting.theme import SOURCE_COLOURS, UNLABELLED_COLOUR
 
+#: For the small dots of up to eight labels: apart in hue or lightness, also to colour-blind readers.
+MAP_COLOURS = ("#6A3DC8", "#14C8C8", "#E6257B", "#E3C800", "#8B4A1C", "#A98BE8", "#222222", "#FDB462")
+#: So many of the most common labels have colours of their own.
+MOST_LABELS = 20
 #: Beyond this many cells the points of a map are stored as pixels in the PDF.
 MANY = 1500
-#: Maps side by side in a grid.
-COLUMNS = 6
 
 
-def cloud(axes: Axes, cells: pd.DataFrame, colours: pd.Series) -> None:
-    """The cells of a map, a colour each."""
-    size = float(np.clip(4000 / max(len(cells), 1), 2.0, 9.0))
-    axes.scatter(
-        cells["x"],
-        cells["y"],
-        s=size,
-        c=list(colours),
-        alpha=0.8,
-        linewidths=0,
-        rasterized=len(cells) > MANY,
-    )
+@dataclass(frozen=True)
+class Colouring:
+    """Colours of cells by one of their columns.
+
+    Attributes
+    ----------
+    column
+        ``source`` or ``label``.
+    colours
+        A colour for each name; cells of other names are grey, below the others.
+    grey
+        What grey cells are, for the legend; "" without any.
+    """
+
+    column: str
+    colours: dict[str, str]
+    grey: str = ""
+
+    def handles(self, ending: str = "") -> list[Line2D]:
+        """Legend entries, names followed by ``ending``."""
+        handles = [point_handle(colour, f"{name}{ending}") for name, colour in self.colours.items()]
+        return handles + ([point_handle(UNLABELLED_COLOUR, self.grey)] if self.grey else [])
 
 
-def limits(values: pd.Series) -> tuple[float, float]:
-    """The range of all but the farthest thousandth, so that one stray cell doesn't shrink the rest."""
-    low, high = np.nanquantile(values, [0.0005, 0.9995])
-    margin = 0.06 * (high - low) or 1.0
-    return low - margin, high + margin
+def by_source(sources: Sequence[str]) -> Colouring:
+    """Colours of sources, as in all other figures."""
+    return Colouring("source", distinct(sources, SOURCE_COLOURS))
 
 
-def label_text(name: str) -> str:
-    """Name of a label in a legend."""
-    return name.replace("_", " ") if name else "not scored"
+def by_label(labels: pd.Series, unlabelled: str) -> Colouring:
+    """Colours of the most common labels; ``unlabelled`` says what cells with the label "" are."""
+    counts = labels[labels != ""].value_counts()
+    names = sorted(counts.index, key=lambda name: (-counts[name], name))
+    shown, others = sorted(names[:MOST_LABELS], key=str.casefold), len(names[MOST_LABELS:])
+    grey = [f"{others} other label{'s' * (others > 1)}"] if others else []
+    grey += [unlabelled] if (labels == "").any() else []
+    return Colouring("label", distinct(shown), ",\n".join(grey))
 
 
-def shuffled(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells in a fixed random order, which keeps one group from hiding another."""
-    cells = cells.sort_values("cell", kind="stable")
-    return cells.iloc[np.random.default_rng(0).permutation(len(cells))]
+def distinct(names: Sequence[str], palette: Sequence[str] = MAP_COLOURS) -> dict[str, str]:
+    """A colour for each name, no two alike: those of ``palette``, or scanpy's if it has too few."""
+    choices = (palette, palettes.default_20, palettes.default_102, sns.husl_palette(len(names)).as_hex())
+    return dict(zip(names, next(c for c in choices if len(c) >= len(names)), strict=False))
 
 
-def labelled_only(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells of sources that have labels; those without one come first, the others lie on them."""
-    cells = cells[cells["source"].isin(cells.loc[cells["label"] != "", "source"])]
-    return pd.concat([cells[cells["label"] == ""], cells[cells["label"] != ""]])
-
-
-def draw_grid(
-    scores: pd.DataFrame,
-    maps: pd.DataFrame,
-    arms: Sequence[Arm],
-    blocks: Sequence[str],
-    sources: dict[str, str],
-) -> tuple[Figure, pd.DataFrame]:
-    """Maps of many arms: the first block by source, then every block by label.
+def draw_map(axes: Axes, cells: pd.DataFrame, colouring: Colouring, name: str = "UMAP") -> None:
+    """The cells of one map, in an order that hides no group behind another.
 
     Parameters
     ----------
-    scores, maps
-        Rows of a study.
-    arms
-        (setting, variant) pairs; one without maps has empty frames.
-    blocks
-        Blocks to draw; the first is the shared one.
-    sources
-        A colour for each source.
+    cells
+        Columns cell, x, y and that of ``colouring``. Cells without a finite place are left out.
+    name
+        What places are, for the axes: "UMAP 1", "UMAP 2".
     """
-    kinds = [(blocks[0], "source"), *((block, "label") for block in blocks)]
-    across = max(1, COLUMNS // len(kinds))
-    labels = sorted(set(maps["label"]) - {""})
-    colours = style.colours(labels, style.LABEL_COLOURS)
-    unlabelled = (labelled_only(maps)["label"] == "").any()
-    rest = {"": style.UNLABELLED_COLOUR} if unlabelled else {}
-    rows = -(-len(arms) // across)
-    handles = [style.dot_handle(c, f"{s} cells") for s, c in sources.items()]
-    handles += [style.dot_handle(c, label_text(n)) for n, c in (colours | rest).items()]
-    figure = style.new_figure(10.0, 0.3 + 0.25 * -(-len(handles) // 5) + 2.15 * rows)
-    several = len({setting for setting, _ in arms}) > 1
-    data = SourceData()
-    parts = figure.subfigures(rows, across, squeeze=False, wspace=0.02)
-    for part, arm in zip(parts.flat, arms, strict=False):
-        note = finished(of_arm(scores, arm))
-        name = style.arm_label(arm, arms) if several else style.variant_label(arm[1])
-        title = name + (f" ({note})" if note else "")
-        part.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold")
-        mine = of_arm(maps, arm)
-        mine = pick(mine, seed=mine["seed"].min()) if len(mine) else mine
-        drawn: set[str] = set()
-        for axes, (block, by) in zip(part.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
-            cells = pick(mine, block=block)
-            cells = shuffled(cells[np.isfinite(cells["x"]) & np.isfinite(cells["y"])])
-            if block not in drawn:
-                drawn.add(block)
-                data.add(f"map of {block}", "map", cells.sort_index())
-            _map(axes, cells, by, sources if by == "source" else colours | rest)
-            axes.set_title(f"{block}, by {by}", loc="center", fontsize=8, pad=3)
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=1.0, handletextpad=0.2)
-    return figure, data.table()
-
-
-def _map(axes: Axes, cells: pd.DataFrame, by: str, colours: dict[str, str]) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(True)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[["top", "right"]].set_visible(True)
+    cells = cells[np.isfinite(cells["x"]) & np.isfinite(cells["y"])]
     if cells.empty:
-        axes.text(
-            0.5,
-            0.5,
-            "no map",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="#555555",
-        )
+        axes.text(0.5, 0.5, "no map", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
-    shown = labelled_only(cells) if by == "label" else cells
-    cloud(axes, shown, shown[by].map(colours))
-    axes.set_xlim(limits(cells["x"]))
-    axes.set_ylim(limits(cells["y"]))
+    cells = cells.sort_values("cell", kind="stable").sample(frac=1.0, random_state=0)
+    groups = pd.Categorical(cells[colouring.column], list(colouring.colours))
+    data = anndata.AnnData(
+        obs=pd.DataFrame({"group": groups}, index=np.arange(len(cells)).astype(str)),
+        obsm={"X_map": cells[["x", "y"]].to_numpy(dtype=float)},
+    )
+    look = {"palette": colouring.colours, "na_color": UNLABELLED_COLOUR, "marker": "o", "alpha": 0.8}
+    look["size"] = float(np.clip(7000 / len(cells), 2.5, 12.0))
+    with warnings.catch_warnings():
+        # scanpy calls what matplotlib is about to replace.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        sc.pl.embedding(
+            data, "X_map", color="group", title="", legend_loc="none", ax=axes, show=False, **look
+        )
+    axes.collections[-1].set_rasterized(len(cells) > MANY)
+    axes.set(xlabel=f"{name} 1", ylabel=f"{name} 2", xlim=_ends(cells["x"]), ylim=_ends(cells["y"]))
+
+
+def labelled_only(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells of sources that have labels."""
+    return cells[cells["source"].isin(cells.loc[cells["label"] != "", "source"])]
+
+
+def _ends(values: pd.Series) -> tuple[float, float]:
+    """The range of all but the farthest thousandth: a stray cell does not shrink the others' part."""
+    low, high = np.quantile(values, [0.0005, 0.9995])
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin

@@ -1,17 +1,17 @@
-"""What a study swept, read back from its labels, and what its blocks and variants are to each other."""
+"""Which numbers a study sweeps, read back from the labels of its settings and of points of its variants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import pandas as pd
 
-from cdgm.evaluation.table_slices import BASELINES, Tables, main_source, order_of, pick, rows_of
+from cdgm.evaluation.table_slices import BASELINES, pick
 from cdgm.utils.errors import bad_input
 
-#: A fit: a variant and the point of its sweep, "" without one.
-Line = tuple[str, str]
+#: A variant and the point of its sweep, "" without one.
+SweptVariant = tuple[str, str]
 
 
 @lru_cache(maxsize=4096)
@@ -51,49 +51,56 @@ def swept(label: str) -> tuple[str, dict[str, float]]:
     return name, values
 
 
-def lines_of(rows: pd.DataFrame) -> list[Line]:
+def swept_columns(
+    rows: pd.DataFrame, study: str, columns: Sequence[str], example: str
+) -> tuple[list[str], pd.DataFrame]:
+    """Rows of swept settings with the swept numbers as columns.
+
+    Parameters
+    ----------
+    rows
+        Scores of a study; rows of settings without a sweep are dropped.
+    columns
+        New columns, as many as numbers are swept.
+    example
+        A setting as it should be, for the error.
+
+    Returns
+    -------
+    keys : list of str
+        What is swept, in the order of ``columns``.
+    rows : pandas.DataFrame
+        With ``columns``, and with ``base``: the name of the setting before its sweep.
+
+    Raises
+    ------
+    UserError
+        If no setting is swept, or one sweeps other or more numbers than expected.
+    """
+    labels = {setting: swept(setting) for setting in rows["setting"].unique() if "@" in setting}
+    keys = list(dict.fromkeys(key for _, values in labels.values() for key in values))
+    if len(keys) != len(columns) or any(len(values) != len(columns) for _, values in labels.values()):
+        counted = {1: "one swept number", 2: "two swept numbers"}[len(columns)]
+        found = list(rows["setting"].unique())[:3]
+        raise bad_input(
+            f"scores of study {study!r}", "setting", found, f"settings with {counted}, as in {example!r}"
+        )
+    rows = rows[rows["setting"].isin(labels)]
+    numbers = {
+        column: [labels[s][1][key] for s in rows["setting"]]
+        for column, key in zip(columns, keys, strict=True)
+    }
+    return keys, rows.assign(base=[labels[s][0] for s in rows["setting"]], **numbers)
+
+
+def swept_variants(rows: pd.DataFrame) -> list[SweptVariant]:
     """(variant, point) pairs: variants in the order of first appearance, points by their numbers."""
     own = rows[~rows["variant"].isin(BASELINES)]
     variants = list(dict.fromkeys(own["variant"]))
     pairs = own[["variant", "point"]].drop_duplicates().itertuples(index=False, name=None)
-    return sorted(pairs, key=lambda line: (variants.index(line[0]), list(swept(line[1])[1].values())))
+    return sorted(pairs, key=lambda pair: (variants.index(pair[0]), list(swept(pair[1])[1].values())))
 
 
-def of_line(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
+def of_swept(rows: pd.DataFrame, variant: SweptVariant) -> pd.DataFrame:
     """Rows of one variant at one point of its sweep."""
-    return pick(rows, variant=line[0], point=line[1])
-
-
-def private_blocks(tables: Tables, study: str) -> list[str]:
-    """Blocks that some source of the study lacks, in the order of :func:`order_of`."""
-    scores = rows_of(tables, "scores", study)
-    kl = pick(scores, metric="kl")
-    placed = kl if len(kl) else scores[(scores["block"] != "") & (scores["source"] != "")]
-    sources, blocks = order_of(tables, study)
-    return [b for b in blocks if placed.loc[placed["block"] == b, "source"].nunique() < len(sources)]
-
-
-def plain_variant(tables: Tables, study: str) -> str:
-    """The first variant without a sweep, a penalty or a constraint, "" if there is none.
-
-    Without a history nothing tells of penalties, and it is the first one without a sweep.
-    """
-    scores = rows_of(tables, "scores", study)
-    swept_ones = set(scores.loc[scores["point"] != "", "variant"]) | set(BASELINES)
-    held: set[str] = set()
-    if "history" in tables:
-        history = rows_of(tables, "history", study)
-        terms = history["quantity"].str.startswith(("penalty/", "constraint/"))
-        held = set(history.loc[terms, "variant"])
-    return next((v for v in scores["variant"].unique() if v not in swept_ones | held), "")
-
-
-def scored_on(scores: pd.DataFrame, metric: str, blocks: Iterable[str]) -> list[tuple[str, str, str]]:
-    """(source, block, truth) of a metric: each block on the source where most blocks are active."""
-    rows = pick(scores, metric=metric, twist=0.0)
-    lanes = []
-    for block in blocks:
-        source = main_source(rows, block)
-        mine = pick(rows, block=block, source=source)
-        lanes += [(source, block, truth) for truth in dict.fromkeys(mine["truth"])]
-    return lanes
+    return pick(rows, variant=variant[0], point=variant[1])

@@ -1,4 +1,4 @@
-"""Progress of long steps: a bar on a terminal, a line now and then in a log."""
+"""Progress of long steps: a bar on a terminal or in a notebook, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -10,40 +10,57 @@ from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
-# A step that is done sooner writes no line: logs hold what someone waits for.
+# A step that takes less writes no line: a log shows what someone waits for.
 SECONDS_BETWEEN_LINES = 15.0
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, unit: str, *, start: int = 0) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how much more is done.
+def progress(
+    what: str, total: int, unit: str, *, start: int = 0, bar: bool = True, keep: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with the amount that was done since the last call.
 
     Parameters
     ----------
     what
-        What is going on, for the bar and the lines.
+        Name of the step, for the bar and the lines.
     total
-        How much there is to do.
+        Amount to do.
     unit
-        Unit of both; ``"B"`` is shown as megabytes in lines.
+        Unit of all amounts; lines show ``"B"`` as megabytes.
     start
-        How much was done before.
+        Amount that was done before.
+    bar
+        Show a bar where there is a terminal or a notebook.
+    keep
+        Leave the bar there at the end; a step that ended early fills it.
     """
     from tqdm import tqdm
 
-    if sys.stderr.isatty():
-        with tqdm(total=total, initial=start, unit=unit, unit_scale=True, desc=what, leave=False) as bar:
-            yield bar.update
+    if bar and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        with tqdm(
+            total=total, initial=start, unit=f" {unit}", unit_scale=total >= 10_000, desc=what, leave=keep
+        ) as shown:
+
+            def update(more: int) -> None:
+                shown.update(more)
+
+            yield update
+            shown.total = shown.n
+            shown.refresh()
         return
-    done, last = start, time.monotonic()
+    done, began = start, time.monotonic()
+    last = began
 
     def advance(more: int) -> None:
         nonlocal done, last
         done += more
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done < total:
-            last = time.monotonic()
-            scale, shown = (1e6, "MB") if unit == "B" else (1, unit)
-            logger.info("%s: %.0f of %.0f %s (%.0f %%)", what, done / scale, total / scale, shown,
-                        100 * done / total)  # fmt: skip
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            last = now
+            scale, name = (1e6, "MB") if unit == "B" else (1, unit)
+            left = (now - began) * (total - done) / (done - start)
+            logger.info("%s: %.0f of %.0f %s (%.0f %%), %.0f s left", what, done / scale, total / scale, name,
+                        100 * done / total, left)  # fmt: skip
 
     yield advance

@@ -1,7 +1,8 @@
 """Digests of code: which source text can change a result, so that an edit rebuilds just what it can change.
 
 A command line's digest covers its own file and every project module that it imports, directly or not.
-Comments, docstrings and layout do not count: what is hashed is the syntax tree. Plug-ins
+Comments, docstrings and layout do not count: what is hashed is the syntax tree. Templates that these modules
+name (``"page.html.j2"``), and templates that those name, are covered as they stand. Plug-ins
 (:mod:`cdgm.utils.registry`) are loaded by name, so they are covered only where a spec names them, and the
 tables that list them are left out: a new penalty re-fits nothing, an edited one re-fits what uses it.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +23,9 @@ from pydantic import BaseModel
 from cdgm.utils.registry import Plugin
 
 PACKAGE = "cdgm"
+#: Folder of a package's templates, and their names in code and in other templates.
+TEMPLATES = "templates"
+_TEMPLATE = re.compile(r"""["']([\w.-]+\.(?:j2|css))["']""")
 # These check, report and record; no result depends on them, so an edit of theirs rebuilds nothing.
 WITHOUT_EFFECT = frozenset(
     {
@@ -55,16 +60,16 @@ def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
 
 
 def code_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
-    """Files that :func:`code_digest` covers, sorted."""
+    """Return the files that :func:`code_digest` covers, sorted; tables of plug-ins count by their imports."""
     root = entry.resolve().parent.parent
     files = {entry.resolve()}
     queue = [entry.resolve(), *filter(None, (_file_of(root, module) for module in modules))]
     while queue:
         file = queue.pop()
         files.add(file)
-        found = (_file_of(root, module) for module in _source(file).imports)
+        found = [_file_of(root, module) for module in _source(file).imports] + _templates(file)
         queue.extend(f for f in found if f is not None and f not in files)
-    return sorted(files)
+    return sorted(file for file in files if not _source(file).makes_registry)
 
 
 def plugin_modules(value: Any) -> set[str]:
@@ -86,9 +91,10 @@ def text_digest(file: Path) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """What counts of a file: the modules that it imports, its digest, and whether it makes a registry."""
+    """What counts of a file: modules that it imports, templates, digest, whether it makes a registry."""
 
     imports: tuple[str, ...]
+    templates: tuple[str, ...]
     digest: str
     makes_registry: bool
 
@@ -101,7 +107,11 @@ def _source(file: Path) -> _Source:
 @cache
 def _read(file: Path, modified: int, size: int) -> _Source:
     """Parse a file; its time and size tell an edit within one process."""
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    text = file.read_text(encoding="utf-8")
+    templates = tuple(_TEMPLATE.findall(text))
+    if file.suffix != ".py":
+        return _Source((), templates, text_digest(file), makes_registry=False)
+    tree = ast.parse(text, filename=str(file))
     imports: set[str] = set()
     makes_registry = False
     for node in ast.walk(tree):
@@ -115,19 +125,22 @@ def _read(file: Path, modified: int, size: int) -> _Source:
             kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
             node.body = kept or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return _Source(tuple(sorted(imports)), digest, makes_registry and file.name == "__init__.py")
+    return _Source(tuple(sorted(imports)), templates, digest, makes_registry and file.name == "__init__.py")
 
 
 def _file_of(root: Path, module: str) -> Path | None:
-    """File of a module of this package, or None for anything else and for tables of plug-ins."""
+    """Return the file of a module of this package, or None for anything else."""
     if module in WITHOUT_EFFECT or module.split(".")[0] != PACKAGE:
         return None
     path = root.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     # The package's own front door lists the public names and computes nothing.
-    if module == PACKAGE or not file.is_file() or _source(file).makes_registry:
-        return None
-    return file
+    return file if module != PACKAGE and file.is_file() else None
+
+
+def _templates(file: Path) -> list[Path | None]:
+    folder = file.parent if file.parent.name == TEMPLATES else file.parent / TEMPLATES
+    return [folder / name for name in _source(file).templates if (folder / name).is_file()]
 
 
 def _imported_modules(node: ast.Import | ast.ImportFrom) -> Iterator[str]:

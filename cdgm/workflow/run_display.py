@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,10 @@ SAID_OTHERWISE = ("At least one job did not complete", "Exiting because a job ex
 
 #: Last words of a job that Ctrl-C stopped.
 STOPPED = ("error: interrupted", "KeyboardInterrupt")
+
+#: What a dry run shows of a job: characters of its reason, and inputs.
+LONGEST_REASON = 300
+MOST_INPUTS = 5
 
 
 @dataclass
@@ -132,12 +137,14 @@ class RunDisplay(logging.Handler):
         """Say at the end which jobs failed and why: above, each stands among the lines of others."""
         self.close()
         kept = "finished results are kept, and the same command continues"
+        # Ctrl-C stops jobs too, some before they can say so.
+        failed = [line for line in self.failed.values() if not self.interrupted or ": error: " in line]
         if self.interrupted:
             print(f"Interrupted: {kept}.", file=stream)
-        elif self.failed:
-            jobs = "1 job failed" if len(self.failed) == 1 else f"{len(self.failed)} jobs failed"
-            print(f"{jobs}; {kept}:", *(f"  {line}" for line in self.failed.values()), sep="\n", file=stream)
-        elif self.begun is not None and self.stream is not None:
+        if failed:
+            jobs = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
+            print(f"{jobs}; {kept}:", *(f"  {line}" for line in failed), sep="\n", file=stream)
+        elif self.begun is not None and self.stream is not None and not self.interrupted:
             print(f"{self.finished} of {self.total} jobs done in {self._elapsed()}.", file=stream)
 
     def close(self) -> None:
@@ -207,6 +214,9 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
     and the display only collects failures. So it does in the process of a cluster's single job.
     """
     streams = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    if settings.dryrun and not settings.verbose:
+        for handler in streams:
+            handler.addFilter(_shorten)
     as_asked = settings.dryrun or settings.quiet or settings.verbose or settings.printshellcmds
     if as_asked or not streams or not is_main_process:
         display = RunDisplay(None)
@@ -216,6 +226,16 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
         streams[0].addFilter(display.shows)
     logger.addHandler(display)
     return display
+
+
+def _shorten(record: Any) -> bool:
+    """Show of a job's inputs and reasons, which name a hundred files and more, only the beginning."""
+    if getattr(record, "event", None) == "job_info":
+        record.reason = textwrap.shorten(record.reason, LONGEST_REASON, placeholder=" ...")
+        if len(record.input) > MOST_INPUTS:
+            rest = f"... and {len(record.input) - MOST_INPUTS + 1} more"
+            record.input = [*record.input[: MOST_INPUTS - 1], rest]
+    return True
 
 
 def _typical(rule: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import twist_explained
 from PIL import Image
 
-from cdgm.plotting import style
+from cdgm.plotting.theme import DPI
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Pixels: enough for a page, and small enough for a repository.
@@ -48,7 +48,7 @@ def photograph(page: Path, target: Path) -> None:
 def main(runs: Path, images: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "twist_explained.png"
-        twist_explained.draw().savefig(drawn, dpi=style.DPI)
+        twist_explained.draw().savefig(drawn, dpi=DPI)
         shrink(drawn, images / drawn.name)
     for name, figure in COPIES.items():
         shrink(runs / figure, images / name)

@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.config.twist import Twist
-from cdgm.plotting import style
+from cdgm.plotting.frames import panel_title
+from cdgm.plotting.legends import point_handle
+from cdgm.plotting.theme import LABEL_COLOURS, SOURCE_COLOURS, new_figure, theme
 from cdgm.simulation.mixings import MIXINGS
 
 POINTS, SHARED, SALIENT, FEATURES = 1500, 2, 3, 30
@@ -40,10 +42,10 @@ def two_truths(seed: int) -> tuple[dict[str, tuple], dict[str, tuple]]:
 def quadrant(z: np.ndarray) -> np.ndarray:
     """Which of four colours a point gets: that of its quadrant in the simulated truth."""
     places = 2 * (z[:, 1] > 0) + (z[:, 0] > 0)
-    return np.array(style.LABEL_COLOURS[:4])[places]
+    return np.array(LABEL_COLOURS[:4])[places]
 
 
-@style.style()
+@theme()
 def draw(seed: int = 0) -> Figure:
     """Rows: the two truths. Columns: z of both sources, z at one norm of t, and the points that they make."""
     truths = two_truths(seed)
@@ -54,7 +56,7 @@ def draw(seed: int = 0) -> Figure:
     axes_of_points = np.linalg.svd(points["target"] - points["target"].mean(0), full_matrices=False)[2][:2].T
     largest = max(np.abs(truths[0][s][1] - truths[1][s][1]).max() for s in points)
 
-    figure = style.new_figure(9.0, 5.0)
+    figure = new_figure(9.0, 5.0)
     panels = figure.subplots(2, 4)
     titles = ("background source", "target", f"target, |t| = {SHELL[0]} to {SHELL[1]}", "the data, two axes")
     for row, (truth, (name, kind)) in enumerate(zip(truths, NAMES.items(), strict=True)):
@@ -72,13 +74,13 @@ def draw(seed: int = 0) -> Figure:
             )
             axes.set_xlabel(f"{name}, first coordinate")
         panels[row, 0].set_ylabel(f"{kind}\n{name}, second coordinate")
-        for (_, x), colour in zip(truth.values(), style.SOURCE_COLOURS, strict=False):
+        for (_, x), colour in zip(truth.values(), SOURCE_COLOURS, strict=False):
             _dots(panels[row, 3], x @ axes_of_points, colour)
         panels[row, 3].set(aspect="equal", xticks=[], yticks=[])
         for column, (axes, title) in enumerate(zip(panels[row], titles, strict=True)):
-            style.panel_title(axes, "abcdefgh"[4 * row + column], title)
+            panel_title(axes, "abcdefgh"[4 * row + column], title)
     panels[1, 3].set_xlabel(f"largest difference to (d): {largest:.0e}")
-    handles = [style.dot_handle(c, s) for s, c in zip(points, style.SOURCE_COLOURS, strict=False)]
+    handles = [point_handle(c, s) for s, c in zip(points, SOURCE_COLOURS, strict=False)]
     panels[0, 3].legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), ncols=2, handletextpad=0.1)
     return figure
 

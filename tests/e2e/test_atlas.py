@@ -86,6 +86,7 @@ def test_both_atlases_run_from_a_server_that_misbehaves_to_figures(tmp_path):
     assert noted[replogle]["url"] == address(good)
 
 
+@pytest.mark.soak
 def test_the_benchmark_of_memory_runs(tmp_path):
     words = ["--cells", 500, 1000, "--genes", 200, "--selected", 50, "--steps", 20, "--out", tmp_path / "m"]
     done = command("python", ROOT / "benchmarks" / "memory.py", *words, cwd=ROOT)

@@ -5,7 +5,6 @@ At no moment is a result half-written: what stands under its final name is whole
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -24,8 +23,6 @@ import psutil
 import pytest
 import yaml
 
-from cdgm.data.downloads import DOWNLOADS
-from cdgm.data.fetch import fetch
 from tests.snakemake_runs import ROOT, TINY, Done, copy_checkout, results
 from tests.snakemake_runs import dry_run as dry_run_with
 from tests.snakemake_runs import snakemake as snakemake_with
@@ -246,11 +243,6 @@ def refused(checkout: Path, folder: Path, place: Path) -> None:
     assert "Traceback" not in done.out + done.err
 
 
-def test_a_disk_that_is_read_only_is_told_in_one_line(checkout: Path, mounted: Mount):
-    disk = mounted("ro")
-    refused(checkout, disk, disk)
-
-
 def test_a_results_folder_that_is_read_only_is_told_in_one_line(
     checkout: Path, mounted: Mount, tmp_path: Path
 ):
@@ -259,20 +251,6 @@ def test_a_results_folder_that_is_read_only_is_told_in_one_line(
     run.mkdir()
     (run / "results").symlink_to(disk)
     refused(checkout, run, run / "results")
-
-
-def test_a_mirror_on_a_disk_that_is_read_only_is_enough(
-    mounted: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    disk = mounted("size=1m")
-    (disk / "any name").write_bytes(b"cells")
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    monkeypatch.setenv("CDGM_DATA_MIRROR", str(disk))
-    wanted = {"kind": "https", "urls": ["https://localhost/x"], "filename": "x", "size": 5, "licence": "MIT"}
-    wanted["sha256"] = hashlib.sha256(b"cells").hexdigest()
-    assert fetch(DOWNLOADS.parse(wanted), "download x", tmp_path / "raw")["origin"] == "mirror"
-    assert (tmp_path / "raw").read_bytes() == b"cells"
-    assert os.access(tmp_path / "raw", os.W_OK)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -1,4 +1,4 @@
-"""A web server of one file that behaves as told: cut connections, ranges, pages, redirects."""
+"""A web server of one file with prescribed faults: cut connections, ranges, pages, redirects, raw bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Files(http.server.BaseHTTPRequestHandler):
     """One file behind a server whose behaviour is a list of answers, the last one for good.
 
     An answer is a mapping: ``status``, ``cut`` (bytes sent before the connection is closed), ``content``,
-    ``tag``, ``date``, ``ranges`` (whether it honours them), ``page``, ``wrong_range``, ``location``.
+    ``tag``, ``date``, ``ranges`` (whether it honours them), ``page``, ``wrong_range``, ``location``,
+    ``unannounced`` (no length), or ``raw``: an iterable of bytes that are sent as they are.
     """
 
     def do_GET(self):
@@ -25,6 +26,11 @@ class Files(http.server.BaseHTTPRequestHandler):
             server.answers.pop(0)
         asked = {"range": self.headers["Range"], "if_range": self.headers["If-Range"], "sent": 0}
         server.asked.append(asked)
+        if "raw" in answer:
+            with contextlib.suppress(OSError):
+                for part in answer["raw"]:
+                    self.wfile.write(part)
+            return
         if "status" in answer:
             self.send_response(answer["status"])
             self.send_header("Content-Length", "0")
@@ -51,7 +57,8 @@ class Files(http.server.BaseHTTPRequestHandler):
         if answer["ranges"]:
             self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Type", "text/html" if answer.get("page") else "application/octet-stream")
-        self.send_header("Content-Length", str(len(body) - start))
+        if not answer.get("unannounced"):
+            self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         part = body[start : start + answer.get("cut", len(body))]
         with contextlib.suppress(ConnectionError):

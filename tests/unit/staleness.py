@@ -27,8 +27,8 @@ PAGE = ROOT / "docs/robustness.md"
 HEAD = "| edited | stale, and what is made from it |\n|---|---|\n"
 MODULES = sorted(
     file.relative_to(ROOT).as_posix()
-    for folder in ("cdgm", "workflow_scripts")
-    for file in (ROOT / folder).rglob("*.py")
+    for pattern in ("cdgm/**/*.py", "cdgm/**/templates/*", "workflow_scripts/*.py")
+    for file in ROOT.glob(pattern)
 )
 SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("*.py"))
 #: Command lines that load plug-ins of each kind, because the specification that they get names them.

@@ -10,9 +10,11 @@ import pytest
 
 import cdgm
 from cdgm.cli.main import main
-from cdgm.estimator import dimensions, genes, levels, observed, reading, scores, stability
+from cdgm.estimator import genes, interpretation, scores, specification, split
+from cdgm.estimator.defaults import defaults
+from cdgm.estimator.selection import dimensions, level
 from tests.guide import DOCS, ROOT, fences
-from tests.unit import own_data
+from tests.unit import small_cells
 
 PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
 BLOCKS = fences(DOCS / "own_data.md")
@@ -28,10 +30,9 @@ def test_every_block_is_run_by_the_test_below():
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """In the order of the page, in one folder, with fewer steps."""
     monkeypatch.chdir(tmp_path)
-    kinds = np.resize(["B", "T"], own_data.CELLS)
-    own_data.cells(cell_type=kinds, batch=kinds[::-1]).write_h5ad("cells.h5ad")
-    real = cdgm.ComparativeVAE.train
-    monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
+    kinds = np.resize(["B", "T"], small_cells.CELLS)
+    small_cells.cells(cell_type=kinds, batch=kinds[::-1]).write_h5ad("cells.h5ad")
+    small_cells.train_briefly(monkeypatch)
     names: dict = {}
     for language, text in BLOCKS:
         if (language, text) == INSTALL:
@@ -56,50 +57,30 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
 
 
 def test_every_column_and_variant_is_explained():
-    model = own_data.trained(steps=2)
-    # What says which row it is needs no words.
-    plain = {
-        "member",
-        "seed",
-        "finite",
-        "source",
-        "rows",
-        "block",
-        "metric",
-        "value",
-        "member_a",
-        "member_b",
-        "gene",
-    }
-    tables = (
-        model.get_elbo(),
-        model.rank_genes(),
-        scores.LEAKAGE_COLUMNS,
-        stability.COLUMNS,
-        dimensions.COLUMNS,
-        levels.COLUMNS,
-    )
-    columns = {column for table in tables for column in table} - plain
-    named = {*columns, *cdgm.ComparativeVAE.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
+    model = small_cells.trained(steps=2)
+    # Columns that only identify a row need no words.
+    plain = {"member", "seed", "finite", "source", "rows", "block", "metric", "value", "member_a", "member_b"}
+    columns = {*scores.LEAKAGE_COLUMNS, *scores.STABILITY_COLUMNS, *dimensions.COLUMNS, *level.COLUMNS}
+    columns |= {*model.get_elbo(), "elbo_train", *model.rank_genes()} - {"gene"}
+    columns -= plain
+    named = {*columns, *cdgm.ComparativeModel.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
     assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        f"at least {reading.AGREE}",
-        f"fewer than {observed.FEWEST_ROWS} rows",
-        f"each source has {observed.ENOUGH_HELD_OUT} of them",
+        f"at least {interpretation.AGREE}",
+        f"fewer than {split.FEWEST_ROWS} rows",
+        f"each source has {split.ENOUGH_HELD_OUT} of them",
         f"more than {genes.MOST_UNASKED:,} genes",
         "From 5,000 training rows",
         "3,000 steps",
     ],
 )
 def test_numbers_of_the_page_are_those_of_the_code(text):
-    from cdgm.estimator import settings
-
-    assert settings.MANY == 5_000
-    assert settings.defaults()["cells"]["training"]["steps"] == 3_000
+    assert specification.MANY == 5_000
+    assert defaults()["cells"]["training"]["steps"] == 3_000
     assert text in " ".join(PAGE.split())
 
 

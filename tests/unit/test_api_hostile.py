@@ -1,4 +1,4 @@
-"""Folders of saved models that are damaged or made to do harm: one line each, before anything is made."""
+"""Folders of saved models that are damaged or made to do harm: one line each, before any network is built."""
 
 from __future__ import annotations
 
@@ -18,37 +18,41 @@ BIAS = "parameter/decoder.layers.2.bias"
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    model = cdgm.ComparativeVAE.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
-    model.train(max_steps=2)
-    folder = tmp_path_factory.mktemp("saved") / "good"
-    model.save(folder)
-    return folder
+def folders(tmp_path_factory) -> Path:
+    """A model that was trained without early stopping, and one with it."""
+    root = tmp_path_factory.mktemp("saved")
+    for name, options in (("plain", {}), ("stopped", {"early_stopping": True, "early_stopping_share": 0.4})):
+        model = cdgm.ComparativeModel.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
+        model.train(max_steps=4, **options)
+        model.save(root / name)
+        assert len(cdgm.ComparativeModel.load(root / name, DATA).history) == len(model.history)
+    return root
 
 
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory) -> Path:
-    """A model that was trained with early stopping."""
-    model = cdgm.ComparativeVAE.from_arrays(DATA, "cvae", n_background=2, n_salient=2)
-    model.train(max_steps=4, early_stopping=True, early_stopping_share=0.4)
-    folder = tmp_path_factory.mktemp("saved") / "stopped"
-    model.save(folder)
-    return folder
-
-
-def told(change):
-    """Change what model.json says."""
+def about(change):
+    """Change model.json."""
 
     def apply(folder: Path) -> None:
-        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        change(about)
-        (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+        values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        change(values)
+        (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
 
     return apply
 
 
-def held(file: str, name: str, make):
-    """Change one array of a file; None takes it away."""
+def update(*path: str, **changes):
+    """Change some values below a path of model.json."""
+
+    def change(values: dict) -> None:
+        for key in path:
+            values = values[key]
+        values.update(changes)
+
+    return about(change)
+
+
+def array(file: str, name: str, make):
+    """Change one array of a file; None removes it."""
 
     def apply(folder: Path) -> None:
         with np.load(folder / file) as archive:
@@ -63,90 +67,67 @@ def text(content: str):
     return lambda folder: (folder / "model.json").write_text(content, encoding="utf-8")
 
 
-def model_of(**changes):
-    return told(lambda about: about["spec"]["model"].update(changes))
-
-
 HOSTILE = {
     "nested JSON": (text("[" * 100_000), ["model.json", "not a JSON file"]),
     "a list": (text("[1]"), ["model.json: format", "'list'"]),
-    "another format": (told(lambda a: a.update(format=2)), ["model.json: format: got 2"]),
-    "no spec": (told(lambda a: a.pop("spec")), ["model.json: spec: missing"]),
-    "a spec that is none": (told(lambda a: a.update(spec=None)), ["model.json: spec"]),
-    "an unknown key": (told(lambda a: a.update(run="x")), ["model.json: run: unknown key"]),
-    "code for a likelihood": (model_of(likelihood={"kind": "os:system"}), ["unknown likelihood 'os:system'"]),
-    "a name for precision": (
-        told(lambda a: a["spec"]["training"].update(precision="__class__")),
-        ["spec.training.precision"],
+    "another format": (update(format=1), ["model.json: format: got 1"]),
+    "no spec": (about(lambda a: a.pop("spec")), ["model.json: spec: missing"]),
+    "a spec of None": (update(spec=None), ["model.json: spec"]),
+    "an unknown key": (update(run="x"), ["model.json: run: unknown key"]),
+    "code for a likelihood": (
+        update("spec", "model", likelihood={"kind": "os:system"}), ["unknown likelihood 'os:system'"],
     ),
-    # Half a terabyte of parameters, had they been made before they were compared with the file.
-    "huge blocks": (model_of(dims={"background": 10**9, "salient": 2}), ["model.npz", "expected shape"]),
-    "huge layers": (model_of(encoder_hidden=[10**9]), ["model.npz", "expected shape"]),
-    "many members": (told(lambda a: a["spec"].update(seeds=list(range(10**5)))), ["model.npz", "shape"]),
-    "a number of sources": (told(lambda a: a.update(sources=5)), ["model.json: sources"]),
-    "lists for sources": (told(lambda a: a.update(sources=[["a"], "b"])), ["model.json: sources.0"]),
-    "fewer sources": (told(lambda a: a.update(sources=["a"])), ["model.json: sources", "its design"]),
-    "half a registration": (told(lambda a: a.update(registration={})), ["registration.source_key: missing"]),
-    "another digest": (told(lambda a: a.update(digest="0")), ["the data that the model was fitted to"]),
-    "negative rows": (held("data.npz", "train/a", lambda _: np.array([-1, -5])), ["data.npz: train/a"]),
-    "rows beyond the data": (held("data.npz", "train/a", lambda _: np.array([10**9])), ["each of 30 rows"]),
-    "rows twice": (held("data.npz", "held_out/b", lambda rows: np.repeat(rows, 2)), ["each of 30 rows once"]),
-    "fractions of rows": (held("data.npz", "train/a", lambda rows: rows + 0.5), ["train/a", "float"]),
-    "no rows": (held("data.npz", "held_out/a", lambda rows: rows[:0]), ["data.npz: held_out/a", "(0,)"]),
-    "text for a centre": (held("data.npz", "centre", lambda _: np.array(["x"] * 4)), ["data.npz: centre"]),
-    "a scale of 0": (held("data.npz", "scale", np.zeros_like), ["data.npz: scale", "a scale > 0"]),
-    "no scale": (held("data.npz", "scale", lambda _: None), ["data.npz", "centre and scale, or neither"]),
-    "few features": (held("data.npz", "features", lambda _: np.array(["x"])), ["features: got 4"]),
-    "a scalar parameter": (held("model.npz", BIAS, lambda _: np.float32(1)), ["model.npz", BIAS]),
-    "a text parameter": (held("model.npz", BIAS, lambda p: np.full(p.shape, "x")), ["model.npz", BIAS]),
-    "a complex parameter": (held("model.npz", BIAS, lambda p: p + 0j), ["model.npz", BIAS, "complex"]),
-    "a parameter of NaN": (held("model.npz", BIAS, lambda p: p * np.nan), ["model.npz", BIAS, "nan"]),
-    "more finite members": (held("model.npz", "finite", lambda _: np.ones((3, 3), bool)), ["finite"]),
-    "pickles": (held("history.npz", "x", lambda _: np.array([{}], dtype=object)), ["history.npz", "pickle"]),
-    "a shorter history": (held("history.npz", "step", lambda s: s[:0]), ["history.npz", "0 records"]),
-    "text for a history": (held("history.npz", "elbo/a", lambda v: v.astype(str)), ["history.npz: elbo/a"]),
+    "a name for precision": (update("spec", "training", precision="__class__"), ["spec.training.precision"]),
+    # Half a terabyte of parameters, had they been allocated before they were compared with the file.
+    "huge blocks": (update("spec", "model", dims={"background": 10**9, "salient": 2}), ["expected shape"]),
+    "huge layers": (update("spec", "model", encoder_hidden=[10**9]), ["model.npz", "expected shape"]),
+    "many members": (update("spec", seeds=list(range(10**5))), ["model.npz", "shape"]),
+    "a negative seed": (update("spec", seeds=[-1]), ["seed: got -1", "at least 0"]),
+    "a number of sources": (update(sources=5), ["model.json: sources"]),
+    "lists for sources": (update(sources=[["a"], "b"]), ["model.json: sources.0"]),
+    "fewer sources": (update(sources=["a"]), ["model.json: sources", "its design"]),
+    "half a registration": (update(registration={}), ["registration.source_key: missing"]),
+    "another digest": (update(digest="0"), ["the data that the model was fitted to"]),
+    "no split": (array("data.npz", "split/a", lambda _: None), ["data.npz", "split/a"]),
+    "an unknown part": (array("data.npz", "split/a", lambda p: p + 2), ["data.npz: split/a", "of 30 rows"]),
+    "fractions of parts": (array("data.npz", "split/a", lambda p: p + 0.5), ["split/a", "float"]),
+    "parts of few rows": (array("data.npz", "split/b", lambda p: p[1:]), ["split/b", "(29,)"]),
+    "no held-out rows": (array("data.npz", "split/a", lambda p: p * 0), ["split/a", "1 held_out"]),
+    "text for a centre": (array("data.npz", "centre", lambda _: np.array(["x"] * 4)), ["data.npz: centre"]),
+    "a scale of 0": (array("data.npz", "scale", np.zeros_like), ["data.npz: scale", "a scale > 0"]),
+    "no scale": (array("data.npz", "scale", lambda _: None), ["data.npz", "centre and scale, or neither"]),
+    "few features": (array("data.npz", "features", lambda _: np.array(["x"])), ["features: got 1"]),
+    "a scalar parameter": (array("model.npz", BIAS, lambda _: np.float32(1)), ["model.npz", BIAS]),
+    "a text parameter": (array("model.npz", BIAS, lambda p: np.full(p.shape, "x")), ["model.npz", BIAS]),
+    "a complex parameter": (array("model.npz", BIAS, lambda p: p + 0j), ["model.npz", BIAS, "complex"]),
+    "a parameter of NaN": (array("model.npz", BIAS, lambda p: p * np.nan), ["model.npz", BIAS, "nan"]),
+    "more finite members": (array("model.npz", "finite", lambda _: np.ones((3, 3), bool)), ["finite"]),
+    "pickles": (array("history.npz", "x", lambda _: np.array([{}], dtype=object)), ["history.npz", "pickle"]),
+    "a shorter history": (array("history.npz", "step", lambda s: s[:0]), ["history.npz", "0 records"]),
+    "text for a history": (array("history.npz", "elbo/a", lambda v: v.astype(str)), ["history.npz: elbo/a"]),
     "no history": (lambda folder: (folder / "history.npz").unlink(), ["history.npz: no such file"]),
+    "validation rows": (array("data.npz", "split/a", lambda p: np.arange(30) % 3), ["data.npz: split/a"]),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_folder_is_one_line(good, tmp_path, case):
-    change, parts = HOSTILE[case]
-    shutil.copytree(good, tmp_path / "saved")
-    change(tmp_path / "saved")
-    refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
-
-
-def stopping_of(**changes):
-    return told(lambda about: about["early_stopping"].update(changes))
-
-
 STOPPED = {
-    "no record": (told(lambda a: a.update(early_stopping=3)), ["model.json: early_stopping"]),
-    "half a record": (told(lambda a: a["early_stopping"].pop("kept")), ["early_stopping.kept: missing"]),
-    "other members": (stopping_of(early=[True, False]), ["early_stopping.early", "one a member"]),
-    "steps before the first": (stopping_of(kept=[-1]), ["early_stopping.kept.0"]),
-    "text for a bound": (stopping_of(best=["x"]), ["early_stopping.best.0"]),
-    "a share of all": (told(lambda a: a["early_stopping"]["rule"].update(share=1)), ["rule.share"]),
-    "no validation rows": (held("data.npz", "validation/a", lambda _: None), ["data.npz", "validation/a"]),
-    "rows in two parts": (held("data.npz", "validation/a", lambda r: r * 0), ["data.npz", "rows once"]),
-    "rows without the record": (told(lambda a: a.update(early_stopping=None)), ["data.npz"]),
+    "no record": (update(early_stopping=3), ["model.json: early_stopping"]),
+    "half a record": (about(lambda a: a["early_stopping"].pop("best_step")), ["best_step: missing"]),
+    "other members": (update("early_stopping", stopped_early=[True, False]), ["one a member"]),
+    "steps before the first": (update("early_stopping", best_step=[-1]), ["early_stopping.best_step.0"]),
+    "text for an ELBO": (update("early_stopping", best_elbo=["x"]), ["early_stopping.best_elbo.0"]),
+    "a share of all": (update("early_stopping", "rule", share=1), ["rule.share"]),
+    "no validation rows": (array("data.npz", "split/a", lambda p: p % 2), ["split/a", "2 validation"]),
+    "rows without the record": (update(early_stopping=None), ["data.npz: split/a"]),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", STOPPED)
-def test_a_damaged_record_of_early_stopping_is_one_line(stopped, tmp_path, case):
-    change, parts = STOPPED[case]
-    shutil.copytree(stopped, tmp_path / "saved")
-    cdgm.ComparativeVAE.load(tmp_path / "saved", DATA)
+@pytest.mark.parametrize(
+    ("name", "case"), [("plain", case) for case in HOSTILE] + [("stopped", case) for case in STOPPED]
+)
+def test_a_hostile_folder_is_one_line(name, case, folders, tmp_path):
+    change, parts = (HOSTILE if name == "plain" else STOPPED)[case]
+    shutil.copytree(folders / name, tmp_path / "saved")
     change(tmp_path / "saved")
-    refused(lambda: cdgm.ComparativeVAE.load(tmp_path / "saved", DATA), *parts)
-
-
-def test_the_good_folder_is_loaded(good):
-    model = cdgm.ComparativeVAE.load(good, DATA)
-    assert np.isfinite(model.get_latent_representation("background")).all()
-    assert len(model.history)
+    refused(lambda: cdgm.ComparativeModel.load(tmp_path / "saved", DATA), *parts)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +135,9 @@ def test_the_good_folder_is_loaded(good):
     [("cell,source\nx,a\n", ["latents.csv: columns", "'label'"]), ("\x00", ["latents.csv"])],
     ids=["columns", "no table"],
 )
-def test_drawing_again_refuses_a_table_that_is_not_the_model_s(good, tmp_path, table, parts):
+def test_drawing_again_refuses_a_table_of_another_model(folders, tmp_path, table, parts):
     results = tmp_path / "results"
-    shutil.copytree(good, results / "model")
+    shutil.copytree(folders / "plain", results / "model")
     (results / "latents.csv").write_text(table, encoding="utf-8")
     arguments = {"results": results, "out": tmp_path / "out", "data": None, "colour": None}
     arguments |= {"map": "pca", "overwrite": False}

@@ -10,20 +10,21 @@ import scipy.sparse as sp
 
 import cdgm
 from cdgm.estimator.genes import choose_genes
-from tests.unit import own_data
+from tests.unit import small_cells
 from tests.unit.data_helpers import refused
 
-setup = cdgm.ComparativeVAE.setup_anndata
+setup = cdgm.ComparativeModel.setup_anndata
+SUM = {"combiner": {"kind": "sum"}}
 
 
 def seen(adata, **changes) -> dict[str, np.ndarray]:
     """What a model of an object sees."""
-    return own_data.model(own_data.set_up(adata, **changes.pop("setup", {})), **changes).observed.x
+    return small_cells.model(small_cells.set_up(adata, **changes.pop("setup", {})), **changes).observations.x
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return seen(own_data.cells())
+    return seen(small_cells.cells())
 
 
 def equal(found, expected):
@@ -48,13 +49,13 @@ def equal(found, expected):
     ids=["csc", "csr_array", "int64", "csc int64", "float64", "fortran", "uint16"],
 )
 def test_forms_of_a_matrix_are_the_same_data(form, plain):
-    equal(seen(own_data.cells(form(own_data.counts()))), plain)
+    equal(seen(small_cells.cells(form(small_cells.counts()))), plain)
 
 
 @pytest.mark.parametrize("form", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
 @pytest.mark.parametrize("layer", [None, "raw"])
 def test_backed_files_are_the_same_data(form, layer, plain, tmp_path):
-    adata = own_data.cells(form(own_data.counts().astype(np.float32)))
+    adata = small_cells.cells(form(small_cells.counts().astype(np.float32)))
     if layer is not None:
         adata.layers["raw"], adata.X = adata.X, adata.X * 0.5
     adata.write_h5ad(tmp_path / "cells.h5ad")
@@ -62,61 +63,61 @@ def test_backed_files_are_the_same_data(form, layer, plain, tmp_path):
     try:
         equal(seen(backed, setup={"layer": layer}), plain)
         # Latents go to the object in memory; the file stays as it is.
-        model = own_data.trained(backed, steps=2)
-        assert model.to_anndata().obsm["X_cdgm_background"].shape == (own_data.CELLS, 2)
-        half = backed[: own_data.CELLS // 2 + 20]
-        found = own_data.model(half).observed.x
+        model = small_cells.trained(backed, steps=2)
+        assert model.to_anndata().obsm["X_cdgm_background"].shape == (small_cells.CELLS, 2)
+        half = backed[: small_cells.CELLS // 2 + 20]
+        found = small_cells.model(half).observations.x
         np.testing.assert_array_equal(found["target"], plain["target"][:20])
     finally:
         backed.file.close()
 
 
 def test_views_are_read_and_not_set_up(plain):
-    adata = own_data.set_up(own_data.cells())
+    adata = small_cells.set_up(small_cells.cells())
     view = adata[20:, 3:]
-    model = own_data.trained(view, steps=2)
-    np.testing.assert_array_equal(model.observed.x["background"], plain["background"][20:, 3:])
+    model = small_cells.trained(view, steps=2)
+    np.testing.assert_array_equal(model.observations.x["background"], plain["background"][20:, 3:])
     annotated = model.to_anndata()
     assert view.is_view
     assert "X_cdgm_salient" in annotated.obsm
     assert "X_cdgm_salient" not in adata.obsm
-    refused(lambda: setup(own_data.cells()[20:], "condition", "ctrl"), "view", "adata.copy()")
+    refused(lambda: setup(small_cells.cells()[20:], "condition", "ctrl"), "view", "adata.copy()")
 
 
 def test_what_is_not_there_is_named():
-    adata = own_data.cells()
+    adata = small_cells.cells()
     refused(lambda: setup(adata, "batch", "ctrl"), "source_key", "'batch'", "['condition', 'state']")
-    refused(lambda: setup(adata, "condition", "control"), "obs['condition']", "'control'", "['ctrl', 'drug']")
-    refused(
-        lambda: setup(adata, "condition", "ctrl", layer="counts"), "layer", "'counts'", "None for adata.X"
-    )
-    refused(lambda: setup(adata, "condition", "ctrl", labels_key="type"), "labels_key", "'type'")
+    refused(lambda: setup(adata, "condition", "control"), "obs['condition']", "'control'", "'ctrl' (80")
+    groups = (adata, "condition", "ctrl")
+    refused(lambda: setup(*groups, layer="counts"), "layer", "'counts'", "None for adata.X")
+    refused(lambda: setup(*groups, labels_key="type"), "labels_key", "'type'")
     refused(lambda: setup(adata, "condition", ["ctrl", "drug"]), "background", "the target")
+    refused(lambda: setup(*groups, batch_key="state"), "batch_key", "'state'", "docs/comparison.md")
     assert "_cdgm" not in adata.uns
-    refused(lambda: cdgm.ComparativeVAE(adata), "not set up", "setup_anndata")
+    refused(lambda: cdgm.ComparativeModel(adata), "not set up", "setup_anndata")
     refused(lambda: setup(adata.X, "condition", "ctrl"), "adata", "csr_matrix", "from_arrays")
     del adata.X
     refused(lambda: setup(adata, "condition", "ctrl"), "adata.X", "layer")
-    later = own_data.set_up(own_data.cells())
+    later = small_cells.set_up(small_cells.cells())
     del later.obs["condition"]
-    refused(lambda: cdgm.ComparativeVAE(later), "source_key", "'condition'")
+    refused(lambda: cdgm.ComparativeModel(later), "source_key", "'condition'")
 
 
 def test_repeated_gene_names_are_refused():
-    adata = own_data.cells()
+    adata = small_cells.cells()
     adata.var_names = ["g0", *adata.var_names[:-1]]
-    refused(lambda: own_data.set_up(adata), "adata.var_names", "'g0'", "var_names_make_unique")
+    refused(lambda: small_cells.set_up(adata), "adata.var_names", "'g0'", "var_names_make_unique")
 
 
 def test_unused_categories_are_no_sources(plain):
-    adata = own_data.cells()
+    adata = small_cells.cells()
     adata.obs["condition"] = adata.obs["condition"].cat.add_categories(["vehicle"])
-    refused(lambda: own_data.set_up(adata, background="vehicle"), "'vehicle'", "['ctrl', 'drug']")
+    refused(lambda: small_cells.set_up(adata, background="vehicle"), "'vehicle'", "'ctrl' (80 cells)")
     equal(seen(adata), plain)
 
 
 def test_several_values_make_a_background():
-    adata = own_data.cells()
+    adata = small_cells.cells()
     condition = adata.obs["condition"].astype(str).to_numpy()
     condition[:5], condition[-5:] = "vehicle", "dose 2"
     adata.obs["condition"] = condition
@@ -128,27 +129,27 @@ def test_several_values_make_a_background():
 
 @pytest.mark.parametrize("missing", [np.nan, None])
 def test_a_cell_without_a_source_is_refused(missing):
-    adata = own_data.cells()
+    adata = small_cells.cells()
     for column in (adata.obs["condition"], adata.obs["condition"].astype(object)):
         adata.obs["condition"] = column
         adata.obs.loc["c7", "condition"] = missing
-        refused(lambda: own_data.set_up(adata), "obs['condition']", "1 of 160 cells", "no value")
+        refused(lambda: small_cells.set_up(adata), "obs['condition']", "1 of 160 cells", "no value")
 
 
 def test_labels_may_be_missing():
-    adata = own_data.cells()
+    adata = small_cells.cells()
     adata.obs.loc["c100", "state"] = np.nan
-    model = own_data.trained(own_data.set_up(adata), steps=2)
-    assert model.observed.label[100] == ""
+    model = small_cells.trained(small_cells.set_up(adata), steps=2)
+    assert model.observations.label[100] == ""
     asked = model.get_leakage().query("metric == 'knn_accuracy' and block == 'salient'")
     assert asked["rows"].tolist() == [79]
 
 
 @pytest.mark.parametrize("few", [1, 9])
 def test_too_few_cells_of_a_source_are_refused(few):
-    adata = own_data.cells()
-    some = own_data.set_up(adata[80 - few :].copy())
-    refused(lambda: cdgm.ComparativeVAE(some), "'background'", f"{few} row", "at least 10")
+    adata = small_cells.cells()
+    some = small_cells.set_up(adata[80 - few :].copy())
+    refused(lambda: cdgm.ComparativeModel(some), "'background'", f"{few} row", "at least 10")
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix, sp.csc_matrix], ids=["dense", "csr", "csc"])
@@ -157,22 +158,21 @@ def test_too_few_cells_of_a_source_are_refused(few):
     [(-1, "not negative"), (0.5, "an integer"), (np.nan, "a finite number"), (np.inf, "a finite number")],
 )
 def test_what_is_no_count_is_refused(value, expected, form):
-    x = own_data.counts().astype(np.float32)
+    x = small_cells.counts().astype(np.float32)
     x[3, 2] = value
-    adata = own_data.set_up(own_data.cells(form(x)))
-    message = refused(lambda: cdgm.ComparativeVAE(adata), "adata.X", expected, "layer=", "gaussian")
+    adata = small_cells.set_up(small_cells.cells(form(x)))
+    message = refused(lambda: cdgm.ComparativeModel(adata), "adata.X", expected, "layer=", "gaussian")
     assert str(value) in message
     if np.isfinite(value):
-        assert own_data.model(adata, likelihood="gaussian").observed.x["background"][3, 2] == np.float32(
-            value
-        )
+        x = small_cells.model(adata, likelihood="gaussian").observations.x["background"]
+        assert x[3, 2] == np.float32(value)
     else:
-        refused(lambda: cdgm.ComparativeVAE(adata, likelihood="gaussian"), "adata.X", expected)
+        refused(lambda: cdgm.ComparativeModel(adata, likelihood="gaussian"), "adata.X", expected)
 
 
 def test_matrices_of_text_are_refused():
     refused(
-        lambda: cdgm.ComparativeVAE.from_arrays({"a": np.array([["x"]] * 20), "b": np.ones((20, 1))}),
+        lambda: cdgm.ComparativeModel.from_arrays({"a": np.array([["x"]] * 20), "b": np.ones((20, 1))}),
         "numbers",
     )
 
@@ -186,9 +186,9 @@ def test_many_genes_are_not_made_dense(monkeypatch):
     x = x.tolil()
     for j in moved:
         x[:, j] = rng.poisson(3 * np.exp(rng.standard_normal(200)))[:, None]
-    adata = own_data.set_up(own_data.cells(x.tocsc()))
-    message = refused(lambda: cdgm.ComparativeVAE(adata), "n_genes", "60,000 genes", "n_genes=2000", "'all'")
-    assert "200 x 60,000" in message
+    adata = small_cells.set_up(small_cells.cells(x.tocsc()))
+    parts = ["n_genes", "60,000 genes", "n_genes=2000", "'all'", "200 x 60,000"]
+    refused(lambda: cdgm.ComparativeModel(adata), *parts)
     largest = 0
     real = sp.csr_matrix.toarray
 
@@ -198,11 +198,11 @@ def test_many_genes_are_not_made_dense(monkeypatch):
         return real(self, *arguments, **options)
 
     monkeypatch.setattr(sp.csr_matrix, "toarray", toarray)
-    model = own_data.model(adata, n_genes=50)
+    model = small_cells.model(adata, n_genes=50)
     assert largest == 100 * 50
-    assert {f"g{j}" for j in moved} <= set(model.observed.features)
+    assert {f"g{j}" for j in moved} <= set(model.observations.features)
     # In the order of the object, so that a column of the model is found again.
-    positions = [int(name[1:]) for name in model.observed.features]
+    positions = [int(name[1:]) for name in model.observations.features]
     assert positions == sorted(positions)
     assert len(positions) == 50
 
@@ -217,9 +217,9 @@ def test_gene_choice_for_real_values_is_by_variance():
 
 
 def test_genes_without_counts_and_cells_without_counts():
-    x = own_data.counts()
+    x = small_cells.counts()
     x[:, 4], x[90] = 0, 0
-    model = own_data.trained(own_data.set_up(own_data.cells(sp.csr_matrix(x))), steps=5)
+    model = small_cells.trained(small_cells.set_up(small_cells.cells(sp.csr_matrix(x))), steps=5)
     assert np.isfinite(model.get_latent_representation()).all()
     assert np.isfinite(model.rank_genes()["size"]).all()
 
@@ -228,16 +228,8 @@ def test_genes_without_counts_and_cells_without_counts():
     ("changes", "parts"),
     [
         ({"variant": "mo-cvea"}, ["variant", "'mo-cvea'", "did you mean 'mo-cvae'"]),
-        ({"variant": {"combiner": {"kind": "sum"}, "penalties": [{"kind": "hsic"}]}}, ["variant"]),
-        (
-            {
-                "variant": {
-                    "combiner": {"kind": "sum"},
-                    "penalties": [{"kind": "wasserstein_inactive", "weight": [1, 2]}],
-                }
-            },
-            ["swept"],
-        ),
+        ({"variant": SUM | {"penalties": [{"kind": "hsic"}]}}, ["variant"]),
+        ({"variant": SUM | {"penalties": [{"kind": "wasserstein_inactive", "weight": [1, 2]}]}}, ["swept"]),
         ({"likelihood": "zinb"}, ["likelihood", "'zinb'", "negative_binomial"]),
         ({"n_salient": 0}, ["salient", "at least 1"]),
         ({"n_background": 2.5}, ["background", "whole number"]),
@@ -250,11 +242,11 @@ def test_genes_without_counts_and_cells_without_counts():
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_arguments_are_checked_before_training(changes, parts):
-    refused(lambda: own_data.model(**changes), *parts)
+    refused(lambda: small_cells.model(**changes), *parts)
 
 
 def test_calls_are_checked():
-    model = own_data.model()
+    model = small_cells.model()
     for call in (model.get_latent_representation, model.get_elbo, model.stability, lambda: model.save("x")):
         refused(call, "not trained", "train()")
     refused(lambda: model.train(max_steps=5, max_epochs=2), "max_steps", "max_epochs")
@@ -272,7 +264,7 @@ def test_calls_are_checked():
 
 def test_arrays_are_checked():
     ones = np.random.default_rng(0).standard_normal((20, 3))
-    make = cdgm.ComparativeVAE.from_arrays
+    make = cdgm.ComparativeModel.from_arrays
     refused(lambda: make([ones, ones]), "arrays", "mapping")
     refused(lambda: make({"a": ones}), "arrays", "2 or more")
     refused(lambda: make({"a": ones, "b": ones[:, :2]}), "features", "the same number")
@@ -283,4 +275,4 @@ def test_arrays_are_checked():
     refused(lambda: make({"a": ones, "b": ones}, features=["x", "x", "y"]), "features", "3 different names")
     refused(lambda: make({"a": ones[:5], "b": ones}), "'a'", "5 rows")
     mixed = {"a": pd.DataFrame(ones), "b": sp.csr_matrix(ones)}
-    assert make(mixed).observed.x["b"].dtype == np.float32
+    assert make(mixed).observations.x["b"].dtype == np.float32

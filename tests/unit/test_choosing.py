@@ -57,7 +57,7 @@ def test_a_stack_of_data_sets_equals_separate_fits():
         options = {"variant": "cvae", "n_background": 2, "n_salient": 1, "n_members": 2, "held_out": 0.3}
         sources = ("background", "target")
         return [
-            cdgm.ComparativeVAE.from_arrays({s: data[f"x/train/{s}"] for s in sources}, **options)
+            cdgm.ComparativeModel.from_arrays({s: data[f"x/train/{s}"] for s in sources}, **options)
             for data in simulated
         ]
 

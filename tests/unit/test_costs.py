@@ -105,6 +105,15 @@ def test_the_figure_shows_time_a_step_and_member():
     assert set(data["metric"]) == {"recovery_cc", "leakage_cc", "time", "memory"}
 
 
+def test_unknown_memory_leaves_its_panels_empty():
+    given = tables()
+    figure, data = FIGURES.load("scaling")(
+        given | {"costs": given["costs"].assign(memory_mb=np.nan)}, "scaling"
+    )
+    figure.draw_without_rendering()
+    assert data.loc[data["metric"] == "memory", "value"].isna().all()
+
+
 @pytest.mark.parametrize("change", ["costs", "setting"])
 def test_what_the_figure_can_not_draw_is_told(change):
     given = tables()

@@ -15,7 +15,6 @@ import yaml
 from cdgm.config.layers import LOADER, merge, read_yaml
 from cdgm.config.study import parse_config
 from cdgm.data.bundle import read_bundle
-from cdgm.data.readers import READERS
 from cdgm.utils import files
 from cdgm.utils.files import read_npz
 from tests.unit.data_helpers import refused
@@ -174,16 +173,6 @@ def test_names_are_letters_and_digits(place):
         refused(lambda it=name: parse_config(merge(BASE, PLACES[place](it))), "config.yaml")
 
 
-def test_a_member_of_a_wheel_may_lie_in_folders_but_not_above():
-    from cdgm.data.downloads import DOWNLOADS
-
-    good = BASE["downloads"]["immune"]
-    assert DOWNLOADS.parse(good).member == "Spectra/data/sample_data.h5ad"
-    for member in ("../a", "a/../../b", "/a", "C:/a", "a\\b", "a/", "a/./../b"):
-        with pytest.raises(ValueError, match="relative path"):
-            DOWNLOADS.parse(good | {"member": member})
-
-
 def test_no_code_loads_pickles():
     for path in [*(ROOT / "cdgm").rglob("*.py"), *(ROOT / "workflow_scripts").rglob("*.py")]:
         text = path.read_text(encoding="utf-8").replace("yaml.load(text, Loader=LOADER)", "")
@@ -193,18 +182,8 @@ def test_no_code_loads_pickles():
             "read_pickle",
             "joblib.load",
             "yaml.load(",
-            "eval(",
+            " eval(",
             "exec(",
         ):
-            if word == "eval(":
-                assert " eval(" not in text, path
-            else:
-                assert word not in text, f"{path}: {word}"
+            assert word not in text, f"{path}: {word}"
         assert text.count("np.load(") == text.count("allow_pickle=False"), path
-
-
-def test_an_unknown_reader_option_is_no_way_around():
-    with pytest.raises(ValueError, match="allow_pickle"):
-        READERS.parse(
-            {"kind": "h5ad", "source_column": "a", "sources": {"a": "rest", "b": ["c"]}, "allow_pickle": 1}
-        )

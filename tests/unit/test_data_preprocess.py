@@ -311,17 +311,5 @@ def test_a_thinned_table_finds_the_rows_of_its_cells(raw, tmp_path):
     kept = cells.table["cell"].isin(fewer.table["cell"]).to_numpy()
     assert list(cells.table["cell"][kept]) == list(fewer.table["cell"])
     np.testing.assert_array_equal(fewer.join(arrays), whole[kept])
-    np.testing.assert_array_equal(
-        whole,
-        np.concatenate(
-            list(
-                arrays[key]
-                for key in (
-                    ("train", "target"),
-                    ("train", "background"),
-                    ("test", "target"),
-                    ("test", "background"),
-                )
-            )
-        ),
-    )
+    order = [(split, source) for split in ("train", "test") for source in ("target", "background")]
+    np.testing.assert_array_equal(whole, np.concatenate([arrays[key] for key in order]))

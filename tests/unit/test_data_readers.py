@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 import yaml
 
-from cdgm.data import counts as counts_module
+from cdgm.data import count_matrix as counts_module
 from cdgm.data.readers import READERS
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
 
@@ -23,6 +23,7 @@ USER = {
     "sources": {"background": ["control"], "target": "rest"},
     "labels": {"label": "treatment"},
 }
+STORAGES = [sp.csr_matrix, sp.csc_matrix, np.asarray]
 
 
 def user_reader(**changes):
@@ -32,17 +33,17 @@ def user_reader(**changes):
 # A user's AnnData file
 
 
-@pytest.mark.parametrize("how", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
+@pytest.mark.parametrize("how", STORAGES)
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint16])
 def test_counts_are_the_same_from_every_storage(tmp_path, how, dtype, monkeypatch):
     counts = made_counts(12, 5)
     path = write_h5ad(tmp_path / "a.h5ad", how(counts.astype(dtype)), treated(12))
     monkeypatch.setattr(counts_module, "BLOCK_ENTRIES", 7)  # several blocks, the last one short
     cells = user_reader().read(path)
-    assert isinstance(cells.counts, sp.csr_matrix)
-    assert cells.counts.dtype == np.int32
-    np.testing.assert_array_equal(cells.counts.toarray(), counts)
-    assert cells.counts.nnz == (counts > 0).sum()
+    assert isinstance(cells.x, sp.csr_matrix)
+    assert cells.x.dtype == np.int32
+    np.testing.assert_array_equal(cells.x.toarray(), counts)
+    assert cells.x.nnz == (counts > 0).sum()
     assert list(cells.genes) == ["g0", "g1", "g2", "g3", "g4"]
     assert list(cells.obs["source"]) == ["background" if i % 3 == 0 else "target" for i in range(12)]
     assert list(cells.obs["label"]) == treated(12)["treatment"]
@@ -54,26 +55,31 @@ def test_a_layer_can_hold_the_counts(tmp_path):
     path = write_h5ad(
         tmp_path / "a.h5ad", sparse(np.log1p(counts)), treated(9), layers={"raw": sparse(counts)}
     )
-    np.testing.assert_array_equal(user_reader(layer="raw").read(path).counts.toarray(), counts)
+    np.testing.assert_array_equal(user_reader(layer="raw").read(path).x.toarray(), counts)
     refused(lambda: user_reader(layer="spliced").read(path), "a.h5ad", "layer", "spliced", "raw")
-    refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c0', gene 'g0'", "integer count")
+    refused(
+        lambda: user_reader().read(path),
+        "a.h5ad",
+        "X in cell 'c0', gene 'g0'",
+        "a count, which is an integer",
+    )
 
 
 def test_more_than_two_sources_and_left_out_values(tmp_path):
     path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": list("abcd") * 3})
     cells = user_reader(sources={"one": ["a"], "two": ["b"], "three": ["c"]}).read(path)
     assert cells.obs["source"].value_counts().to_dict() == {"one": 3, "two": 3, "three": 3}
-    assert cells.counts.shape == (9, 5)
+    assert cells.x.shape == (9, 5)
 
 
-@pytest.mark.parametrize("how", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
+@pytest.mark.parametrize("how", STORAGES)
 @pytest.mark.parametrize("value", [-1.0, 0.5, np.nan, np.inf, 3e9])
 def test_a_bad_count_is_named_with_cell_and_gene(tmp_path, how, value, monkeypatch):
     counts = made_counts(9, 4).astype(np.float32)
     counts[7, 2] = value
     path = write_h5ad(tmp_path / "a.h5ad", how(counts), treated(9))
     monkeypatch.setattr(counts_module, "BLOCK_ENTRIES", 5)
-    refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c7', gene 'g2'", value, "integer count")
+    refused(lambda: user_reader().read(path), "a.h5ad", "X in cell 'c7', gene 'g2'", value, "expected a")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,7 @@ def test_a_bad_count_is_named_with_cell_and_gene(tmp_path, how, value, monkeypat
         ({"sources": {"background": ["vehicle"], "target": "rest"}}, ["treatment", "vehicle", "control"]),
         (
             {"sources": {"background": ["control", "drug 0", "drug 1"], "target": "rest"}},
-            ["'target' has none"],
+            ["'drug 1'", "none is left for the target"],
         ),
     ],
     ids=["source column", "label column", "background label", "all one source"],
@@ -97,23 +103,19 @@ def test_what_is_missing_is_named_beside_what_is_there(tmp_path, changes, parts)
 def test_a_missing_source_can_not_fall_to_the_rest(tmp_path):
     obs = {"treatment": ["control", None, "drug", "drug"]}
     path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(4, 4)), obs)
-    refused(lambda: user_reader(labels={}).read(path), "a.h5ad", "treatment", "missing value")
+    refused(
+        lambda: user_reader(labels={}).read(path), "a.h5ad", "obs['treatment']", "1 of 4 cells have no value"
+    )
 
 
 def test_repeated_genes_are_refused(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(9, 3)), treated(9), genes=["A", "B", "A"])
-    refused(lambda: user_reader().read(path), "a.h5ad", "gene names", "'A'")
+    refused(lambda: user_reader().read(path), "a.h5ad", "var_names", "'A'")
 
 
-def test_files_that_are_no_anndata_are_named(tmp_path):
-    good = write_h5ad(tmp_path / "good.h5ad", sparse(made_counts(9, 4)), treated(9))
-    content = good.read_bytes()
-    (tmp_path / "cut.h5ad").write_bytes(content[: len(content) // 2])
-    (tmp_path / "page.h5ad").write_text("<html>")
-    for name in ("cut.h5ad", "page.h5ad", "none.h5ad"):
-        refused(lambda path=tmp_path / name: user_reader().read(path), name)
+def test_files_without_cells_are_named(tmp_path):
     empty = write_h5ad(tmp_path / "empty.h5ad", sparse(np.zeros((0, 4))), {"treatment": []})
     refused(lambda: user_reader().read(empty), "empty.h5ad", "cells (obs)", "at least one")
 
@@ -159,7 +161,7 @@ def test_a_control_of_a_usual_name_is_found(tmp_path, name):
 def test_a_control_that_is_not_plain_lists_what_the_column_holds(tmp_path, values, parts):
     path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": values * 4})
     reader = user_reader(sources={"background": "control", "target": "rest"})
-    refused(lambda: reader.read(path), "a.h5ad", "obs column 'treatment'", *parts)
+    refused(lambda: reader.read(path), "a.h5ad", "obs['treatment']", *parts)
 
 
 def test_a_control_asked_for_by_name_lists_what_the_column_holds_when_it_is_missing(tmp_path):
@@ -200,9 +202,9 @@ def test_classes_are_joined_on_sorted_names(tmp_path, caplog):
 def test_a_class_without_any_cell_is_refused(tmp_path):
     path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
     reader = user_reader(**CLASSES | {"classes": {"lost": ["Q", "R_S"]}})
-    refused(lambda: reader.read(path), "a.h5ad", "obs column 'treatment'", "R_S", "'lost'", "'A_B' (2 cells)")
+    refused(lambda: reader.read(path), "a.h5ad", "obs['treatment']", "R_S", "'lost'", "'A_B' (2 cells)")
     reader = user_reader(**CLASSES | {"class_column": "guide"})
-    refused(lambda: reader.read(path), "a.h5ad", "obs column", "guide", "treatment")
+    refused(lambda: reader.read(path), "a.h5ad", "class_column", "guide", "treatment")
 
 
 @pytest.mark.parametrize(
@@ -263,8 +265,8 @@ def test_counts_are_recovered_from_log2_values(tmp_path):
     counts[3, 5], counts[4] = 9000, 0  # a very high count and a cell without any
     counts[np.arange(40) != 4, 1] = 1  # each other cell has a gene with one molecule
     cells = log2_reader().read(log2_file(tmp_path / "a.h5ad", counts))
-    np.testing.assert_array_equal(cells.counts.toarray(), counts)
-    assert cells.counts.dtype == np.int32
+    np.testing.assert_array_equal(cells.x.toarray(), counts)
+    assert cells.x.dtype == np.int32
     assert set(cells.obs["cell_type"]) == {"T"}
     assert "source" not in cells.obs
 
@@ -340,7 +342,7 @@ def test_guides_are_joined_by_id(monkeypatch, tmp_path):
     assert list(cells.obs["source"]) == ["target", "background", "target"]
     assert list(cells.obs["label"]) == ["x", "", ""]
     assert list(cells.obs["replicate"]) == ["r1", "r2", "r1"]
-    np.testing.assert_array_equal(cells.counts.toarray(), made_counts(6, 4)[:3])
+    np.testing.assert_array_equal(cells.x.toarray(), made_counts(6, 4)[:3])
 
 
 @pytest.mark.parametrize(
@@ -369,26 +371,17 @@ def test_guides_are_joined_by_id(monkeypatch, tmp_path):
                 )
             },
             {},
-            ["response_matrix", "row 'B', cell 3", "1.5"],
+            ["response_matrix", "in cell '3', gene 'B'", "1.5"],
         ),
         (
             {"toy": screen(response_matrix=r_matrix(np.ones((2, 6)), np.array(["A", "A"])))},
             {},
-            ["gene names", "'A'"],
+            ["gene name", "'A'"],
         ),
     ],
 )
 def test_bad_screens_are_named(monkeypatch, tmp_path, content, changes, parts):
     refused(screen_reader(monkeypatch, tmp_path, content, **changes), "screen.rda", *parts)
-
-
-def test_a_file_that_is_no_r_data_is_named(tmp_path):
-    path = tmp_path / "screen.rda"
-    path.write_bytes(b"<html>")
-    options = {"object": "toy", "min_guide_fraction": 0.8, "control": "non-targeting"}
-    reader = READERS.parse({"kind": "sceptre_rda", **options})
-    refused(lambda: reader.read(path), "screen.rda", "not a readable R data")
-    refused(lambda: reader.read(tmp_path / "none.rda"), "none.rda", "no such file")
 
 
 def test_a_guide_fraction_that_allows_ties_is_refused():

@@ -1,195 +1,337 @@
-"""Interrupted downloads go on where they stopped, and only where that is safe."""
+"""Downloads over HTTP: what arrived is kept where that is safe, and no server holds a run for ever."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import logging
+import os
 import re
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from cdgm.data.downloads import DOWNLOADS, https
+from cdgm.data.downloads import DOWNLOADS, resume
 from cdgm.data.fetch import fetch
 from cdgm.utils import progress
+from cdgm.utils.files import write_json
 from tests.unit.data_helpers import refused, sha256
 from tests.unit.file_server import PAGE, address, serving
 
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
+ROOT = Path(__file__).parents[2]
+CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(len(CONTENT))
-CUT = 1_000_000
+CUT = 100_000
+PARTIAL = ["partial", "partial.json"]
 
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(https, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "LONGEST_WAIT_SECONDS", 0.0)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("CDGM_DATA_MIRROR", raising=False)
     with serving(CONTENT) as running:
         yield running
 
 
-def download(server, **changes):
-    options = {"filename": "data.bin", "size": len(CONTENT), "sha256": sha256(CONTENT), "licence": "MIT"}
-    url = address(server)
-    return DOWNLOADS.parse({"kind": "https", "urls": [url], **options, **changes})
+def options(server, **changes) -> dict:
+    known = {"filename": "data.bin", "size": len(CONTENT), "sha256": sha256(CONTENT), "licence": "MIT"}
+    return {"kind": "https", "urls": [address(server)]} | known | changes
 
 
-def get(server, folder, **changes):
-    return fetch(download(server, **changes), "download toy", folder / "raw")
+def get(server, folder, *answers, **changes):
+    server.answers = list(answers) or server.answers
+    return fetch(DOWNLOADS.parse(options(server, **changes)), "download toy", folder / "raw")
 
 
 def files(folder):
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+# What arrives, and what is refused
+
+
+def test_a_file_arrives_whole_through_a_redirect_and_a_busy_server(server, tmp_path):
+    changes = {"sha256": None, "md5": hashlib.md5(CONTENT).hexdigest()}
+    noted = get(server, tmp_path, {"status": 503}, {"location": "/elsewhere"}, {}, **changes)
+    assert (tmp_path / "raw").read_bytes() == CONTENT
+    assert noted == {
+        "origin": "https", "url": address(server), "resumed_at": [], "size": len(CONTENT),
+        "sha256": sha256(CONTENT),
+    }  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    # Readable as any other file, though it passed through a temporary one.
+    assert (tmp_path / "raw").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def test_the_next_address_is_tried_when_one_fails(server, tmp_path):
+    with serving(CONTENT, {"status": 404}) as bad:
+        assert get(server, tmp_path, urls=[address(bad), address(server)])["url"] == address(server)
+        assert (len(bad.asked), len(server.asked)) == (1, 1)
+
+
+DAMAGED = b"X" + CONTENT[1:]
+
+
+@pytest.mark.parametrize(
+    ("answer", "parts"),
+    [
+        ({"status": 404}, ["HTTP 404", "CDGM_DATA_MIRROR", sha256(CONTENT)]),
+        ({"cut": 1000, "ranges": False}, ["connection closed after 1000", len(CONTENT)]),
+        ({"content": PAGE, "page": True}, ["HTML page", len(PAGE), len(CONTENT)]),
+        ({"content": PAGE, "unannounced": True}, ["HTML page", len(PAGE)]),
+        ({"content": CONTENT * 2}, ["announces", 2 * len(CONTENT), len(CONTENT)]),
+        ({"content": CONTENT * 2, "unannounced": True}, ["size in bytes", len(CONTENT)]),
+        ({"content": DAMAGED}, ["SHA256", sha256(DAMAGED), sha256(CONTENT)]),
+        ({"location": "ftp:" + "//example.org/a"}, ["No connection adapters", "ftp"]),
+    ],
+    ids=["missing", "cut", "page", "unannounced page", "longer", "endless", "damaged", "other scheme"],
+)
+def test_a_bad_answer_is_one_line_and_keeps_the_old_file(server, tmp_path, answer, parts):
+    (tmp_path / "raw").write_bytes(b"old")
+    refused(lambda: get(server, tmp_path, answer), "download toy", *parts)
+    assert files(tmp_path) == ["raw"]
+    assert (tmp_path / "raw").read_bytes() == b"old"
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def length(n: int) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % n
+
+
+STRANGE = {
+    "nothing": ([], "no connection"),
+    "another protocol": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "no connection"),
+    "two lengths": ([OK + b"Content-Length: 5, 7\r\n\r\n", CONTENT[:5]], "unmatching values"),
+    "a negative length": ([OK + b"Content-Length: -5\r\n\r\n", CONTENT[:5]], "after 5 of"),
+    "strange chunks": ([CHUNKED, b"zz\r\n", CONTENT[:5]], "connection lost"),
+    "not packed": ([OK + b"Content-Encoding: gzip\r\n\r\n", CONTENT], "incorrect header check"),
+    "no address": ([b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\n" + length(0)], "/data.bin: "),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_strange_answer_is_one_line_and_leaves_nothing(server, tmp_path, case):
+    parts, said = STRANGE[case]
+    refused(lambda: get(server, tmp_path, {"raw": parts}), "download toy: cannot be downloaded", said)
+    assert files(tmp_path) == []
+
+
+def test_chunks_are_put_together(server, tmp_path):
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (CONTENT[:70_000], CONTENT[70_000:])]
+    get(server, tmp_path, {"raw": [CHUNKED, *chunks, b"0\r\n\r\n"]})
+    assert (tmp_path / "raw").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_without_end_is_not_read(server, tmp_path, packed):
+    """A body of 64 MB, packed to 64 kB or not, of which only a little more than the expected size is read."""
+    body = gzip.compress(bytes(1 << 26), 1) if packed else CONTENT * 200
+    head = OK + (b"Content-Encoding: gzip\r\n\r\n" if packed else b"\r\n")
+    message = refused(lambda: get(server, tmp_path, {"raw": [head, body]}), "size in bytes", len(CONTENT))
+    assert int(re.search(r"got (\d+)", message)[1]) <= len(CONTENT) + 2 * resume.BLOCK_BYTES
+    assert len(server.asked) == 1
+    if packed:
+        get(server, tmp_path, {"raw": [head, gzip.compress(CONTENT)]})
+        assert (tmp_path / "raw").read_bytes() == CONTENT
+
+
+def test_a_server_that_drips_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "SLOWEST_SECONDS", 0.05)
+
+    def drip():
+        yield OK + length(len(CONTENT))
+        for i in range(len(CONTENT)):
+            yield CONTENT[i : i + 1]
+            time.sleep(0.01)
+
+    refused(lambda: get(server, tmp_path, *({"raw": drip()} for _ in range(9))), "only", "bytes in")
+    assert len(server.asked) == resume.ATTEMPTS
+
+
+def test_a_busy_server_may_say_how_long_to_wait(server, tmp_path, monkeypatch):
+    waits = []
+    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
+    monkeypatch.setattr(resume, "time", clock)
+    monkeypatch.setattr(resume, "WAIT_SECONDS", 2.0)
+    monkeypatch.setattr(resume, "LONGEST_WAIT_SECONDS", 60.0)
+    asked = b"HTTP/1.1 503 Busy\r\nRetry-After: 99999\r\nConnection: close\r\n" + length(0)
+    get(server, tmp_path, {"status": 503}, {"status": 429}, {"raw": [asked]}, {})
+    assert waits == [4.0, 8.0, 60.0]
+
+
+def test_a_full_disk_is_told_before_the_first_byte_and_meanwhile(server, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(resume.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+        refused(lambda: get(server, tmp_path), "free bytes", "got 10", len(CONTENT))
+        assert files(tmp_path) == []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # The system refuses to write, as it does on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        refused(lambda: get(server, tmp_path), "raw: cannot be written: File too large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "raw").exists()
+    get(server, tmp_path)
+    assert files(tmp_path) == ["raw"]
+
+
+def test_logs_get_a_line_now_and_then_and_terminals_a_bar(server, tmp_path, caplog, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(resume, "BLOCK_BYTES", 1 << 14)
+    with caplog.at_level(logging.INFO):
+        get(server, tmp_path / "a")
+    assert len([line for line in caplog.messages if re.fullmatch(r"download toy: \d of 0 MB .*", line)]) > 5
+    caplog.clear()
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with caplog.at_level(logging.INFO):
+        get(server, tmp_path / "b")
+    assert "/300k" in capsys.readouterr().err
+    assert not [line for line in caplog.messages if " MB " in line]
+
+
+# Resuming
 
 
 @pytest.mark.parametrize(
     "marks", [{"tag": '"v1"'}, {"date": "Mon, 05 Jan 2026 10:00:00 GMT"}, {}], ids=["tag", "date", "size"]
 )
 def test_after_a_cut_only_the_rest_is_sent(server, tmp_path, marks):
-    server.answers = [{"cut": CUT, **marks}, marks]
-    noted = get(server, tmp_path)
+    noted = get(server, tmp_path, {"cut": CUT, **marks}, marks)
     assert (tmp_path / "raw").read_bytes() == CONTENT
-    assert files(tmp_path) == ["raw"]
     first, second = server.asked
     assert first["range"] is None
     assert second["range"] == f"bytes={CUT}-"
     assert second["if_range"] == next(iter(marks.values()), None)
     assert first["sent"] + second["sent"] == len(CONTENT)
     assert noted["resumed_at"] == [CUT]
-    assert noted["sha256"] == sha256(CONTENT)
 
 
-def test_a_weak_tag_is_no_proof_of_equal_bytes(server, tmp_path):
-    server.answers = [{"cut": CUT, "tag": 'W/"v1"'}, {"tag": 'W/"v1"'}]
-    get(server, tmp_path)
+def test_a_weak_tag_does_not_identify_a_version(server, tmp_path):
+    get(server, tmp_path, {"cut": CUT, "tag": 'W/"v1"'}, {"tag": 'W/"v1"'})
     assert server.asked[1]["if_range"] is None
 
 
 def test_a_later_run_asks_for_the_rest(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(https, "ATTEMPTS", 1)
-    server.answers = [{"cut": CUT, "tag": '"v1"'}, {"status": 503}]
-    refused(lambda: get(server, tmp_path), "HTTP 503", f"{CUT} bytes are kept")
-    assert files(tmp_path) == ["raw.part", "raw.part.json"]
-    assert (tmp_path / "raw.part").stat().st_size == CUT
-    server.answers = [{"tag": '"v1"'}]
-    noted = get(server, tmp_path)
+    monkeypatch.setattr(resume, "ATTEMPTS", 1)
+    mark = {"tag": '"v1"'}
+    refused(
+        lambda: get(server, tmp_path, {"cut": CUT, **mark}, {"status": 503}),
+        "HTTP 503",
+        f"{CUT} bytes are kept",
+    )
+    assert files(tmp_path) == PARTIAL
+    noted = get(server, tmp_path, mark)
     assert server.asked[-1] == {"range": f"bytes={CUT}-", "if_range": '"v1"', "sent": len(CONTENT) - CUT}
     assert noted["resumed_at"] == [CUT]
-    assert files(tmp_path) == ["raw"]
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_network_that_is_away_leaves_the_beginning(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(https, "ATTEMPTS", 1)
-    server.answers = [{"cut": CUT}, {"status": 503}]
-    refused(lambda: get(server, tmp_path), "HTTP 503")
-    wanted = download(server)
+def test_without_network_the_beginning_stays(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "ATTEMPTS", 1)
+    refused(lambda: get(server, tmp_path, {"cut": CUT}, {"status": 503}), "HTTP 503")
     server.shutdown()
     server.server_close()
-    refused(lambda: fetch(wanted, "download toy", tmp_path / "raw"), "no connection")
-    assert (tmp_path / "raw.part").stat().st_size == CUT
+    refused(lambda: get(server, tmp_path), "no connection", "CDGM_DATA_MIRROR")
+    assert files(tmp_path) == PARTIAL
 
 
-def test_many_cuts_are_survived_as_long_as_each_try_brings_something(server, tmp_path):
-    server.answers = [{"cut": 400_000, "tag": '"v1"'}]
-    noted = get(server, tmp_path)
-    assert len(server.asked) == 8 > https.ATTEMPTS
-    assert noted["resumed_at"] == [400_000 * i for i in range(1, 8)]
+def test_many_cuts_are_survived_as_long_as_each_attempt_brings_something(server, tmp_path):
+    noted = get(server, tmp_path, {"cut": 40_000, "tag": '"v1"'})
+    assert len(server.asked) == 8 > resume.ATTEMPTS
+    assert noted["resumed_at"] == [40_000 * i for i in range(1, 8)]
     assert sum(asked["sent"] for asked in server.asked) == len(CONTENT)
 
 
-def test_a_file_that_changed_between_two_tries_is_sent_whole(server, tmp_path):
-    server.answers = [{"cut": CUT, "tag": '"old"', "content": OTHER}, {"tag": '"new"'}]
-    get(server, tmp_path)
+@pytest.mark.parametrize("answer", [{"cut": 10, "tag": '"v"'}, {"cut": CUT, "ranges": False}])
+def test_attempts_that_bring_next_to_nothing_end(server, tmp_path, answer):
+    refused(lambda: get(server, tmp_path, answer), "connection closed after", f"of {len(CONTENT)} bytes")
+    assert len(server.asked) <= resume.ATTEMPTS + 1
+    assert files(tmp_path) == (PARTIAL if "tag" in answer else [])
+
+
+def test_a_file_that_changed_between_two_attempts_is_sent_whole(server, tmp_path):
+    get(server, tmp_path, {"cut": CUT, "tag": '"old"', "content": OTHER}, {"tag": '"new"'})
     assert (tmp_path / "raw").read_bytes() == CONTENT
     assert server.asked[1] == {"range": f"bytes={CUT}-", "if_range": '"old"', "sent": len(CONTENT)}
 
 
-def test_a_change_that_nothing_tells_is_found_by_the_checksum(server, tmp_path):
-    server.answers = [{"cut": CUT, "content": OTHER}, {}]
-    refused(lambda: get(server, tmp_path), "sha256", sha256(OTHER[:CUT] + CONTENT[CUT:]), sha256(CONTENT))
+def test_an_unannounced_change_is_found_by_the_checksum(server, tmp_path):
+    mixed = sha256(OTHER[:CUT] + CONTENT[CUT:])
+    refused(lambda: get(server, tmp_path, {"cut": CUT, "content": OTHER}, {}), mixed, sha256(CONTENT))
     assert files(tmp_path) == []
-    get(server, tmp_path)
-    assert server.asked[-1]["range"] is None
 
 
 def test_a_server_without_ranges_sends_all_again(server, tmp_path):
-    server.answers = [{"cut": CUT, "ranges": False, "tag": '"v1"'}, {"ranges": False, "tag": '"v1"'}]
-    noted = get(server, tmp_path)
+    plain = {"ranges": False, "tag": '"v1"'}
+    noted = get(server, tmp_path, plain | {"cut": CUT}, plain)
     assert (tmp_path / "raw").read_bytes() == CONTENT
     assert server.asked[1]["sent"] == len(CONTENT)
     assert noted["resumed_at"] == []
 
 
-def test_a_server_without_ranges_that_always_cuts_is_given_up(server, tmp_path):
-    server.answers = [{"cut": CUT, "ranges": False}]
-    refused(lambda: get(server, tmp_path), f"after {CUT} of {len(CONTENT)} bytes")
-    assert len(server.asked) == https.ATTEMPTS + 1  # the first one brought something
-    assert files(tmp_path) == []
-
-
 @pytest.mark.parametrize("bad", [{"wrong_range": True}, {"status": 416}], ids=["other range", "416"])
 def test_a_wrong_range_starts_anew(server, tmp_path, bad):
-    server.answers = [{"cut": CUT, "tag": '"v1"'}, {"tag": '"v1"', **bad}, {"tag": '"v1"'}]
-    get(server, tmp_path)
+    mark = {"tag": '"v1"'}
+    get(server, tmp_path, mark | {"cut": CUT}, mark | bad, mark)
     assert (tmp_path / "raw").read_bytes() == CONTENT
     assert [asked["range"] for asked in server.asked] == [None, f"bytes={CUT}-", None]
 
 
 def test_a_page_in_place_of_the_rest_does_not_cost_the_beginning(server, tmp_path):
-    server.answers = [{"cut": CUT, "tag": '"v1"'}, {"content": PAGE, "page": True, "ranges": False}]
-    refused(lambda: get(server, tmp_path), "HTML page")
-    assert (tmp_path / "raw.part").stat().st_size == CUT
-    server.answers = [{"content": PAGE, "page": True}]
-    refused(lambda: get(server, tmp_path / "anew"), "HTML page", len(PAGE), len(CONTENT))
-    assert files(tmp_path / "anew") == []
+    page = {"content": PAGE, "page": True, "ranges": False}
+    refused(lambda: get(server, tmp_path, {"cut": CUT, "tag": '"v1"'}, page), "HTML page")
+    assert files(tmp_path) == PARTIAL
 
 
-def test_a_beginning_of_another_file_is_not_gone_on_with(server, tmp_path):
-    server.answers = [{"cut": CUT, "tag": '"v1"'}, {"status": 404}]
-    refused(lambda: get(server, tmp_path), "HTTP 404")
-    note = json.loads((tmp_path / "raw.part.json").read_text())
-    assert note["sha256"] == sha256(CONTENT)
-    server.answers = [{"content": OTHER, "tag": '"v1"'}]
-    fetch(download(server, sha256=sha256(OTHER)), "download toy", tmp_path / "raw")
+def test_the_beginning_of_another_file_is_discarded(server, tmp_path):
+    refused(lambda: get(server, tmp_path, {"cut": CUT, "tag": '"v1"'}, {"status": 404}), "HTTP 404")
+    note = json.loads((tmp_path / "raw.part" / "partial.json").read_text())
+    assert note["checksum"] == f"sha256:{sha256(CONTENT)}"
+    get(server, tmp_path, {"content": OTHER, "tag": '"v1"'}, sha256=sha256(OTHER))
     assert server.asked[-1]["range"] is None
     assert (tmp_path / "raw").read_bytes() == OTHER
 
 
-def test_a_busy_server_may_say_how_long_to_wait(server, tmp_path, monkeypatch):
-    waits = []
-    monkeypatch.setattr(https.time, "sleep", waits.append)
-    monkeypatch.setattr(https, "WAIT_SECONDS", 2.0)
-    server.answers = [{"status": 503}, {"status": 503}, {"status": 429}, {}]
-    get(server, tmp_path)
-    assert waits == [4.0, 8.0, 16.0]
+def test_a_download_that_is_killed_resumes(server, tmp_path):
+    killed = threading.Event()
 
+    def stalled():
+        yield OK + b'ETag: "1"\r\n' + length(len(CONTENT))
+        yield CONTENT[:CUT]
+        killed.wait(60)
 
-@pytest.mark.parametrize("scheme", ["file", "ftp"])
-def test_redirects_stay_on_the_web(server, tmp_path, scheme):
-    secret = tmp_path / "secret"
-    secret.write_bytes(CONTENT)
-    server.answers = [{"location": f"{scheme}:{'//'}{secret}"}]
-    refused(lambda: get(server, tmp_path / "out"), "No connection adapters", scheme)
-    assert len(server.asked) == 1
-    assert files(tmp_path / "out") == []
-
-
-def test_a_full_disk_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(https.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    refused(lambda: get(server, tmp_path), "free bytes", "got 10", len(CONTENT))
-    assert files(tmp_path) == []
-
-
-def test_logs_get_a_line_now_and_then_and_terminals_a_bar(server, tmp_path, caplog, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with caplog.at_level(logging.INFO):
-        get(server, tmp_path)
-    lines = [line for line in caplog.messages if re.fullmatch(r"download toy: \d of 3 MB \(\d+ %\)", line)]
-    assert len(lines) >= len(CONTENT) // https.BLOCK_BYTES
-    caplog.clear()
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
-    with caplog.at_level(logging.INFO):
-        get(server, tmp_path)
-    assert "/3.00M" in capsys.readouterr().err
-    assert not [line for line in caplog.messages if " MB " in line]
+    server.answers = [{"raw": stalled()}, {"tag": '"1"'}]
+    command = [sys.executable, "-m", "workflow_scripts.fetch", "--name", "toy", "--out", tmp_path / "raw"]
+    write_json(tmp_path / "spec.json", options(server))
+    command += ["--spec", tmp_path / "spec.json"]
+    partial = tmp_path / "raw.part" / "partial"
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        while not partial.is_file() or partial.stat().st_size < CUT:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    killed.set()
+    assert not (tmp_path / "raw").exists()
+    assert get(server, tmp_path)["resumed_at"] == [CUT]
+    assert (tmp_path / "raw").read_bytes() == CONTENT
+    assert "raw.part" not in [path.name for path in tmp_path.iterdir()]

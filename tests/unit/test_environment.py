@@ -226,7 +226,7 @@ COMMANDS_AND_PLUGINS = {
 def test_every_dependency_is_imported():
     imported = foreign_imports("cdgm", "workflow_scripts").keys()
     # Rule files import Snakemake and are no Python files; pandas writes parquet by pyarrow.
-    loaded = {"snakemake", "snakemake-logger-plugin-rich", "pyarrow"}
+    loaded = {"snakemake", "pyarrow"}
     assert declared("workflow") - declared() - imported <= loaded
     core = foreign_imports("cdgm").keys()
     assert declared() <= core, f"declared, but not imported by the package: {sorted(declared() - core)}"

@@ -23,7 +23,7 @@ WRITERS = {
         " pd.DataFrame({'x': np.random.default_rng(0).random(20_000)}).to_parquet(path)"
     ),
     "figure": (
-        "from cdgm.plotting.style import new_figure, save\n"
+        "from cdgm.plotting.saving import save\nfrom cdgm.plotting.theme import new_figure\n"
         "f = new_figure(6, 6)\n"
         "f.subplots().scatter(*np.random.default_rng(0).random((2, 5_000)))\n"
         "save(f, pd.DataFrame({'x': [1]}), 'a')"

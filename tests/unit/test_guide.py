@@ -27,7 +27,7 @@ from tests.guide import (
     inline_commands,
     name_of,
 )
-from tests.unit import own_data
+from tests.unit import small_cells
 
 CONFIG = parse_config(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 #: Pages whose Python is run by another module of these tests.
@@ -58,16 +58,15 @@ def run_python(page: str, names: dict) -> dict:
 @pytest.fixture
 def briefly(monkeypatch):
     """Training of few steps."""
-    real = cdgm.ComparativeVAE.train
-    monkeypatch.setattr(cdgm.ComparativeVAE, "train", lambda self, *_, **__: real(self, max_steps=20))
+    small_cells.train_briefly(monkeypatch)
 
 
 @pytest.mark.slow
 def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
     """Its commands in their order, on other cells and with few steps."""
     monkeypatch.chdir(tmp_path)
-    kinds = np.resize(["B", "T"], own_data.CELLS)
-    adata = own_data.cells(cell_type=kinds)
+    kinds = np.resize(["B", "T"], small_cells.CELLS)
+    adata = small_cells.cells(cell_type=kinds)
     adata.obs = adata.obs.rename(columns={"state": "label"})
     adata.obs["source"] = np.where(adata.obs["condition"] == "ctrl", "background", "target")
     given = []
@@ -85,7 +84,7 @@ def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
     assert given == [("immune_spikein", "immune.h5ad")]
     for file in ("fit/report.html", "fit/latents.csv", "fit_cvae/report.html", "figures/maps.png"):
         assert (tmp_path / file).is_file()
-    assert names["cells"].obsm["X_cdgm_salient"].shape == (own_data.CELLS, 10)
+    assert names["cells"].obsm["X_cdgm_salient"].shape == (small_cells.CELLS, 10)
     assert "labels in the salient block" in capsys.readouterr().out
 
 
@@ -332,7 +331,7 @@ def test_numbers_of_the_tables_are_those_of_the_findings():
 def test_tables_of_variants_say_what_only_the_workflow_fits():
     for_data = {name for row in rows_of_variants(until="## For studies") for name in named(row[1])}
     assert for_data
-    assert for_data <= set(cdgm.ComparativeVAE.variants())
+    assert for_data <= set(cdgm.ComparativeModel.variants())
 
 
 def test_the_pages_of_the_reference_are_listed():

@@ -98,11 +98,11 @@ def test_nothing_is_loaded_from_a_network(site, pages):
 def test_the_public_names_are_in_the_reference(pages):
     ids = set().union(*(page.ids for page in pages.values()))
     assert {f"cdgm.{name}" for name in cdgm.__all__} <= ids
-    methods = {name for name in dir(cdgm.ComparativeVAE) if not name.startswith("_")} - {"observed"}
-    documented = {name for name in methods if f"cdgm.ComparativeVAE.{name}" in ids}
-    assert {name for name in methods if callable(getattr(cdgm.ComparativeVAE, name))} <= documented
-    assert {"fitted", "history"} <= documented
-    assert "cdgm.estimator.dimensions.Dimensions" in ids
+    methods = {name for name in dir(cdgm.ComparativeModel) if not name.startswith("_")}
+    documented = {name for name in methods if f"cdgm.ComparativeModel.{name}" in ids}
+    assert {name for name in methods if callable(getattr(cdgm.ComparativeModel, name))} <= documented
+    assert {"ensemble", "history", "is_trained"} <= documented
+    assert "cdgm.estimator.selection.dimensions.Dimensions" in ids
 
 
 @pytest.mark.parametrize("package", WHOLE)

@@ -156,6 +156,13 @@ def test_ctrl_c_is_one_line():
     )
     assert run.end() == ["Interrupted: finished results are kept, and the same command continues."]
     assert run.out.getvalue() == ""
+    # Another failed before, and one was stopped before it could write anything.
+    run.fail(2, name="b")
+    run.fail(3, name="c")
+    assert run.end()[1:] == [
+        "1 job failed; finished results are kept, and the same command continues:",
+        "  fit: results/logs/fit/b.log: error: bad data",
+    ]
 
 
 def test_a_terminal_gets_a_bar_and_only_failures_as_lines():
@@ -177,15 +184,30 @@ def test_a_terminal_gets_a_bar_and_only_failures_as_lines():
     assert "FAILED fit: results/logs/fit/b.log: error: bad data" in run.out.getvalue().replace("\n", "")
 
 
-@pytest.mark.parametrize("asked", ["dryrun", "quiet", "verbose", "printshellcmds", "plug-in"])
+@pytest.mark.parametrize("asked", ["quiet", "verbose", "printshellcmds", "plug-in"])
 def test_output_that_was_asked_for_stays(asked):
+    display, logger = follow(asked, stream=asked != "plug-in")
+    assert display.stream is None
+    assert display in logger.handlers
+    assert all(not handler.filters for handler in logger.handlers)
+
+
+def test_a_dry_run_shows_the_beginning_of_long_lists():
+    _, logger = follow("dryrun")
+    files = [f"results/fits/{i}/model.npz" for i in range(100)]
+    shown = record("job_info", reason=f"Input files updated: {', '.join(files)}", input=files)
+    assert all(handler.filter(shown) for handler in logger.handlers)
+    assert shown.input == [*files[:4], "... and 96 more"]
+    assert len(shown.reason) <= 300
+    assert shown.reason.endswith(" ...")
+
+
+def follow(asked: str, stream: bool = True) -> tuple[RunDisplay, logging.Logger]:
+    """A display that follows a logger as Snakemake sets it up, with one of its options."""
     logger = logging.Logger("run")
-    if asked != "plug-in":
+    if stream:
         handler = logging.StreamHandler(io.StringIO())
         handler.name = "DefaultStreamHandler"
         logger.addHandler(handler)
     flags = dict.fromkeys(("dryrun", "quiet", "verbose", "printshellcmds"), False)
-    display = follow_run(logger, SimpleNamespace(**flags | {asked: True}))
-    assert display.stream is None
-    assert display in logger.handlers
-    assert all(not handler.filters for handler in logger.handlers)
+    return follow_run(logger, SimpleNamespace(**flags | {asked: True})), logger

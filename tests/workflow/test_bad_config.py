@@ -22,7 +22,6 @@ STUDY = "studies: {identifiability: {%s}}"
 # What is wrong: overlay, and what the line has to hold beside the overlay's name (key, value, expected).
 BAD = {
     "unknown key": ("root_sed: 1", ["root_sed: unknown key", "root_seed"]),
-    "unknown nested key": (SIMULATION % "training: {step: 5}", ["training.step: unknown key", "steps"]),
     "unknown key in a setting": (SETTING % "modle: {}", ["linear", "modle: unknown key", "model"]),
     "unknown key deep in a setting": (
         SETTING % "model: {encoder: [8]}",
@@ -32,7 +31,6 @@ BAD = {
         SETTING % "simulation: {mixing: {kind: linear, layers: 2}}",
         ["mixing.layers: unknown key"],
     ),
-    "unknown key in the seeds": (STUDY % "seeds: {frist: 1}", ["seeds.frist: unknown key", "first"]),
     "word for a number": (
         SIMULATION % "training: {steps: many}",
         ["training.steps: got 'many'", "integer"],
@@ -45,14 +43,11 @@ BAD = {
     ),
     "a fraction in quotes": (SIMULATION % "training: {clip: '1.5'}", ["training.clip: got '1.5'", "number"]),
     "number for a mapping": ("designs: 3", ["designs: got 3"]),
-    "list for a mapping": (SETTING % "model: [1]", ["model", "[1]"]),
-    "fraction of a step": (SIMULATION % "training: {steps: 1.5}", ["training.steps: got 1.5", "integer"]),
     "negative root seed": ("root_seed: -1", ["root_seed: got -1", "greater than or equal to 0"]),
     "negative dims": (
         SETTING % "simulation: {dims: {background: -5}}",
         ["simulation: dims holds -5", "at least 1"],
     ),
-    "zero dims": (SETTING % "model: {dims: {salient: 0}}", ["model", "dims", "0", "at least 1"]),
     "dims of another block": (SETTING % "model: {dims: {other: 2}}", ["model", "dims", "other", "salient"]),
     "source without a block": (
         DESIGN % "sources: [background, target, third]",
@@ -63,12 +58,7 @@ BAD = {
         ["designs.contrastive", "'salient'", "unknown sources ['nowhere']"],
     ),
     "block in no source": (DESIGN % "blocks: {salient: []}", ["designs.contrastive", "active in no source"]),
-    "duplicate source": (
-        DESIGN % "sources: [background, target, target]",
-        ["designs.contrastive", "named twice"],
-    ),
     "unknown variant": (STUDY % "variants: [cave]", ["variants.0: got 'cave'", "cvae"]),
-    "unknown combiner": ("variants: {cvae: {combiner: {kind: max}}}", ["variants.cvae", "'max'", "sum"]),
     "unknown penalty": (
         "variants: {cvae: {penalties: [{kind: hsic2}]}}",
         ["variants.cvae.penalties", "unknown penalty 'hsic2'"],
@@ -77,21 +67,12 @@ BAD = {
         SETTING % "model: {likelihood: {kind: poison}}",
         ["model.likelihood", "'poison'", "gaussian"],
     ),
-    "unknown mixing": (
-        SETTING % "simulation: {mixing: {kind: linaer}}",
-        ["simulation.mixing", "'linaer'", "linear"],
-    ),
     "unknown activation": (SETTING % "model: {decoder_activation: relu6}", ["decoder_activation", "relu6"]),
     "unknown figure": (STUDY % "figures: [recovry]", ["figures.0: got 'recovry'", "recovery"]),
     "unknown design": (SETTING % "design: triple", ["design: got 'triple'", "contrastive"]),
-    "unknown protocol": (STUDY % "protocol: simulations", ["protocol: got 'simulations'", "simulation"]),
     "unknown data set": (
         "studies: {perturbation: {settings: {spikein_keep02: {dataset: imune}}}}",
         ["dataset: got 'imune'", "immune_spikein"],
-    ),
-    "unknown download": (
-        "datasets: {immune_spikein: {download: imune}}",
-        ["datasets.immune_spikein.download: got 'imune'", "immune"],
     ),
     "unknown target": (STUDY % "target: al", ["target: got 'al'", "all"]),
     "no kind": (
@@ -117,22 +98,18 @@ BAD = {
         ["mixing.slope: got 0", "greater than 0"],
     ),
     "sizes of another source": (SETTING % "simulation: {n_train: {other: 9}}", ["n_train", "other"]),
-    "batch of nothing": (SIMULATION % "training: {batch_size: 0}", ["batch_size: got 0", "2"]),
     "no learning rate": (
         SIMULATION % "training: {learning_rate: 0}",
         ["learning_rate: got 0", "greater than 0"],
     ),
-    "learning rate below zero": (SETTING % "training: {learning_rate: -1.0}", ["learning_rate: got -1.0"]),
     "learning rate that is no number": (
         SETTING % "training: {learning_rate: .nan}",
         ["learning_rate: got nan", "finite"],
     ),
-    "infinite clip": (SIMULATION % "training: {clip: .inf}", ["clip: got inf", "finite"]),
     "files that jobs do not divide": (
         STUDY % "seeds: {per_job: 4}",
         ["studies.identifiability.seeds", "per_file is 10", "multiple of per_job (4)"],
     ),
-    "no seeds": (STUDY % "seeds: {count: 0}", ["seeds.count: got 0"]),
     "no settings": (
         "studies: {new: {target: all, protocol: simulation,"
         " seeds: {first: 1, count: 1, per_job: 1, per_file: 1},"
@@ -141,10 +118,6 @@ BAD = {
     ),
     "no variants": (STUDY % "variants: []", ["variants: got []"]),
     "path in a name": ("variants: {../x: {combiner: {kind: sum}}}", ["variants", "'../x'", "match pattern"]),
-    "path in the name of a setting": (
-        STUDY % "settings: {../x: {}}",
-        ["settings", "'../x'", "match pattern"],
-    ),
     "simulation and data set": (
         SETTING % "dataset: immune_spikein",
         ["exactly one of 'simulation' and 'dataset'"],
@@ -159,9 +132,7 @@ BAD = {
         ["evaluation", "'backgruond'", "salient"],
     ),
     "no mapping": ("- a\n- b\n", ["mapping of config keys"]),
-    "empty file": ("", ["None", "mapping of config keys"]),
     "broken YAML": ("studies: {a: [1, 2\nroot_seed: 3\n", ["line ", "not valid YAML"]),
-    "tab in YAML": ("studies:\n\ta: 1\n", ["line 2", "not valid YAML"]),
 }
 # Through snakemake itself: a mistake in the config, and one in a merged setting.
 BOOTED = ("unknown figure", "unknown key in a plug-in")

@@ -146,7 +146,7 @@ def submitted(checkout: Path, folder: Path, rules: list[str], *options: object) 
     path = {"PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])}
     done = command(*words, cwd=checkout, environment=path)
     assert done.code == 1, done.out + done.err
-    assert f"{len(rules)} jobs failed" in done.err, done.out + done.err
+    assert f"\n{len(rules)} job{'s' * (len(rules) > 1)} failed; " in done.err, done.out + done.err
     found = []
     for call in (programs / "calls").read_text(encoding="utf-8").splitlines():
         words = shlex.split(call.partition(" --wrap=")[0])

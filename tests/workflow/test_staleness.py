@@ -128,6 +128,13 @@ EDITS = {
     "a constant in how claims are judged": Edit("cdgm/claims/findings.py", constant, JUDGE),
     "a constant in the page of claims": Edit("cdgm/reports/intervals.py", constant, JUDGE),
     "a constant in the first page": Edit("cdgm/reports/index.py", constant, INDEX),
+    "a word in the template of the first page": Edit(
+        "cdgm/reports/templates/index.html.j2", replaced("Figures by question</h2>", "Figures</h2>"), INDEX
+    ),
+    "a colour of all pages": Edit("cdgm/reports/templates/style.css", replaced("#0064a3", "#0065a3"), JUDGE),
+    "a word in the template of one's own fits": Edit(
+        "cdgm/reports/templates/fit.html.j2", replaced("What to believe</h2>", "Beliefs</h2>"), NOTHING
+    ),
     "a constant in what is checked of claims": Edit("cdgm/claims/check.py", constant, NOTHING),
     # Command lines and rules.
     "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from cdgm.data.partial import Partial
 from cdgm.utils.registry import Plugin
 
 MIRROR_VARIABLE = "CDGM_DATA_MIRROR"
@@ -24,8 +23,7 @@ class Download(Plugin):
     size
         Length in bytes.
     sha256, md5
-        Checksums in lower-case hexadecimal. A file from elsewhere has exactly one of them; a file of this
-        machine may have any, and each that is given is checked.
+        Checksum in lower-case hexadecimal, one of the two. A file from elsewhere needs it.
     licence
         Licence of the data, for the report.
     """
@@ -36,8 +34,14 @@ class Download(Plugin):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     licence: str = ""
 
+    @model_validator(mode="after")
+    def _one_checksum(self) -> Download:
+        if self.sha256 and self.md5:
+            raise ValueError("expected exactly one of sha256 and md5, got 2")
+        return self
+
     @abstractmethod
-    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
+    def retrieve(self, destination: Path, name: str, partial: Path) -> dict[str, Any]:
         """Write the file to ``destination``; :func:`cdgm.data.fetch.fetch` verifies it.
 
         Parameters
@@ -47,39 +51,36 @@ class Download(Plugin):
         name
             Name of the download in the config, for error messages.
         partial
-            Where to keep the beginning of a file whose rest can be had by a later try. It outlives a
-            failure; the caller discards it once the file is there or proves wrong.
+            Where to keep what arrived of an interrupted download. It outlives a failure if it exists.
 
         Returns
         -------
         dict
-            What is worth noting of where the file came from, as plain values.
+            Where the file came from, as plain values for its provenance.
 
         Raises
         ------
         UserError
-            If the file can't be had.
+            If the file cannot be obtained.
         """
 
     def inputs(self) -> tuple[str, ...]:
         """Files on this machine whose change makes the download stale."""
         return ()
 
-    def checksums(self) -> dict[str, str]:
-        """Return the given checksums by algorithm, the strongest first."""
+    def known_hash(self) -> str | None:
+        """Return the checksum as pooch writes it, ``<algorithm>:<value>``; None without one."""
         given = {"sha256": self.sha256, "md5": self.md5}
-        return {algorithm: value for algorithm, value in given.items() if value is not None}
+        return next((f"{algorithm}:{value}" for algorithm, value in given.items() if value), None)
 
 
 class Remote(Download):
-    """A file from elsewhere: nobody may use it unverified."""
+    """A file from elsewhere: it is never used unverified."""
 
     @model_validator(mode="after")
     def _verifiable(self) -> Remote:
-        if len(self.checksums()) != 1:
-            raise ValueError(
-                f"a remote file needs exactly one of sha256 and md5, got {len(self.checksums())}"
-            )
+        if self.known_hash() is None:
+            raise ValueError("a remote file needs exactly one of sha256 and md5, got 0")
         if self.size is None:
             raise ValueError("a remote file needs its size in bytes")
         if not self.licence:
@@ -88,7 +89,7 @@ class Remote(Download):
 
     def by_hand(self) -> str:
         """Say what someone without network can do; ends an error line."""
-        algorithm, value = next(iter(self.checksums().items()))
+        algorithm, _, value = (self.known_hash() or "").partition(":")
         return (
             f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder "
             f"and name that folder in {MIRROR_VARIABLE}"

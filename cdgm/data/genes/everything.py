@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cdgm.data.counts import Counts
+from cdgm.data.count_matrix import Counts
 from cdgm.data.genes.base import GeneSelection
 
 

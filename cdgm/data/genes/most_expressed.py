@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.data.counts import Counts, census
+from cdgm.data.count_matrix import Counts, count_totals
 from cdgm.data.genes.base import GeneSelection, enough
 
 
@@ -20,4 +20,4 @@ class MostExpressed(GeneSelection):
     def select(self, counts: Counts) -> np.ndarray:
         """Rank by total count; see the base class."""
         enough(self.n, counts)
-        return np.argsort(-census(counts).gene_totals, kind="stable")[: self.n]
+        return np.argsort(-count_totals(counts).gene_totals, kind="stable")[: self.n]

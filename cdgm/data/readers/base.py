@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from cdgm.data.cells import Cells
+from cdgm.data.read_cells import Cells
 from cdgm.utils.registry import Plugin
 
 # Columns of cells.csv that preprocessing writes itself.

@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cdgm.data.cells import Cells
+from cdgm.data.read_cells import Cells, read_cells
 from cdgm.data.readers.base import Labels, Reader
+from cdgm.data.sources import CONTROL, REST, assign_sources, shown
 from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
-
-REST, CONTROL = "rest", "control"
-# What screens call cells without a perturbation, in lower case and without "-", "_" and blanks.
-CONTROL_NAMES = frozenset(
-    {"control", "ctrl", "negativecontrol", "negctrl", "nontargeting", "nt", "unperturbed", "untreated"}
-    | {"unstimulated", "vehicle", "dmso", "mock"}
-)
-SHOWN = 12
 
 Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
@@ -92,65 +85,24 @@ class H5ad(Reader):
         """Read the file; see the base class."""
         import pandas as pd
 
-        from cdgm.data.readers import _anndata, _hdf5, _rows
-
-        wanted = [self.source_column, *self.labels.values()]
-        wanted += [self.class_column] if self.class_column is not None else []
-        with _hdf5.open_h5ad(path) as handle:
-            table, genes = _anndata.read_tables(handle, path, wanted)
-            obs = pd.DataFrame({"source": self._sources(table[self.source_column], path)})
-            if self.class_column is not None:
-                obs["label"] = self._class_labels(table[self.class_column], path)
-            for name, column in sorted(self.labels.items()):
-                obs[name] = table[column]
-            matrix = _anndata.find_matrix(handle, self.layer, path)
-            counts = _rows.read_counts(handle, matrix, table.index, genes, path)
-        cells = Cells(counts, genes, obs)
+        columns = {"source_column": self.source_column}
+        columns |= {f"labels.{name}": column for name, column in self.labels.items()}
+        columns |= {"class_column": self.class_column} if self.class_column is not None else {}
+        cells = read_cells(path, columns, layer=self.layer)
+        table = cells.obs
+        where = f"{path}: obs[{self.source_column!r}]"
+        obs = pd.DataFrame({"source": assign_sources(table["source_column"], self.sources, where)})
+        if self.class_column is not None:
+            obs["label"] = self._class_labels(table["class_column"], path)
+        for name in sorted(self.labels):
+            obs[name] = table[f"labels.{name}"]
         kept = (obs["source"] != "").to_numpy()
         if not kept.all():
             logger.warning(
                 "%s: %d of %d cells belong to no source and are left out", path, (~kept).sum(), kept.size
             )
-            cells = cells.take(kept)
-        return cells
-
-    def _sources(self, values: pd.Series, path: Path) -> pd.Series:
-        """Return the name of each cell's source, "" for none; ``values`` is a column of text."""
-        where = f"obs column {self.source_column!r}"
-        known = set(values)
-        source = values.map(dict.fromkeys(known, ""))
-        for name, wanted in self.sources.items():
-            if wanted == CONTROL:
-                wanted = (self._control(values, name, path),)
-            for value in wanted if wanted != REST else ():
-                if value not in known:
-                    raise bad_input(path, where, value, f"for source {name!r}: {_shown(values)}")
-                if (source[values == value] != "").any():
-                    raise bad_input(path, where, value, "a value that one source names, and not two")
-                source[values == value] = name
-        for name, wanted in self.sources.items():
-            if wanted == REST:
-                if "" in known:
-                    missing = f"a missing value in {int((values == '').sum())} cells"
-                    raise bad_input(path, where, missing, f"a value in each cell, as {name!r} takes the rest")
-                source[source == ""] = name
-            if not (source == name).any():
-                raise bad_input(path, where, sorted(known), f"cells of every source, {name!r} has none")
-        return source
-
-    def _control(self, values: pd.Series, name: str, path: Path) -> str:
-        """The one value that is a usual name of controls."""
-        found = _controls(values)
-        if len(found) != 1:
-            what = f"{len(found)} usual names of controls{f' {found}' if found else ''}"
-            raise bad_input(
-                path,
-                f"obs column {self.source_column!r}",
-                what,
-                f"one, or write sources.{name} as a list of values: {_shown(values)}",
-            )
-        logger.info("%s: source %r: cells with %s %r", path, name, self.source_column, found[0])
-        return found[0]
+        cells = Cells(cells.x, cells.genes, obs)
+        return cells if kept.all() else cells.take(kept)
 
     def _ordered(self, value: str) -> str:
         if self.class_separator is None:
@@ -168,26 +120,11 @@ class H5ad(Reader):
             if not known & set(keys):
                 raise bad_input(
                     path,
-                    f"obs column {self.class_column!r}",
+                    f"obs[{self.class_column!r}]",
                     list(members),
-                    f"for {label!r}: {_shown(values)}",
+                    f"{shown(values)}, for {label!r}",
                 )
             label_of |= dict.fromkeys(keys, label)
         if absent:
             logger.warning("%s: no cell has the %s %s", path, self.class_column, ", ".join(sorted(absent)))
         return values.map({value: label_of.get(key, "") for value, key in key_of.items()})
-
-
-def _controls(values: pd.Series) -> list[str]:
-    """Values that are usual names of controls, sorted."""
-    plain = {value: value.lower().translate(str.maketrans("", "", "-_ ")) for value in set(values)}
-    return sorted(value for value, name in plain.items() if name in CONTROL_NAMES)
-
-
-def _shown(values: pd.Series) -> str:
-    """What a column holds: its most frequent values, and those that look like controls first."""
-    frequent = values[values != ""].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    controls = [value for value in frequent.index if value in _controls(values)]
-    shown = list(dict.fromkeys([*controls, *frequent.index]))[:SHOWN]
-    listed = ", ".join(f"{value!r} ({frequent[value]} cells)" for value in shown)
-    return f"one of its {len(frequent)} values, such as {listed}" if shown else "a value, it has none"

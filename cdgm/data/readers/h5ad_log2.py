@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.data.cells import Cells
+from cdgm.data.count_matrix import Csr
+from cdgm.data.read_cells import Cells, read_cells
 from cdgm.data.readers.base import Labels, Reader
 from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    pass
 
 
 class H5adLog2(Reader):
@@ -37,25 +38,12 @@ class H5adLog2(Reader):
 
     def read(self, path: Path) -> Cells:
         """Read the file; see the base class."""
-        import pandas as pd
-        import scipy.sparse as sp
+        columns = {f"labels.{name}": column for name, column in sorted(self.labels.items())}
+        cells = read_cells(path, columns, support="real")
+        obs = cells.obs.set_axis(sorted(self.labels), axis=1)
+        return Cells(self._recover(cells.x, obs.index, cells.genes, path), cells.genes, obs)
 
-        from cdgm.data.readers import _anndata, _hdf5
-
-        with _hdf5.open_h5ad(path) as handle:
-            table, genes = _anndata.read_tables(handle, path, self.labels.values())
-            obs = pd.DataFrame(index=table.index)
-            for name, column in sorted(self.labels.items()):
-                obs[name] = table[column]
-            matrix = handle[_anndata.find_matrix(handle, None, path)]
-            values = sp.csr_matrix(_hdf5.element(matrix, handle, path))
-        expected = (len(table), len(genes))
-        if values.shape != expected:
-            raise bad_input(path, "X shape", values.shape, f"(cells, genes) = {expected}")
-        return Cells(self._recover(values, table.index, genes, path), genes, obs)
-
-    def _recover(self, values: sp.csr_matrix, cells, genes: np.ndarray, path: Path) -> sp.csr_matrix:
-        values.eliminate_zeros()
+    def _recover(self, values: Csr, cells, genes: np.ndarray, path: Path) -> Csr:
         exponents = values.data.astype(np.float64)
         row = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
 

@@ -7,12 +7,14 @@ One R list with ``response_matrix`` (genes x cells, UMI counts), ``grna_matrix``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from cdgm.data.cells import Cells
+from cdgm.data.count_matrix import Csr, tidy
+from cdgm.data.h5ad import reading
+from cdgm.data.read_cells import Cells, check_block, refuse_repeated
 from cdgm.data.readers.base import Reader
 from cdgm.utils.errors import UserError, bad_input
 
@@ -53,9 +55,6 @@ class SceptreRda(Reader):
         """Read the file; see the base class."""
         import pandas as pd
 
-        from cdgm.data.readers._anndata import refuse_duplicates
-        from cdgm.data.readers._rows import tidy
-
         screen = self._load(path)
         covariates = screen["extra_covariates"]
         for part in ("extra_covariates", "grna_target_data_frame"):
@@ -68,7 +67,7 @@ class SceptreRda(Reader):
             )
         counts, genes = _matrix(screen["response_matrix"], len(covariates), f"{path}: response_matrix")
         guides_by_cell, guides = _matrix(screen["grna_matrix"], len(covariates), f"{path}: grna_matrix")
-        refuse_duplicates(genes, path)
+        refuse_repeated(pd.Index(genes), f"{path}: response_matrix")
         target_of_guide = self._targets(screen["grna_target_data_frame"], guides, path)
         share, top = _top_guide(guides_by_cell)
         label_of_target = {target: label for label, targets in self.classes.items() for target in targets}
@@ -83,18 +82,20 @@ class SceptreRda(Reader):
             },
             index=pd.Index(covariates.index.astype(str), name="cell"),
         )
-        return Cells(tidy(counts.T.tocsr()), genes, obs).take(share > self.min_guide_fraction)
+        return Cells(tidy(counts), genes, obs).take(share > self.min_guide_fraction)
 
     def _load(self, path: Path) -> dict:
-        from cdgm.data.readers._rda import load_rda
+        import rdata
 
-        content = load_rda(path)
+        with reading(path, "R data (.rda)"):
+            content = rdata.read_rda(path)
         if self.object not in content:
             raise bad_input(path, "R object", self.object, f"one of {sorted(content)}")
         screen = content[self.object]
         for part in ("response_matrix", "grna_matrix", "grna_target_data_frame", "extra_covariates"):
             if not isinstance(screen, dict) or part not in screen:
-                raise bad_input(path, f"parts of {self.object}", sorted(screen), f"a list with {part!r}")
+                found = sorted(screen) if isinstance(screen, dict) else type(screen).__name__
+                raise bad_input(path, f"parts of {self.object}", found, f"a list with {part!r}")
         return screen
 
     def _targets(self, table, guides: np.ndarray, path: Path) -> np.ndarray:
@@ -123,8 +124,8 @@ class SceptreRda(Reader):
         return np.array([target_of[guide] for guide in guides], dtype=object)
 
 
-def _matrix(node, cells: int, where: str):
-    """Return an R sparse matrix as integer CSC (rows, cells) and its row names.
+def _matrix(node: Any, cells: int, where: str) -> tuple[Csr, np.ndarray]:
+    """Return an R sparse matrix (rows, cells) as integer CSR (cells, rows), and its row names.
 
     ``cells`` is their number in the table of cells: what a matrix declares is believed only where
     something as long stands beside it.
@@ -153,18 +154,15 @@ def _matrix(node, cells: int, where: str):
             matrix.check_format(full_check=True)
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{where}: damaged sparse matrix: {' '.join(str(error).split())[:200]}") from error
-    bad = ~((matrix.data >= 0) & (matrix.data == np.floor(matrix.data)) & (matrix.data < 2**31))
-    if bad.any():
-        first = int(np.argmax(bad))
-        cell = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
-        place = f"row {names[matrix.indices[first]]!r}, cell {cell + 1}"
-        raise bad_input(where, place, float(matrix.data[first]), "a non-negative integer count")
+    matrix = matrix.T.tocsr()
+    positions = np.arange(1, cells + 1)
+    check_block(matrix, 0, support="counts", where=where, cells=positions, genes=names)
     return matrix.astype(np.int32), names
 
 
-def _top_guide(guides_by_cell) -> tuple[np.ndarray, np.ndarray]:
+def _top_guide(guides: Csr) -> tuple[np.ndarray, np.ndarray]:
     """Return the top guide's share of each cell's guide UMIs (0 without any) and its row."""
-    total = np.asarray(guides_by_cell.sum(axis=0)).ravel()
-    highest = guides_by_cell.max(axis=0).toarray().ravel()
-    top = np.asarray(guides_by_cell.argmax(axis=0)).ravel()
+    total = np.asarray(guides.sum(axis=1)).ravel()
+    highest = guides.max(axis=1).toarray().ravel()
+    top = np.asarray(guides.argmax(axis=1)).ravel()
     return highest / np.maximum(total, 1), top

@@ -38,7 +38,7 @@ def pair_rows(
     -------
     list of dict
         ``member_a``, ``member_b``, ``active_a``, ``active_b``, ``agreement``, ``null_high``, ``r2``,
-        ``r2_null_high`` and ``rows``, explained in :func:`cdgm.estimator.stability.stability_table`, and
+        ``r2_null_high`` and ``rows``, explained in :func:`cdgm.estimator.scores.stability_table`, and
         ``axes``, the correlations whose mean is the agreement.
     """
     members = range(len(means)) if members is None else members

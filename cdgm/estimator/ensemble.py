@@ -1,0 +1,116 @@
+"""The trained members of a model: how they are trained, their latents and their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdgm.config.fit import FitSpec
+from cdgm.estimator.early_stopping import EarlyStopping, Stopping, Watcher
+from cdgm.models.comparative_vae import ComparativeVAE
+from cdgm.models.inference import held_out_bounds, posterior_means
+from cdgm.training.loop import train
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.random_streams import stream
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Members of equal shape that differ in their seeds, trained together as a stack.
+
+    Attributes
+    ----------
+    spec
+        Everything that decided the result, apart from the data.
+    stack
+        The network, with the parameters of all members.
+    finite
+        Whether each member stayed finite (E,).
+    history
+        See :class:`cdgm.training.loop.TrainedStack`.
+    stopping
+        Result of early stopping; None without it.
+    """
+
+    spec: FitSpec
+    stack: ComparativeVAE
+    finite: np.ndarray
+    history: dict[str, np.ndarray]
+    stopping: Stopping | None = None
+
+    @classmethod
+    def train(
+        cls,
+        spec: FitSpec,
+        x: Mapping[str, np.ndarray],
+        advance: Callable[[int], None],
+        rule: EarlyStopping | None = None,
+        validation: Mapping[str, np.ndarray] | None = None,
+    ) -> Ensemble:
+        """Train all members.
+
+        Parameters
+        ----------
+        spec
+            The fit.
+        x
+            Training rows of each source, as the network takes them (1, n, D).
+        advance
+            Called with the number of steps that were finished since the last call.
+        rule, validation
+            Early stopping and its rows (1, n, D); None without.
+        """
+        watcher = stopping = None
+        if rule is not None and validation is not None:
+            checks = -(-spec.training.steps // spec.training.log_every)
+            watcher = Watcher(rule.for_checks(checks), validation, spec.seeds)
+        trained = train(spec, x, [0] * len(spec.seeds), advance, watcher)
+        if watcher is not None:
+            trained, stopping = watcher.finish(trained)
+        return cls(spec, trained.model, trained.finite, trained.history, stopping)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Number of steps of training behind each member's parameters (E,)."""
+        if self.stopping is None:
+            return np.full(len(self.finite), self.spec.training.steps)
+        return np.array(self.stopping.best_step)
+
+    def check_member(self, member: object) -> int:
+        """Refuse a member that does not exist or has diverged."""
+        if (
+            not isinstance(member, (int, np.integer))
+            or isinstance(member, bool)
+            or not 0 <= member < len(self.finite)
+        ):
+            expected = f"a number from 0 to {len(self.finite) - 1}, or 'all' where offered"
+            raise bad_input("member", "", member, expected)
+        if not self.finite[member]:
+            seed = self.spec.seeds[member]
+            raise UserError(f"member {member} (seed {seed}) diverged, its latents mean nothing")
+        return int(member)
+
+    def members(self, member: object = "all") -> list[int]:
+        """Positions of one member, or of all finite ones for ``"all"``."""
+        if member != "all":
+            return [self.check_member(member)]
+        if not self.finite.any():
+            raise UserError("all members diverged: train with a smaller learning_rate")
+        return np.flatnonzero(self.finite).tolist()
+
+    def means(self, x: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+        """Posterior means of every block for rows (1, n, D): (source, block) to (E, n, d)."""
+        return {
+            (source, block): mean
+            for source, rows in x.items()
+            for block, mean in posterior_means(self.stack, rows, [0] * len(self.finite), source).items()
+        }
+
+    def bounds(
+        self, x: Mapping[str, np.ndarray], draws: int
+    ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+        """ELBO of each source and KL of each (source, active block) for rows (1, n, D), nats a row, (E,)."""
+        generators = [stream("own data", "bounds", seed, root=0) for seed in self.spec.seeds]
+        return held_out_bounds(self.stack, x, [0] * len(self.finite), generators, draws)

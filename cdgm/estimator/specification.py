@@ -1,0 +1,141 @@
+"""From arguments to the full specification of a fit, with one-line errors that name the argument."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+from cdgm.config.design import Design
+from cdgm.config.fit import FitSpec, ModelSpec, VariantSpec
+from cdgm.config.layers import merge
+from cdgm.config.support import Support
+from cdgm.config.validation import validated
+from cdgm.estimator.defaults import defaults, variant_names
+from cdgm.models.likelihoods import LIKELIHOODS
+from cdgm.utils.errors import UserError, bad_input
+
+#: Number of training rows from which a hidden layer in the decoder, larger batches and smaller steps pay.
+MANY = 5_000
+#: Name of the data in all random streams, which sets these fits apart from those of the project's studies.
+DATASET, ROOT_SEED = "own data", 0
+#: Likelihoods by name: those of counts know the total of each cell.
+LIKELIHOOD_OPTIONS = {
+    "negative_binomial": {"link": "softmax", "dispersion": "learned"},
+    "poisson": {"link": "softmax"},
+}
+
+
+def parse_variant(value: str | Mapping[str, Any]) -> VariantSpec:
+    """Parse a variant: a name, or a mapping as in ``config.yaml``.
+
+    Raises
+    ------
+    UserError
+        If there is no such variant, or the mapping is wrong or holds lists of values to sweep.
+    """
+    if isinstance(value, str):
+        if value not in defaults()["variants"]:
+            near = difflib.get_close_matches(value, variant_names(), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"variant: got {value!r}, expected one of {', '.join(variant_names())}{hint}")
+        value = defaults()["variants"][value]
+    spec = validated(VariantSpec, dict(value), "variant")
+    if len(spec.points()) > 1:
+        raise UserError("variant: a list of values is swept by the workflow only; give one value")
+    return spec
+
+
+def parse_likelihood(value: str | Mapping[str, Any]) -> Any:
+    """Parse a likelihood: a name, or a mapping as in ``config.yaml``."""
+    if isinstance(value, str):
+        value = {"kind": value} | LIKELIHOOD_OPTIONS.get(value, {})
+    return validated(LIKELIHOODS.parse, dict(value), "likelihood")
+
+
+def protocol(support: Support, rows: int) -> dict[str, Any]:
+    """Settings that the project's own studies use on data with this support and number of training rows."""
+    if support != "counts":
+        return defaults()["arrays"]
+    return defaults()["many_cells" if rows >= MANY else "cells"]
+
+
+def model_spec(
+    base: Mapping[str, Any],
+    design: Design,
+    dims: Mapping[str, int],
+    likelihood: Any,
+    changes: Mapping[str, Any],
+) -> ModelSpec:
+    """Architecture of a :func:`protocol` with this design, these dimensions and these changes."""
+    for block, size in dims.items():
+        whole_number("dimensions", block, size, 1)
+    own = {
+        "design": design.model_dump(mode="json"),
+        "likelihood": likelihood.model_dump(mode="json", exclude_defaults=True),
+    }
+    values = merge(base["model"], own | dict(changes))
+    return validated(ModelSpec, values | {"dims": {b: int(size) for b, size in dims.items()}}, "model")
+
+
+def training_values(
+    base: Mapping[str, Any],
+    rows: list[int],
+    max_steps: int | None,
+    max_epochs: float | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+) -> dict[str, Any]:
+    """Settings of a training: those of a :func:`protocol`, with the arguments that are given.
+
+    Parameters
+    ----------
+    base
+        The protocol.
+    rows
+        Training rows of each source. A batch holds no more than the fewest, unless ``batch_size`` is given;
+        an epoch is a pass over the most.
+    max_steps, max_epochs, batch_size, learning_rate
+        As in ``ComparativeModel.train``.
+    """
+    training = dict(base["training"])
+    if batch_size is None:
+        training["batch_size"] = min(training["batch_size"], min(rows))
+    else:
+        training["batch_size"] = whole_number("train", "batch_size", batch_size, 2)
+    if learning_rate is not None:
+        training["learning_rate"] = learning_rate
+    if max_steps is not None and max_epochs is not None:
+        raise UserError("train: got max_steps and max_epochs, expected one of them")
+    if max_epochs is not None:
+        if not max_epochs > 0:
+            raise bad_input("train", "max_epochs", max_epochs, "a number above 0")
+        max_steps = max(1, math.ceil(max_epochs * max(rows) / training["batch_size"]))
+    if max_steps is not None:
+        training["steps"] = whole_number("train", "max_steps", max_steps, 1)
+    training["log_every"] = max(1, min(training["log_every"], training["steps"] // 20))
+    return training
+
+
+def fit_spec(
+    model: ModelSpec, variant: VariantSpec, training: Mapping[str, Any], seeds: tuple[int, ...]
+) -> FitSpec:
+    """Full specification of a fit."""
+    values = {
+        "dataset": DATASET,
+        "model": model.model_dump(mode="json"),
+        "variant": variant.model_dump(mode="json"),
+        "training": dict(training),
+        "seeds": seeds,
+        "root_seed": ROOT_SEED,
+    }
+    return validated(FitSpec, values, "fit")
+
+
+def whole_number(where: str, key: str, value: Any, least: int) -> int:
+    """Refuse what is not a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise bad_input(where, key, value, f"a whole number of at least {least}")
+    return int(value)

@@ -1,0 +1,181 @@
+"""The page of a fit to a user's own data: what to believe, maps, tables, and a glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from cdgm.reports.rendering import render
+from cdgm.utils.files import canonical_json
+
+Verdict = Literal["doubt", "ask", "minor", "open", "good"]
+#: Verdict of a check to the class and the word of its badge, strongest objection first.
+BADGES: dict[Verdict, tuple[str, str]] = {
+    "doubt": ("no", "reason for doubt"),
+    "ask": ("ask", "check this"),
+    "minor": ("some", "minor doubt"),
+    "open": ("open", "open"),
+    "good": ("yes", "as hoped"),
+}
+#: Genes in the page's table.
+GENES = 25
+MAPS = {"umap": "UMAP", "pca": "principal components"}
+FILES = {
+    "latents.csv": "latents of each cell, from the member shown",
+    "cells.h5ad": "your object with the latents in obsm",
+    "elbo.csv": "ELBO on held-out and training rows, and KL of each block",
+    "leakage.csv": "traces of blocks, sources and labels",
+    "stability.csv": "agreement of members",
+    "genes.csv": "genes that the salient block changes",
+    "model/model.json": "all settings of the fit",
+}
+#: Column or metric of a table to the entry of the glossary that explains it.
+TERMS = {
+    "member": "member",
+    "elbo": "elbo",
+    "elbo_train": "elbo",
+    "r2": "stability",
+    "agreement": "stability",
+    "active_a": "active",
+    "active_b": "active",
+    "r2_null_high": "null",
+    "null_mean": "null",
+    "null_high": "null",
+    "p": "null",
+    "trace": "trace",
+    "hsic": "hsic",
+    "source_separation": "separation",
+    "source_mixing": "mixing",
+    "knn_accuracy": "labels",
+    "change": "change",
+    "spread": "spread",
+    "size": "size",
+    "members_agree": "members_agree",
+    "member_sd": "member_sd",
+    "split": "held_out",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One conclusion about a fit.
+
+    Attributes
+    ----------
+    about
+        Its subject.
+    text
+        What was found, with its number.
+    verdict
+        ``good`` (as hoped), ``minor`` (a minor doubt), ``doubt`` (a strong one), ``ask`` (something to find
+        out first) or ``open`` (depends on what the user knows, or is unknown).
+    term
+        Entry of the glossary that explains the check.
+    blocks
+        Blocks that it is about; empty if it is about the fit as a whole.
+    reason
+        The finding in a few words, for the summary.
+    """
+
+    about: str
+    text: str
+    verdict: Verdict
+    term: str
+    blocks: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FitPage:
+    """Contents of the page.
+
+    Attributes
+    ----------
+    summary, checks
+        One sentence on the whole fit, and what it rests on, strongest objections first.
+    about
+        Data, dimensions and training of the model, in a line.
+    private
+        Blocks that belong to some of the sources only.
+    shown
+        The member whose latents are shown.
+    stopping
+        What early stopping did to each member; empty without it.
+    layout
+        Layout of the maps: ``umap`` or ``pca``.
+    elbo, leakage, stability, genes
+        Tables of scores. ``stability`` is None for a single member, ``genes`` without a private block.
+    has_cells
+        Whether ``cells.h5ad`` was written.
+    settings
+        Settings of the fit that differ from defaults.
+    """
+
+    summary: Check
+    checks: Sequence[Check]
+    about: str
+    private: Sequence[str]
+    shown: int
+    stopping: Sequence[str]
+    layout: str
+    elbo: pd.DataFrame
+    leakage: pd.DataFrame
+    stability: pd.DataFrame | None
+    genes: pd.DataFrame | None
+    has_cells: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data frame as text."""
+
+    label: str
+    columns: Sequence[str]
+    numeric: Sequence[bool]
+    rows: Sequence[Sequence[str]]
+
+
+def fit_report(fit: FitPage) -> str:
+    """Lay out the page; pictures and files lie beside it.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    absent = {"cells.h5ad": not fit.has_cells}
+    absent |= {"stability.csv": fit.stability is None, "genes.csv": fit.genes is None}
+    return render(
+        "fit.html.j2",
+        fit=fit,
+        badges=BADGES,
+        terms=TERMS,
+        layout=MAPS[fit.layout],
+        elbo=table("Held-out and training ELBO", fit.elbo, ["source", "member"]),
+        leakage=table("Leakage", fit.leakage, ["metric", "block", "source", "member"]),
+        stability=None if fit.stability is None else table("Agreement of members", fit.stability),
+        genes=None if fit.genes is None else table("Genes", fit.genes.head(GENES)),
+        files={name: held for name, held in FILES.items() if not absent.get(name, False)},
+        settings=canonical_json(fit.settings),
+    )
+
+
+def table(label: str, values: pd.DataFrame, first: Sequence[str] = ()) -> Table:
+    """Format a data frame with the columns ``first`` in front, numbers to four digits."""
+    values = values[[*first, *(column for column in values if column not in first)]]
+    numeric = [kind.kind in "iuf" for kind in values.dtypes]
+    rows = [[_cell(value) for value in row] for row in values.itertuples(index=False)]
+    return Table(label, list(map(str, values.columns)), numeric, rows)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else f"{value:.4g}"
+    return str(value)

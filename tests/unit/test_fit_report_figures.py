@@ -1,0 +1,120 @@
+"""Maps of cells, and the figures of the report of one fit."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdgm.figures.fit_report import map_table, maps_figure, training_figure
+from cdgm.plotting.cell_maps import MOST_LABELS, by_label, by_source, distinct, draw_map
+from cdgm.plotting.saving import save
+from cdgm.plotting.theme import UNLABELLED_COLOUR, new_figure
+
+
+def latents(labels: int, cells: int = 120) -> pd.DataFrame:
+    """Two blocks of three and two dimensions; every tenth cell has no label."""
+    rng = np.random.default_rng(0)
+    label = np.array([f"type_{i % max(labels, 1)}" if labels and i % 10 else "" for i in range(cells)])
+    shared = {f"background_{i}": rng.standard_normal(cells) for i in range(3)}
+    private = {f"salient_{i}": rng.standard_normal(cells) for i in range(2)}
+    source = np.resize(["ctrl", "drug"], cells)
+    return pd.DataFrame(
+        {"cell": np.arange(cells).astype(str), "source": source, "label": label} | shared | private
+    )
+
+
+def legend_of(figure, place=-1):
+    """Texts and colours of one of a figure's legends."""
+    legend = figure.legends[place]
+    colours = [handle.get_color() for handle in legend.legend_handles]
+    return dict(zip((t.get_text() for t in legend.get_texts()), colours, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 20, 21, 102, 150])
+def test_no_two_names_have_one_colour(count):
+    names = [str(i) for i in range(count)]
+    assert len(set(distinct(names).values())) == count
+    assert len(set(by_source(names).colours.values())) == count
+
+
+def test_rare_labels_share_the_grey_of_cells_without_one():
+    labels = pd.Series([f"l{i:02d}" for i in range(MOST_LABELS + 5) for _ in range(40 - i)] + [""])
+    colouring = by_label(labels, "no label")
+    assert list(colouring.colours) == [f"l{i:02d}" for i in range(MOST_LABELS)]
+    assert UNLABELLED_COLOUR not in colouring.colours.values()
+    assert colouring.handles()[-1].get_label() == "5 other labels,\nno label"
+    assert by_label(pd.Series(["a", "b"]), "no label").grey == ""
+
+
+def test_a_map_has_each_cell_in_the_colour_of_its_label():
+    cells = map_table(latents(3), ["salient"], "umap")
+    cells.loc[0, "x"] = np.nan
+    axes = new_figure(3, 3).subplots()
+    colouring = by_label(cells["label"], "no label")
+    draw_map(axes, cells, colouring, "latent")
+    (points,) = axes.collections
+    expected = cells[1:].set_index(["x", "y"])["label"].map(colouring.colours).fillna(UNLABELLED_COLOUR)
+    drawn = {tuple(place): plt.matplotlib.colors.to_hex(c) for place, c in
+             zip(points.get_offsets().data, points.get_facecolors(), strict=True)}  # fmt: skip
+    assert drawn == {place: colour.lower() for place, colour in expected.items()}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("latent 1", "latent 2")
+    assert plt.get_fignums() == []
+    empty = new_figure(3, 3).subplots()
+    draw_map(empty, cells[:1], colouring)
+    assert empty.texts[0].get_text() == "no map"
+
+
+@pytest.mark.parametrize("labels", [0, 14])
+def test_maps_of_a_fit_name_blocks_labels_and_axes(labels, tmp_path):
+    maps = map_table(latents(labels), ["background", "salient"], "pca")
+    figure = maps_figure(maps, ["ctrl", "drug"], "cell_type")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    by = ["source", "cell_type"] if labels else ["source"]
+    assert titles == [f"{block} block, by {name}" for block in ("background", "salient") for name in by]
+    # Two dimensions are shown as they are.
+    assert {axes.get_xlabel() for axes in figure.axes} == {"PC 1", "latent 1"}
+    assert set(legend_of(figure, 0)) == {"ctrl", "drug"}
+    if labels:
+        named = legend_of(figure)
+        assert len(set(named.values())) == len(named) == labels + 1
+        assert figure.legends[-1].get_title().get_text() == "cell_type"
+    for part in "ab":
+        save(maps_figure(maps, ["ctrl", "drug"], "cell_type"), maps, tmp_path / part)
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_training_of_a_fit_is_titled_and_explained_row_by_row():
+    curves = [
+        {"seed": seed, "step": step, "quantity": quantity, "source": source, "block": block, "value": value}
+        for seed in (0, 1)
+        for step in range(10, 251, 10)
+        for quantity, source, block, value in (
+            ("elbo", "ctrl", "", -5.0 - 100 / step + seed),
+            ("elbo", "drug", "", -9.0 - 100 / step + seed),
+            ("elbo_validation", "", "", -7.0 - (step - 130 - 50 * seed) ** 2 / 1e4),
+            ("kl", "ctrl", "background", 3.0),
+            ("kl", "drug", "background", 2.0),
+            ("kl", "drug", "salient", 1.0),
+            ("gradient_norm", "", "", 10.0),
+        )
+    ]
+    figure, data = training_figure(pd.DataFrame(curves), "full")
+    figure.draw_without_rendering()
+    elbo, validation, kl, norm = figure.axes
+    assert elbo.get_title() == "variant full, 2 members"
+    named = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in (elbo, validation, kl)]
+    assert named[0] == ["ctrl source", "drug source"]
+    assert named[1] == ["mean of sources", "kept parameters"]
+    assert named[2] == [
+        "background block,\nctrl points",
+        "background block,\ndrug points",
+        "salient block,\ndrug points",
+    ]
+    assert norm.get_legend() is None
+    kept = next(line for line in validation.lines if line.get_marker() == "o")
+    assert list(kept.get_xdata()) == [130, 180]
+    assert [t.get_text() for t in norm.get_xticklabels()] == ["0", "50", "100", "150", "200", "250"]
+    assert set(data["kind"]) == {"seed", "median"}

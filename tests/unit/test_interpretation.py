@@ -1,0 +1,153 @@
+"""Conclusions about a fit follow the numbers of its tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdgm.estimator.interpretation import check_training, interpret, summarise
+from cdgm.utils.joint_names import JOINT
+
+
+def elbo(kl: float = 2.0, finite=(True, True, True)) -> pd.DataFrame:
+    members = range(len(finite))
+    return pd.DataFrame({"member": members, "finite": finite, "kl_background": 3.0, "kl_salient": kl})
+
+
+def traces(metric: str, block: str, values, limit: float = 0.5, mean: float = 0.4) -> pd.DataFrame:
+    """Rows of the table of leakage, one for each member."""
+    source = f"background{JOINT}target" if metric == "source_separation" else "target"
+    rows = {"metric": metric, "block": block, "source": source, "value": values}
+    return pd.DataFrame(rows | {"null_mean": mean, "null_high": limit}).assign(
+        trace=lambda table: table["value"] > table["null_high"]
+    )
+
+
+def stability(block: str, *r2: float) -> pd.DataFrame:
+    return pd.DataFrame({"block": block, "r2": r2, "agreement": 0.9, "r2_null_high": 0.1})
+
+
+INDEPENDENT = traces("hsic", f"background{JOINT}salient", [0.001] * 3, 0.002)
+STABLE = pd.concat([stability("background", 0.95, 0.9), stability("salient", 0.93, 0.85)])
+SALIENT = ("salient",)
+
+
+def verdicts(*tables, label: str = "donor") -> dict[str, str]:
+    return {check.about: check.verdict for check in interpret(*tables, label)}
+
+
+@pytest.mark.parametrize(
+    ("r2", "verdict", "words"),
+    [
+        (0.81, "good", "No check speaks against the salient block of this fit, which does not prove"),
+        (
+            0.65,
+            "minor",
+            "Interpret the salient block of this fit with care: seeds agree only in part (r2 0.65).",
+        ),
+        (0.34, "doubt", "Do not interpret the salient block of this fit: seeds disagree (r2 0.34)."),
+    ],
+)
+def test_the_worst_pair_of_members_decides(r2, verdict, words):
+    table = pd.concat([stability("background", 0.95), stability("salient", 0.97, r2)])
+    checks = interpret(elbo(), INDEPENDENT, table)
+    assert {c.about: c.verdict for c in checks}["stability of the salient block"] == verdict
+    summary = summarise(checks, SALIENT)
+    assert summary.text.startswith(words)
+    assert summary.verdict == verdict
+
+
+def test_an_empty_block_is_a_doubt():
+    empty = pd.DataFrame({"block": ["salient"], "r2": np.nan, "agreement": np.nan, "r2_null_high": np.nan})
+    checks = interpret(elbo(kl=0.02), INDEPENDENT, empty)
+    assert [c.verdict for c in checks if c.blocks == SALIENT] == ["doubt", "doubt"]
+    text = "Do not interpret the salient block of this fit: the salient block is empty."
+    assert summarise(checks, SALIENT).text == text
+
+
+def test_members_that_diverged_are_counted():
+    assert verdicts(elbo(finite=(True, True, False)), INDEPENDENT, STABLE)["members that diverged"] == "minor"
+    checks = interpret(elbo(finite=(True, False, False)), INDEPENDENT, None)
+    assert "2 of 3 members diverged" in summarise(checks, SALIENT).text
+    assert summarise(checks, SALIENT).verdict == "doubt"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "words"),
+    [
+        ([0.001, 0.002, 0.001], "good", "within its limit"),
+        ([0.001, 0.003, 0.001], "minor", "in 1 of 3 members: HSIC 0.001."),
+        ([0.003, 0.003, 0.003], "minor", "in 3 of 3 members: HSIC 0.003, 1.5 times its limit"),
+        ([0.16, 0.15, 0.17], "doubt", "HSIC 0.16, 80 times its limit"),
+    ],
+)
+def test_a_dependence_of_blocks_has_a_size(values, verdict, words):
+    table = traces("hsic", f"background{JOINT}salient", values, 0.002)
+    checks = interpret(elbo(), table, STABLE)
+    (check,) = [c for c in checks if c.term == "hsic"]
+    assert check.verdict == verdict
+    assert words in check.text
+    assert ("with care" in summarise(checks, SALIENT).text) == (verdict != "good")
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [([0.49, 0.5, 0.5], "good"), ([0.53, 0.49, 0.5], "minor"), ([0.53] * 3, "minor"), ([0.7] * 3, "doubt")],
+)
+def test_sources_that_the_background_block_reveals_have_a_size(values, verdict):
+    table = traces("source_separation", "background", values)
+    assert verdicts(elbo(), table, STABLE)["sources in the background block"] == verdict
+
+
+def test_a_salient_block_that_predicts_labels_is_prominent():
+    mixed = traces("source_separation", "background", [0.49] * 3)
+    leakage = pd.concat(
+        [INDEPENDENT, mixed]
+        + [traces("knn_accuracy", block, [0.74] * 3, 0.24, 0.2) for block in ("background", "salient")]
+    )
+    checks = interpret(elbo(), leakage, STABLE, "donor")
+    assert checks[0].about == "donor in the salient block"
+    assert checks[0].verdict == "ask"
+    assert "predicts donor of target cells with 74% balanced accuracy (20% by chance)" in checks[0].text
+    assert "confounded" in checks[0].text
+    assert "make sure that donor is not a batch" in summarise(checks, SALIENT).text
+    shared = next(c for c in checks if c.about == "donor in the background block")
+    assert shared.verdict == "open"
+    assert "leaks" in shared.text
+    low = interpret(elbo(), traces("knn_accuracy", "salient", [0.25] * 3, 0.24, 0.2), STABLE, "donor")
+    assert "hardly predicts" in low[0].text
+    assert low[0].verdict == "open"
+
+
+def test_a_single_member_says_nothing_about_stability():
+    checks = interpret(elbo(finite=(True,)), INDEPENDENT.head(1), None)
+    assert summarise(checks, SALIENT).text.startswith("Do not rely on the salient block of this fit yet")
+
+
+def test_several_private_blocks_are_named():
+    table = pd.concat([stability("own_a", 0.3), stability("own_b", 0.9)])
+    text = summarise(interpret(elbo(), INDEPENDENT.iloc[:0], table), ("own_a", "own_b")).text
+    assert text.startswith(
+        "Do not interpret the own_a and the own_b blocks of this fit: seeds disagree (r2 0.30)"
+    )
+
+
+def history(steps: int, half_life: float) -> pd.DataFrame:
+    step = np.arange(1, 51) * steps // 50
+    values = -100 * 0.5 ** (np.arange(1, 51) / 50 / half_life)
+    return pd.DataFrame({"step": step, "seed": 0, "quantity": "elbo", "value": values})
+
+
+@pytest.mark.parametrize(
+    ("steps", "half_life", "verdict"),
+    [(3000, 0.1, "good"), (3000, 0.4, "minor"), (300, 0.1, "minor"), (300, 0.4, "doubt")],
+)
+def test_short_and_unsettled_training_are_doubts(steps, half_life, verdict):
+    (check,) = check_training(history(steps, half_life), 3000, early_stopping=False)
+    assert check.verdict == verdict
+    assert ("300 steps, of 3,000" in check.text) == (steps == 300)
+    assert check_training(history(steps, half_life), 3000, early_stopping=True) == []
+    if verdict == "doubt":
+        text = summarise([check], SALIENT).text
+        assert "training was short (300 of the usual 3,000 steps) and has not settled" in text
