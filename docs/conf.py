@@ -28,7 +28,7 @@ exclude_patterns = ["images/README.md"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!cdgm\.).*")]
 
-# Git hosts show the pages too, so anchors are those of headings, and formulas are `$...$` or fences of `math`.
+# Git hosts show the pages too: anchors are those of headings, formulas are `$...$` or fences of `math`.
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]

@@ -42,7 +42,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
         elif language == "sh":
             if "arrays.npz" in text:
                 np.savez("arrays.npz", **names["arrays"])
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 program, *arguments = shlex.split(line)
                 assert program == "cdgm"
                 main([*arguments, "--map", "pca"] if arguments[0] in ("fit", "plot") else arguments)
