@@ -47,7 +47,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
                 assert program == "cdgm"
                 main([*arguments, "--map", "pca"] if arguments[0] in ("fit", "plot") else arguments)
     shown = capsys.readouterr().out
-    assert "labels in the background block" in shown
+    assert "batch in the background block" in shown
     assert (tmp_path / "fit_arrays" / "report.html").is_file()
     assert (tmp_path / "figures" / "maps.png").is_file()
     assert (tmp_path / "dimensions.png").is_file()

@@ -86,7 +86,7 @@ def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
     for file in ("fit/report.html", "fit/latents.csv", "fit_cvae/report.html", "figures/maps.png"):
         assert (tmp_path / file).is_file()
     assert names["cells"].obsm["X_cdgm_salient"].shape == (small_cells.CELLS, 10)
-    assert "labels in the salient block" in capsys.readouterr().out
+    assert "cell_type in the salient block" in capsys.readouterr().out
 
 
 def test_the_first_run_fits_as_the_command_itself_says():
