@@ -92,7 +92,7 @@ def with_value(value: float) -> np.ndarray:
         (BINARY, {"x__train__background": with_value(7)}, ["x/t", "got", "expected 0 or 1"]),
         ({}, {"x__train__target": np.zeros((30, 6))}, ["x/train/target", "shape"]),
         ({}, {"x__train__target": np.zeros((1, 30, 5))}, ["features"]),
-        ({}, {"x__train__target": np.zeros((1, 0, 6))}, ["x/train/target", "empty source"]),
+        ({}, {"x__train__target": np.zeros((1, 0, 6))}, ["x/train/target", "0 points"]),
         ({}, {"x__train__target": np.zeros((1, 1, 6))}, ["x/train/target", "1 point"]),
         ({}, {"extra": np.zeros(3)}, ["extra"]),
     ],
