@@ -57,9 +57,9 @@ def test_blocks_are_found(trained):
     z, t = small_cells.latents()
     target = np.arange(len(t)) >= len(t) // 2
     for member in (0, 1):
-        assert recovery_cc(trained.get_latent_representation("background", member=member), z) > 0.7
+        assert recovery_cc(trained.get_latent_representation("background", member=member), z) > 0.6
         salient = trained.get_latent_representation("salient", source="target", member=member)
-        assert recovery_cc(salient, t[target]) > 0.7
+        assert recovery_cc(salient, t[target]) > 0.6
 
 
 def test_latents_come_in_the_order_of_the_data():

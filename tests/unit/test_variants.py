@@ -68,7 +68,11 @@ def test_each_variant_trains_and_moves_all_that_it_should(variant, design, likel
     for constraint in spec.variant.constraints:
         assert np.isfinite(history[f"constraint/{constraint.name}"]).all()
     total = sum(history[f"weight/{source}"] for source in spec.model.design.sources)
-    np.testing.assert_allclose(total, len(spec.model.design.sources), rtol=1e-5)
+    if spec.variant.combiner.kind in ("pcgrad", "cagrad"):
+        # As published: what they add to the sum of the gradients is a sum with weights that are not negative.
+        assert (total >= len(spec.model.design.sources) - 1e-5).all()
+    else:
+        np.testing.assert_allclose(total, len(spec.model.design.sources), rtol=1e-5)
 
 
 def first_gradients(spec: FitSpec, x: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
