@@ -120,7 +120,7 @@ EDITS = {
     "a constant in a metric": Edit("cdgm/evaluation/metrics/recovery.py", constant, CEILING | SCORES),
     "a constant in the making of tables": Edit("cdgm/evaluation/study_tables.py", constant, TABLES),
     "a constant in a figure": Edit("cdgm/figures/twist.py", constant, {"draw_twist": 1}),
-    "a constant in the style of figures": Edit("cdgm/plotting/style.py", constant, FIGURES),
+    "a constant in the theme of figures": Edit("cdgm/plotting/theme.py", constant, FIGURES),
     "a constant in the preparing of cells (there are none)": Edit(
         "cdgm/data/preprocess.py", constant, NOTHING
     ),
