@@ -102,15 +102,6 @@ def test_figures_open_and_show_something(run: Path, figure: str):
     assert len(pd.read_csv(run / f"results/figures/tiny/{figure}.csv")) > 0
 
 
-def test_scores_are_finite_and_complete(run: Path):
-    scores = pd.read_csv(run / "results/tables/tiny.csv")
-    assert np.isfinite(scores["value"]).all()
-    assert scores["finite"].all()
-    assert set(scores["setting"]) == {"linear", "leaky_relu_2", "leaky_relu_2_twisted_decoder"}
-    assert set(scores["seed"]) == {100, 101}
-    assert {"recovery_cc", "leakage_cc", "elbo"} <= set(scores["metric"])
-
-
 def test_the_table_has_just_the_scores_that_claims_may_name(checkout: Path, run: Path):
     files = [checkout / "config.yaml", checkout / "claims.yaml", checkout / TINY]
     config = parse_config(load_layers(files, {}), files)

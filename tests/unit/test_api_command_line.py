@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,16 +16,9 @@ import pytest
 
 import cdgm
 from cdgm.claims.judge import CLAIM_COLUMNS
-from cdgm.cli import datasets
 from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
-from cdgm.data.downloads import resume
-from cdgm.estimator.defaults import defaults
 from tests.unit import small_cells
-from tests.unit.data_helpers import refused
-from tests.unit.file_server import address, serving
-from tests.unit.screens import screen
-from tests.unit.test_data_atlas import PERTURBED
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--max-steps", "30", "--members", "2", "--n-background", "3", "--n-salient", "3", "--map", "pca"]
@@ -212,27 +203,6 @@ def test_datasets_are_listed_and_prepared(capsys, tmp_path):
     assert ".h5ad" in bad
 
 
-def test_an_interrupted_data_set_goes_on_where_it_stopped(monkeypatch, tmp_path):
-    name = "replogle2022_k562_essential"
-    content = screen(tmp_path / "made.h5ad", PERTURBED[name]).read_bytes()
-    settings = json.loads(json.dumps(defaults()))
-    settings["datasets"][name]["genes"]["n"] = 40
-    monkeypatch.setattr("cdgm.estimator.defaults.defaults", lambda: settings)
-    monkeypatch.setattr(resume, "ATTEMPTS", 1)
-    monkeypatch.setattr(resume, "SLOWEST_BYTES", 1)
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.delenv("CDGM_DATA_MIRROR", raising=False)
-    out, mark = tmp_path / "out" / "atlas.h5ad", {"tag": '"v1"'}
-    with serving(content, {"cut": 9_000, **mark}, {"status": 404}, mark) as server:
-        own = {"urls": [address(server)], "size": len(content), "md5": hashlib.md5(content).hexdigest()}
-        settings["downloads"][name] |= own
-        refused(lambda: datasets.get(name, out), "HTTP 404", "9000 bytes are kept")
-        assert not out.exists()
-        datasets.get(name, out)
-        assert server.asked[-1]["range"] == "bytes=9000-"
-    assert [path.name for path in out.parent.iterdir()] == ["atlas.h5ad"]
-
-
 def test_a_prepared_data_set_keeps_its_cells():
     from cdgm.data.preprocess import Prepared
 
@@ -249,16 +219,6 @@ def test_a_prepared_data_set_keeps_its_cells():
 
 
 PARTS = [("train", "a", 2), ("train", "b", 3), ("test", "a", 1), ("test", "b", 1)]
-
-
-@pytest.mark.skipif("CDGM_DATA_MIRROR" not in os.environ, reason="needs CDGM_DATA_MIRROR")
-def test_a_data_set_is_ready_to_fit(tmp_path, capsys):
-    main(["datasets", "get", "immune_spikein", "--out", str(tmp_path / "immune.h5ad")])
-    assert "cdgm fit" in capsys.readouterr().out
-    adata = anndata.read_h5ad(tmp_path / "immune.h5ad")
-    cdgm.ComparativeModel.setup_anndata(adata, "source", "background", labels_key="label")
-    assert cdgm.ComparativeModel(adata).observations.x["target"].shape[1] == 1000
-    assert [file.name for file in tmp_path.iterdir()] == ["immune.h5ad"]
 
 
 @pytest.mark.parametrize(

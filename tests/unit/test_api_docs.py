@@ -13,7 +13,7 @@ from cdgm.cli.main import main
 from cdgm.estimator import genes, interpretation, scores, specification, split
 from cdgm.estimator.defaults import defaults
 from cdgm.estimator.selection import dimensions, level
-from tests.guide import DOCS, ROOT, fences
+from tests.guide import DOCS, fences
 from tests.unit import small_cells
 
 PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
@@ -82,7 +82,3 @@ def test_numbers_of_the_page_are_those_of_the_code(text):
     assert specification.MANY == 5_000
     assert defaults()["cells"]["training"]["steps"] == 3_000
     assert text in " ".join(PAGE.split())
-
-
-def test_it_is_listed():
-    assert "(docs/own_data.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -170,13 +170,6 @@ def test_what_is_no_count_is_refused(value, expected, form):
         refused(lambda: cdgm.ComparativeModel(adata, likelihood="gaussian"), "adata.X", expected)
 
 
-def test_matrices_of_text_are_refused():
-    refused(
-        lambda: cdgm.ComparativeModel.from_arrays({"a": np.array([["x"]] * 20), "b": np.ones((20, 1))}),
-        "numbers",
-    )
-
-
 def test_many_genes_are_not_made_dense(monkeypatch):
     genes = 60_000
     rng = np.random.default_rng(0)
@@ -214,14 +207,6 @@ def test_gene_choice_for_real_values_is_by_variance():
         np.testing.assert_array_equal(choose_genes(form(x), 7, "real"), expected)
     for wrong in (1, 31, 2.5, True, "most"):
         refused(lambda wrong=wrong: choose_genes(x, wrong, "real"), "n_genes", "2 to 30")
-
-
-def test_genes_without_counts_and_cells_without_counts():
-    x = small_cells.counts()
-    x[:, 4], x[90] = 0, 0
-    model = small_cells.trained(small_cells.set_up(small_cells.cells(sp.csr_matrix(x))), steps=5)
-    assert np.isfinite(model.get_latent_representation()).all()
-    assert np.isfinite(model.rank_genes()["size"]).all()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
-
-from benchmarks.memory import HEAD, broken_promises, draw, line, steepness, write
+from benchmarks.memory import HEAD, broken_promises, line
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +19,6 @@ def row(cells: float, **changes: float) -> dict[str, float]:
         "epoch": 1e-4 * cells,
     }
     return numbers | changes
-
-
-def test_steepness_is_the_power_of_a_power_law():
-    cells = [10_000, 30_000, 100_000, 310_000]
-    for power in (0.5, 1.0, 1.7):
-        assert steepness(cells, [3 * n**power for n in cells]) == pytest.approx(power)
 
 
 def test_promises_are_checked():
@@ -51,12 +43,3 @@ def test_the_documentation_shows_what_was_measured():
     # What is promised was measured, and is kept.
     assert rows[-1]["cells"] == 310_000
     assert broken_promises(rows) == []
-
-
-def test_the_table_and_the_curves_are_kept(tmp_path):
-    rows = [row(10_000), row(310_000)]
-    write(rows, tmp_path / "deep" / "memory")
-    draw(rows, tmp_path / "deep" / "memory")
-    with (tmp_path / "deep/memory.csv").open(encoding="utf-8") as handle:
-        assert [float(found["epoch"]) for found in csv.DictReader(handle)] == [1.0, 31.0]
-    assert (tmp_path / "deep/memory.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import cdgm
-from benchmarks.choosing import DIMS
 from benchmarks.choosing_fits import Setting, data_sets, train_together
 from benchmarks.choosing_rules import RULES, picks, rates
 
@@ -40,12 +39,6 @@ def test_picks_and_their_rates():
     assert (rule["over_background"], rule["under_background"], rule["over_salient"]) == (1, 0, 0)
     axes = whole.loc["axes in use of the largest fit"]
     assert (axes["over_background"], axes["under_salient"], axes["near"]) == (1, 1, 1.0)
-
-
-def test_every_grid_holds_its_truth():
-    for setting, grid in DIMS.items():
-        assert all(true in sizes for true, sizes in zip(setting.truth, grid, strict=True)), setting.name
-    assert len({setting.name for setting in DIMS}) == len(DIMS)
 
 
 def test_a_stack_of_data_sets_equals_separate_fits():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cdgm.claims.findings import decide, fewest_seeds
-from cdgm.claims.judge import CLAIM_COLUMNS, claims_table, judge
+from cdgm.claims.judge import claims_table, judge
 from cdgm.config.claim import Claim, Condition
 from cdgm.config.validation import validated
 from cdgm.evaluation.intervals import Interval
@@ -173,16 +173,6 @@ def test_mistakes_in_a_claim_are_one_line(change, parts):
     assert len(str(caught.value).splitlines()) == 1
     for part in ["my.yaml", *parts]:
         assert part in str(caught.value)
-
-
-def test_claims_that_were_not_run_are_listed():
-    claim = Claim.model_validate(
-        {"statement": "It is so", "source": "ours", "study": "s", "figure": "f", "conditions": [condition()]}
-    )
-    found = judge({"claim": claim}, {}, {"claim": "Study s is left out."})
-    table = claims_table(found)
-    assert table["verdict"].tolist() == ["not run"]
-    assert list(table) == CLAIM_COLUMNS
 
 
 def test_selectors_take_over_what_they_do_not_name():

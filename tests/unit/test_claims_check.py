@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cdgm.claims.check import check_claims
-from cdgm.claims.expected_scores import COLUMNS, scores_of
+from cdgm.claims.expected_scores import scores_of
 from cdgm.claims.scope import judged_studies, judging_of_study, judging_of_target, not_run
 from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
@@ -163,13 +163,6 @@ def test_other_targets_judge_their_own_claims(tmp_path):
     assert judging_of_study(config, "papalexi2021")["not_run"] == {}
 
 
-def test_claims_of_a_study_that_is_left_out_are_not_run(tmp_path):
-    away = {"studies": {"identifiability": {"target": "none"}}}
-    config, _ = config_of(tmp_path, {"claims": {"mine": claim(variant="cvae")}}, away)
-    assert not_run(config, "all") == {"mine": "Study identifiability is left out of all targets."}
-    assert judged_studies(judging_of_target(config, "all")) == []
-
-
 def test_constraints_are_scored_by_their_names(tmp_path):
     layer = {"studies": {"identifiability": {"variants": ["cvae", "co-cvae"]}}}
     config, _ = config_of(tmp_path, layer)
@@ -186,12 +179,3 @@ def test_the_project_s_own_claims_name_scores_that_there_will_be():
     unjudged = [set(not_run(config, target)) for target in targets - {"all"}]
     assert judged == set(config.claims)
     assert not any(unjudged)
-
-
-def test_every_known_metric_is_documented():
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    config = parse_config(load_layers([BASE], {}))
-    known = {s.metric for study in config.studies.values() for s in scores_of(config, study)}
-    assert len(known) > 20
-    assert not [metric for metric in sorted(known) if f"`{metric}`" not in text]
-    assert "metric" in COLUMNS

@@ -136,13 +136,6 @@ def test_fit_refuses_a_bad_spec(tmp_path, spec, parts):
     refused(fit(spec, tmp_path), tmp_path / "out", *parts)
 
 
-def test_a_missing_spec_is_named(tmp_path):
-    done = run(
-        "ceiling", "--spec", tmp_path / "x.json", "--root-seed", 1, "--data", "d", "--out", tmp_path / "out"
-    )
-    refused(done, tmp_path / "out", "x.json: cannot be read: No such file")
-
-
 def test_the_table_of_the_plan_is_written(tmp_path):
     row = {"study": "s", "setting": "a", "variant": "v", "seeds": "1 2", "members": 2}
     row |= {"data": "simulations/x", "fit": "f", "evaluation": "e", "ceiling": ""}
@@ -172,11 +165,3 @@ def test_evaluate_refuses_what_does_not_belong_together(tmp_path, fitted, featur
         "--model", tmp_path / "model.npz", "--data", tmp_path / "data.npz", "--out-dir", tmp_path / "out",
     )  # fmt: skip
     refused(done, tmp_path / "out", *parts)
-
-
-def test_draw_refuses_an_unknown_figure(tmp_path):
-    done = run(
-        "draw", "--study", "s", "--figure", "mandala", "--scores", tmp_path / "a.csv",
-        "--history", tmp_path / "b.parquet", "--out-prefix", tmp_path / "out" / "mandala",
-    )  # fmt: skip
-    refused(done, tmp_path / "out", "mandala", "recovery")

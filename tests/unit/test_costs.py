@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.figures import FIGURES, WITH_COSTS
+from cdgm.figures import FIGURES
 from cdgm.utils.errors import UserError
 from cdgm.workflow.costs import COST_COLUMNS, costs_table
 from cdgm.workflow.plan import dump
@@ -63,11 +63,6 @@ def test_a_damaged_file_is_named(results, damage, words):
     assert words in str(caught.value)
 
 
-def test_only_figures_of_costs_ask_for_them():
-    assert {"scaling"} == WITH_COSTS
-    assert WITH_COSTS <= set(FIGURES)
-
-
 def tables(sizes=(100, 1000, 10000), seeds=3):
     rng = np.random.default_rng(0)
     scores, costs = [], []
@@ -103,15 +98,6 @@ def test_the_figure_shows_time_a_step_and_member():
     # 3 s of 10 steps of 3 members are 100 ms each.
     assert sorted(jobs["value"]) == pytest.approx([100, 100, 1000, 1000, 10000, 10000])
     assert set(data["metric"]) == {"recovery_cc", "leakage_cc", "time", "memory"}
-
-
-def test_unknown_memory_leaves_its_panels_empty():
-    given = tables()
-    figure, data = FIGURES.load("scaling")(
-        given | {"costs": given["costs"].assign(memory_mb=np.nan)}, "scaling"
-    )
-    figure.draw_without_rendering()
-    assert data.loc[data["metric"] == "memory", "value"].isna().all()
 
 
 @pytest.mark.parametrize("change", ["costs", "setting"])

@@ -50,13 +50,6 @@ def test_a_simulation_comes_back(tmp_path):
     np.testing.assert_array_equal(bundle.seeds, [0, 1])
 
 
-def test_counts_come_back(tmp_path):
-    bundle = read_bundle(stored(tmp_path, counted()), support="counts")
-    assert bundle.seeds is None
-    assert bundle.truth == {}
-    assert bundle.x["train"]["right"].dtype == np.uint8
-
-
 def spoiled(name: str, value: float) -> np.ndarray:
     values = simulated()[name].copy()
     values[1, 2, 0] = value

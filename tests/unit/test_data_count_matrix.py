@@ -65,19 +65,6 @@ def test_a_census_counts_what_numpy_counts(stored, tmp_path, how):
             np.testing.assert_array_equal(found.gene_cells, (dense > 0).sum(axis=0))
 
 
-def test_leaving_out_silent_genes_costs_no_further_pass(stored, tmp_path, monkeypatch):
-    silent = COUNTS.copy()
-    silent[:, [4, 11]] = 0
-    counts = read(tmp_path / "a.h5ad", counts=silent).x
-    count_totals(counts)
-    heard = counts[:, silent.sum(axis=0) > 0]
-    fewer = counts[:, 1:]
-    monkeypatch.setattr(type(counts.source), "walk", lambda self: pytest.fail("read again"))
-    np.testing.assert_array_equal(count_totals(heard).gene_totals, silent.sum(axis=0)[silent.sum(axis=0) > 0])
-    with pytest.raises(pytest.fail.Exception):
-        count_totals(fewer)
-
-
 def test_residual_variances_by_blocks_match_the_formula_and_scanpy():
     rng = np.random.default_rng(0)
     mean = rng.lognormal(-0.5, 1.5, 300) * rng.lognormal(0, 0.5, (500, 1))
@@ -96,12 +83,6 @@ def test_residual_variances_by_blocks_match_the_formula_and_scanpy():
     np.testing.assert_allclose(found, scanpys, rtol=1e-6)
     chosen = GENES.parse({"kind": "pearson_residuals", "n": 50, "theta": theta}).select(sp.csr_matrix(counts))
     assert list(chosen) == list(np.argsort(-found, kind="stable")[:50])
-
-
-def test_a_cell_without_counts_changes_only_the_number_of_cells():
-    some = sp.csr_matrix(np.vstack([COUNTS, np.zeros((1, 30), int)]))
-    assert np.isfinite(residual_variances(some, 100.0)).all()
-    assert np.isfinite(variances_by_blocks(some, 100.0)).all()
 
 
 @pytest.mark.parametrize("how", STORAGES)

@@ -19,7 +19,6 @@ from cdgm.cli.main import main
 from cdgm.data import count_matrix, csc_file
 from cdgm.data.count_matrix import in_memory
 from cdgm.data.readers import READERS
-from cdgm.data.readers.sceptre_rda import _matrix
 from tests.unit.data_helpers import made_counts, refused, treated, write_h5ad
 
 READER = READERS.parse(
@@ -223,19 +222,3 @@ def matrix(**changes):
         "Dim": np.array([2, 3]), "Dimnames": [np.array(["A", "B"]), None],
     }  # fmt: skip
     return SimpleNamespace(**parts | changes, **{"class": np.array(["dgTMatrix"])})
-
-
-@pytest.mark.parametrize(
-    ("changes", "part"),
-    [
-        ({"Dim": np.array([2, 4])}, "rows and cells"),
-        ({"Dim": np.array([3, 3])}, "rows and cells"),
-        ({"i": np.array([0, 2])}, "damaged sparse matrix"),
-        ({"x": np.array([1.0])}, "damaged sparse matrix"),
-        ({"x": np.array([1.0, 2.0**40])}, "a count of at most"),
-        ({"Dim": None}, "damaged sparse matrix"),
-    ],
-)
-def test_a_damaged_matrix_of_r_is_one_line(changes, part):
-    assert _matrix(matrix(), 3, "screen.rda")[0].T.toarray().tolist() == [[0, 0, 1], [2, 0, 0]]
-    refused(lambda: _matrix(matrix(**changes), 3, "screen.rda: response_matrix"), "screen.rda", part)

@@ -9,15 +9,12 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import rdata
 import yaml
 
 from cdgm.config.dataset import DatasetSpec
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch, find_in_mirror
-from cdgm.data.h5ad import reading
 from cdgm.data.preprocess import Prepared, preprocess
 from cdgm.utils.errors import UserError
 
@@ -115,27 +112,3 @@ def test_known_numbers(cells):
     assert cells.obs["target"].nunique() == 26
     assert set(cells.obs["replicate"]) == {"rep_1", "rep_2", "rep_3"}
     assert set(cells.obs.loc[cells.obs["source"] == "background", "label"]) == {""}
-
-
-def test_joining_by_position_would_go_wrong(raw, cells):
-    """The trap: the table of targets is ordered otherwise than the rows of the guide matrix."""
-    with reading(raw):
-        screen = rdata.read_rda(raw)["lowmoi_example_data"]
-    matrix, table = screen["grna_matrix"], screen["grna_target_data_frame"]
-    assert tuple(matrix.Dim) == (110, 20729)
-    ids, targets = table["grna_id"].astype(str).to_numpy(), table["grna_target"].astype(str).to_numpy()
-    rows = np.asarray(matrix.Dimnames[0])
-    assert not np.array_equal(ids, rows)
-    row_of = {guide: row for row, guide in enumerate(rows)}
-    by_position = np.isin(targets[cells.obs["guide"].map(row_of).to_numpy()], IFN).sum()
-    by_id = np.isin(cells.obs["guide"].map(dict(zip(ids, targets, strict=True))), IFN).sum()
-    assert by_id == cells.obs["target"].isin(IFN).sum() == 3216 != by_position
-
-
-def test_the_interferon_genes_fall_in_the_interferon_knockouts(cells):
-    """Biology that only a right join shows: STAT1 is lost where its pathway is cut."""
-    gene = int(np.flatnonzero(cells.genes == "STAT1")[0])
-    share = cells.x[:, gene].toarray().ravel() / cells.x.sum(axis=1).A1
-    control = share[(cells.obs["source"] == "background").to_numpy()].mean()
-    knocked = share[(cells.obs["label"] == "IFN-gamma").to_numpy()].mean()
-    assert knocked < 0.5 * control

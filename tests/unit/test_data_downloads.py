@@ -271,31 +271,3 @@ def test_the_command_line_fetches_and_refuses_in_one_line(tmp_path):
         "origin": "local", "path": spec["path"], "size": len(CONTENT), "sha256": sha256(CONTENT)
     }  # fmt: skip
     assert not (tmp_path / "bad.bin").exists()
-
-
-@pytest.mark.network
-def test_the_real_wheel_holds_the_cells(tmp_path):
-    spec = {
-        "kind": "pypi",
-        "requirement": "scspectra==0.2.1",
-        "member": "Spectra/data/sample_data.h5ad",
-        "filename": "sample_data.h5ad",
-        "size": 6930953,
-        "sha256": "e15ac9477027736f590f50caa69138083253381f610b6ba2cbd2fe2d3c2d3cab",
-        "licence": "MIT",
-    }
-    from cdgm.utils.errors import UserError
-
-    try:
-        fetch(DOWNLOADS.parse(spec), "download immune", tmp_path / "sample_data.h5ad")
-    except UserError as error:
-        if "pip cannot download" in str(error):
-            pytest.skip(f"no package index within reach: {error}")
-        raise
-    from cdgm.data.readers import READERS
-
-    reader = {"kind": "h5ad_log2", "labels": {"cell_type": "cell_type_annotations"}, "tolerance": 0.01}
-    cells = READERS.parse(reader).read(tmp_path / "sample_data.h5ad")
-    assert cells.x.shape == (1000, 6397)
-    assert cells.x.data.min() == 1
-    assert cells.obs["cell_type"].nunique() > 5

@@ -133,17 +133,6 @@ def test_aliases_in_yaml_are_not_multiplied(tmp_path):
     assert len(message) < 500
 
 
-def test_members_of_an_archive_are_never_written(tmp_path):
-    folder = tmp_path / "deep" / "in"
-    folder.mkdir(parents=True)
-    content = io.BytesIO()
-    np.save(content, np.zeros(3))
-    with zipfile.ZipFile(folder / "a.npz", "w") as archive:
-        archive.writestr("../../escaped.npy", content.getvalue())
-    refused(lambda: read_bundle(folder / "a.npz"), "a.npz", "../../escaped")
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.npz"]
-
-
 # Names in the configuration end up in paths, in shells and in names of arrays
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import yaml
 
 from cdgm.data import count_matrix as counts_module
 from cdgm.data.readers import READERS
@@ -63,13 +61,6 @@ def test_a_layer_can_hold_the_counts(tmp_path):
         "X in cell 'c0', gene 'g0'",
         "a count, which is an integer",
     )
-
-
-def test_more_than_two_sources_and_left_out_values(tmp_path):
-    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": list("abcd") * 3})
-    cells = user_reader(sources={"one": ["a"], "two": ["b"], "three": ["c"]}).read(path)
-    assert cells.obs["source"].value_counts().to_dict() == {"one": 3, "two": 3, "three": 3}
-    assert cells.x.shape == (9, 5)
 
 
 @pytest.mark.parametrize("how", STORAGES)
@@ -222,16 +213,6 @@ def test_classes_that_make_no_sense_are_refused(changes, part):
         user_reader(**CLASSES | changes)
 
 
-def test_programs_of_the_atlas_are_sorted_pairs_and_disjoint():
-    config = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
-    classes = config["datasets"]["norman2019"]["reader"]["classes"]
-    named = [value for values in classes.values() for value in values]
-    assert len(classes) == 6
-    assert len(named) == len(set(named)) == 69
-    assert all(value.split("_") == sorted(value.split("_")) for value in named)
-    READERS.parse(config["datasets"]["norman2019"]["reader"])
-
-
 def test_files_of_early_anndata_versions_are_read(tmp_path):
     path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
     with h5py.File(path, "a") as file:
@@ -382,9 +363,3 @@ def test_guides_are_joined_by_id(monkeypatch, tmp_path):
 )
 def test_bad_screens_are_named(monkeypatch, tmp_path, content, changes, parts):
     refused(screen_reader(monkeypatch, tmp_path, content, **changes), "screen.rda", *parts)
-
-
-def test_a_guide_fraction_that_allows_ties_is_refused():
-    options = {"kind": "sceptre_rda", "object": "toy", "min_guide_fraction": 0.4, "control": "nt"}
-    with pytest.raises(ValueError, match="min_guide_fraction"):
-        READERS.parse(options)

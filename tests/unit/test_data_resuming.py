@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,12 +78,6 @@ def umask() -> int:
     return value
 
 
-def test_the_next_address_is_tried_when_one_fails(server, tmp_path):
-    with serving(CONTENT, {"status": 404}) as bad:
-        assert get(server, tmp_path, urls=[address(bad), address(server)])["url"] == address(server)
-        assert (len(bad.asked), len(server.asked)) == (1, 1)
-
-
 DAMAGED = b"X" + CONTENT[1:]
 
 
@@ -135,12 +128,6 @@ def test_a_strange_answer_is_one_line_and_leaves_nothing(server, tmp_path, case)
     assert files(tmp_path) == []
 
 
-def test_chunks_are_put_together(server, tmp_path):
-    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (CONTENT[:70_000], CONTENT[70_000:])]
-    get(server, tmp_path, {"raw": [CHUNKED, *chunks, b"0\r\n\r\n"]})
-    assert (tmp_path / "raw").read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_body_without_end_is_not_read(server, tmp_path, packed):
     """A body of 64 MB, packed to 64 kB or not, of which only a little more than the expected size is read."""
@@ -165,17 +152,6 @@ def test_a_server_that_drips_is_given_up(server, tmp_path, monkeypatch):
 
     refused(lambda: get(server, tmp_path, *({"raw": drip()} for _ in range(9))), "only", "bytes in")
     assert len(server.asked) == resume.ATTEMPTS
-
-
-def test_a_busy_server_may_say_how_long_to_wait(server, tmp_path, monkeypatch):
-    waits = []
-    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
-    monkeypatch.setattr(resume, "time", clock)
-    monkeypatch.setattr(resume, "WAIT_SECONDS", 2.0)
-    monkeypatch.setattr(resume, "LONGEST_WAIT_SECONDS", 60.0)
-    asked = b"HTTP/1.1 503 Busy\r\nRetry-After: 99999\r\nConnection: close\r\n" + length(0)
-    get(server, tmp_path, {"status": 503}, {"status": 429}, {"raw": [asked]}, {})
-    assert waits == [4.0, 8.0, 60.0]
 
 
 def test_a_full_disk_is_told_before_the_first_byte_and_meanwhile(server, tmp_path, monkeypatch):

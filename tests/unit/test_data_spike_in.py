@@ -60,23 +60,6 @@ def test_the_share_that_stays_is_keep(spiked, name):
     assert abs(after / before - OPTIONS.keep) < 4 * error
 
 
-def test_variance_is_that_of_molecules_lost_one_by_one():
-    counts = sp.csr_matrix(np.full((4000, 2), 20))
-    options = SpikeIn(programs=1, genes_per_program=1, most_expressed=2, keep=0.4, target_fraction=0.9)
-    spiked = spike_in(counts, options, np.random.default_rng(1))
-    rows, columns = members(spiked, "program 1")
-    kept = spiked.counts[rows][:, columns].toarray()
-    assert kept.var() == pytest.approx(20 * 0.4 * 0.6, rel=0.1)
-
-
-def test_keep_zero_removes_the_program_and_stores_no_zeros():
-    options = OPTIONS.model_copy(update={"keep": 0.0})
-    spiked = spike_in(COUNTS, options, np.random.default_rng(0))
-    rows, columns = members(spiked, "program 2")
-    assert spiked.counts[rows][:, columns].sum() == 0
-    assert (spiked.counts.data > 0).all()
-
-
 def test_the_input_is_not_changed_and_equal_seeds_give_equal_results():
     before = COUNTS.copy()
     one, two, other = (spike_in(COUNTS, OPTIONS, np.random.default_rng(seed)) for seed in (3, 3, 4))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
 
 import anndata
 import numpy as np
@@ -16,7 +14,6 @@ from cdgm.cli.main import main
 from cdgm.estimator.early_stopping import EarlyStopping, Patience, Watcher, validation_elbo
 from cdgm.estimator.split import Split
 from cdgm.training.loop import train
-from cdgm.utils import progress
 from tests.unit import small_cells
 from tests.unit.builders import fit_spec, observations
 from tests.unit.data_helpers import refused
@@ -85,18 +82,6 @@ def test_the_rule(values, patience, min_delta, best, ran_out):
     assert state.best_elbo[1] == (values[best - 1] if best else -INF)
 
 
-def test_nobody_waits_for_a_member_that_diverged():
-    state = Patience(2, 3, 0)
-    first = np.array([True, False])
-    state.check(1, np.array([1.0, 5.0]), np.array([True, True]))
-    for step, other in ((2, NAN), (3, 9.0)):
-        state.check(step, np.array([0.0, other]), first)
-        assert state.continuing(first).tolist() == [True, False]
-    state.check(4, np.array([0.0, 9.0]), first)
-    assert not state.continuing(first).any()
-    assert (state.ran_out.tolist(), state.best_step.tolist()) == ([4, 0], [1, 1])
-
-
 def watcher(x, seeds, patience=10_000):
     return Watcher(EarlyStopping(patience=patience), {s: v[:1] for s, v in x.items()}, seeds)
 
@@ -115,28 +100,6 @@ def test_checks_change_nothing():
     assert plain.model.training == watched.model.training
     assert torch.equal(before, torch.get_rng_state())
     assert np.isfinite(watch.finish(watched)[0].history["elbo_validation"]).all()
-
-
-def test_a_watch_is_asked_at_each_record_and_ends_training():
-    spec = fit_spec(training={"steps": 50, "log_every": 20})
-    x, asked, advanced = observations(spec), [], []
-
-    def ends_at(last):
-        def watch(step, model, alive):
-            asked.append((step, parameters(model, 0), alive.tolist()))
-            return step == last
-
-        return watch
-
-    whole = train(spec, x, [0, 1, 2], advanced.append, ends_at(None))
-    assert [step for step, *_ in asked] == [20, 40, 50]
-    assert asked[0][2] == [True] * 3
-    np.testing.assert_array_equal(asked[-1][1], parameters(whole.model, 0))
-    assert sum(advanced) == 50
-    short = train(spec, x, [0, 1, 2], advanced.append, ends_at(40))
-    assert sum(advanced) == 90
-    assert short.history["step"].tolist() == [20, 40]
-    np.testing.assert_array_equal(parameters(short.model, 0), asked[1][1])
 
 
 def test_a_member_does_not_depend_on_its_neighbours():
@@ -183,31 +146,6 @@ def test_a_member_that_diverges_is_left_as_it_is():
     lost = {source: np.full_like(values, 1e30) for source, values in x.items()}
     watch = watcher(observations(spec), spec.seeds, patience=3)
     assert train(spec, lost, [0, 1, 2], watch=watch).history["step"].tolist() == [2]
-
-
-def test_a_member_may_diverge_after_it_stopped():
-    spec = fit_spec(training={"steps": 20, "log_every": 2})
-    x = observations(spec)
-    watch, trained = watcher(x, spec.seeds, patience=2), train(spec, x, [0, 1, 2])
-    watch.patience.ran_out[0] = 8
-    watch(2, trained.model, np.array([False, False, True]))
-    watch._values *= len(trained.history["step"])
-    watch.patience.best_step[0], watch.patience.best_elbo[0] = 6, -1.0
-    trained.finite[:] = [False, False, True]
-    found, what = watch.finish(trained)
-    assert found.finite.tolist() == [True, False, True]
-    assert (what.stopped_early, what.last_step) == ((True, False, False), (8, 0, 20))
-    assert np.isnan(found.history["elbo/target"]).sum(0).tolist() == [6, 0, 0]
-
-
-def test_a_member_without_a_validation_elbo_counts_as_diverged():
-    spec = fit_spec((0,), training={"steps": 20, "log_every": 2})
-    x = observations(spec, replicates=1)
-    watch = watcher({source: values * 1e30 for source, values in x.items()}, spec.seeds, patience=3)
-    found, what = watch.finish(train(spec, x, [0], watch=watch))
-    assert found.history["step"][-1] == 6
-    assert found.finite.tolist() == [False]
-    assert what.stopped_early == (False,)
 
 
 def test_rows_are_set_aside_and_given_back():
@@ -357,21 +295,3 @@ def test_mistakes_are_refused_and_change_nothing(options, parts, stopped):
     before = stopped.ensemble, stopped.split, stopped.scaling
     refused(lambda: stopped.train(max_steps=2, **options), "train", *parts)
     assert (stopped.ensemble, stopped.split, stopped.scaling) == before
-
-
-def test_progress_is_a_full_bar_on_a_terminal_and_lines_in_a_log(monkeypatch, caplog):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with caplog.at_level(logging.INFO, logger="cdgm"), progress.progress("training", 300, "steps") as advance:
-        advance(75)
-    (line,) = [record.message for record in caplog.records]
-    assert line.startswith("training: 75 of 300 steps (25 %), ")
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with progress.progress("training", 300, "steps", keep=True) as advance:
-        advance(75)
-    last = sys.stderr.getvalue().rstrip().split("\r")[-1]
-    assert "100%" in last
-    assert "75/75" in last

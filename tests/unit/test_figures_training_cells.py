@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdgm.utils.errors import UserError
 from tests.unit import fake_studies as fake
-from tests.unit.test_figures import draw, drawn_of, painted, texts_of, two_cell_studies
+from tests.unit.test_figures import draw, drawn_of, texts_of, two_cell_studies
 
 
 def test_cells_show_baselines_and_one_map_a_block():
@@ -16,15 +15,6 @@ def test_cells_show_baselines_and_one_map_a_block():
     maps = data[data["kind"] == "map"]
     assert maps.groupby(["setting", "block"]).size().eq(200).all()
     assert len(figure.axes) == 2 * (4 + 2)
-
-
-def test_cells_work_without_baselines_mixing_and_nulls():
-    scores = two_cell_studies()["scores"]
-    scores = scores[(scores["variant"] == "cvae") & ~scores["metric"].str.startswith("source_")]
-    scores = scores.assign(null_high=np.nan)
-    figure, data = draw("cells", two_cell_studies() | {"scores": scores})
-    assert "reference" not in set(data["kind"])
-    assert len(figure.axes) == 2 * (4 + 1)
 
 
 def test_multipliers_smooth_values_but_not_multipliers():
@@ -39,26 +29,6 @@ def test_multipliers_smooth_values_but_not_multipliers():
     np.testing.assert_allclose(drawn, expected)
     drawn = mine[mine["quantity"] == "multiplier/hsic"].sort_values("step")["value"]
     np.testing.assert_allclose(drawn, np.linspace(0, 201, 20))
-
-
-def test_multipliers_end_where_a_fit_diverged():
-    _, data = draw("multipliers", fake.constrained([("d10x3", "held", 202)]))
-    left = data[data["kind"] == "left out"]
-    assert set(left["seed"]) == {202}
-    assert left["step"].max() == 50
-    seeds = data[(data["kind"] == "seed") & (data["setting"] == "d10x3")]
-    assert set(seeds["seed"]) == {200, 201}
-    every = [("d10x3", "held", s) for s in fake.SEEDS]
-    figure, _ = draw("multipliers", fake.constrained(every, settings=("d10x3",)))
-    figure.draw_without_rendering()
-
-
-def test_multipliers_need_constraints():
-    tables = fake.constrained()
-    history = tables["history"]
-    free = history[history["quantity"] == "penalty/hsic"]
-    with pytest.raises(UserError, match="constraint/<name>"):
-        draw("multipliers", tables | {"history": free})
 
 
 def test_trades_pair_scores_of_a_seed():
@@ -96,40 +66,6 @@ def test_trades_have_references_as_lines_and_evidence_of_both_sources():
     np.testing.assert_allclose(costs.loc[costs["variant"] == "other", "value"], -3.0)
 
 
-@pytest.mark.slow
-def test_trades_of_one_variant_or_without_references():
-    for tables, panels in (
-        (fake.cell_variants(variants=("plain",)), 3),
-        (fake.cell_variants(baselines=False), 4),
-    ):
-        figure, _ = draw("cells_tradeoff", tables)
-        assert len(figure.axes) == panels
-        figure.draw_without_rendering()
-
-
-def test_trades_of_fits_that_all_diverged_are_empty_panels():
-    failed = [("s", variant, seed) for variant in fake.CELL_VARIANTS for seed in fake.SEEDS]
-    figure, data = draw("cells_tradeoff", fake.cell_variants(failed, baselines=False))
-    assert "seed" not in set(data["kind"])
-    assert "held (3 of 3 diverged)" in texts_of(figure)
-    figure.draw_without_rendering()
-
-
-def test_eleven_variants_look_different():
-    tables = fake.cell_variants(variants=("plain", *(f"v{i}" for i in range(10))))
-    figure, _ = draw("cells_tradeoff", tables)
-    handles = [h for h in figure.legends[0].legend_handles if h.get_linestyle() == "None"]
-    assert len({(h.get_color(), h.get_marker()) for h in handles}) == len(handles) == 11
-
-
-def test_trades_need_a_shared_and_a_private_space():
-    tables = fake.cell_variants()
-    scores = tables["scores"]
-    gone = (scores["metric"] == "knn_accuracy") & (scores["block"] == "z")
-    with pytest.raises(UserError, match="a shared and a private block"):
-        draw("cells_tradeoff", tables | {"scores": scores[~gone]})
-
-
 def test_maps_of_many_variants_are_a_grid():
     tables = fake.cell_variants([("s", "held", 201)])
     maps = tables["maps"]
@@ -145,12 +81,6 @@ def test_maps_of_many_variants_are_a_grid():
     figure.draw_without_rendering()
 
 
-def test_maps_of_few_variants_have_scores_beside_them():
-    figure, data = draw("cells", fake.cell_variants(variants=fake.CELL_VARIANTS[:2]))
-    assert len(figure.axes) == 2 * 6
-    assert {"scores", "mixing"} <= set(data["panel"])
-
-
 def test_objectives_along_a_sweep_compare_with_the_best_number():
     figure, data = draw("objectives", fake.rates())
     median = data[(data["kind"] == "median") & (data["source"] == "target")].set_index(["variant", "setting"])
@@ -161,18 +91,6 @@ def test_objectives_along_a_sweep_compare_with_the_best_number():
     same = median.loc[median["metric"] == "elbo_difference", "value"]
     np.testing.assert_allclose(same["mgda"], (1, 2, 3), atol=0.06)
     assert "learning rate 0.002" in texts_of(figure)
-
-
-@pytest.mark.slow
-def test_objectives_along_a_sweep_with_gaps():
-    failed = [("equal@learning_rate=0.002", "mgda", s) for s in fake.SEEDS]
-    failed.append(("equal@learning_rate=0.008", "plain", 200))
-    scores = fake.rates(failed, bases=("equal", "other"))["scores"]
-    scores = scores[~((scores["setting"] == "other@learning_rate=0.001") & (scores["variant"] == "mgda"))]
-    figure, _ = draw("objectives", {"scores": scores})
-    painted(figure)
-    for note in ("mgda: 3 of 3 diverged", "plain: 1 of 3 diverged", "mgda: not fitted"):
-        assert note in texts_of(figure)
 
 
 def test_weight_traces_average_records_and_keep_constants():
@@ -190,28 +108,3 @@ def test_weight_traces_average_records_and_keep_constants():
     np.testing.assert_allclose(seed["value"].iloc[20], raw[16:25].mean())
     np.testing.assert_allclose(seed["value"].iloc[0], raw[:5].mean())
     assert "grid ×0.25" in texts_of(figure)
-
-
-def test_weight_traces_leave_out_frozen_members_and_missing_fits():
-    failed = [("equal", "mgda", 201), *(("small", "sized", s) for s in fake.SEEDS)]
-    tables = fake.weighed(failed)
-    history = tables["history"]
-    history = history[~((history["setting"] == "equal") & (history["variant"] == "grid"))]
-    # What is not finite is a gap, whether or not the fit counts as lost.
-    history.loc[(history["step"] == 300) & (history["seed"] == 202), "value"] = np.nan
-    figure, data = draw("weight_traces", tables | {"history": history})
-    painted(figure)
-    drawn = data[(data["kind"] == "seed") & (data["setting"] == "equal") & (data["variant"] == "mgda")]
-    assert set(drawn["seed"]) == {200, 202}
-    assert set(drawn.loc[drawn["step"] == 300, "seed"]) == {200}
-    for note in ("1 diverged", "3 diverged", "no fit finished", "not fitted"):
-        assert note in texts_of(figure)
-
-
-def test_weight_traces_need_weights():
-    tables = fake.weighed()
-    history = tables["history"].replace("weight", "elbo")
-    with pytest.raises(UserError, match="weight"):
-        draw("weight_traces", tables | {"history": history})
-    with pytest.raises(UserError, match="history"):
-        draw("weight_traces", {"scores": tables["scores"]})

@@ -58,13 +58,6 @@ def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, limit: int, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("writer", WRITERS)
-def test_the_same_writers_write_where_there_is_room(writer: str, tmp_path: Path):
-    assert run(as_command(WRITERS[writer]), tmp_path).returncode == 0
-    assert max(file.stat().st_size for file in tmp_path.iterdir()) > 20_000
-
-
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path):
     done = run(
         "import os\nfrom cdgm.utils.files import atomic\n"
@@ -114,12 +107,6 @@ def test_an_error_is_told_even_if_its_log_is_on_a_full_disk(tmp_path: Path):
     assert done.returncode == 2
     assert done.stdout == "error: missing.json: cannot be read: No such file or directory\n"
     assert (tmp_path / "a.txt").read_text() == "kept"
-
-
-def test_a_folder_that_can_be_made_is_writable(tmp_path: Path):
-    require_writable(tmp_path)
-    require_writable(tmp_path / "new" / "newer")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):

@@ -89,13 +89,6 @@ def test_the_first_run(tmp_path, monkeypatch, briefly, capsys):
     assert "cell_type in the salient block" in capsys.readouterr().out
 
 
-def test_the_first_run_fits_as_the_command_itself_says():
-    """`cdgm datasets get` ends with the command that the page gives, which is made shorter there."""
-    said = re.search(r'print\(f"  (cdgm fit .*)"\)', (ROOT / "cdgm/cli/datasets.py").read_text("utf-8"))[1]
-    said = said.replace("{out}", "immune.h5ad").replace("{spec.sources[0]}", "background")
-    assert any(set(said.split()) <= set(command) for command in commands(DOCS / "first_run.md"))
-
-
 @pytest.mark.slow
 def test_the_reference_runs_without_the_workflow(capsys):
     run_python("api.md", {})
@@ -110,14 +103,6 @@ def test_variants_are_made_as_the_page_says(briefly, capsys):
     names = run_python("variants.md", {"arrays": arrays})
     assert names["weighted"].variant.penalties[0].weight == 300
     assert "kl_salient" in capsys.readouterr().out
-
-
-def test_latents_are_read_as_the_page_says(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "results" / "evaluations" / "<id>"
-    folder.mkdir(parents=True)
-    np.savez(folder / "latents.npz", **{"mean/test/target/salient": np.zeros((2, 5, 3))})
-    assert run_python("results.md", {})["salient"].shape == (5, 3)
 
 
 # ---------------------------------------------------------------- commands
@@ -198,17 +183,6 @@ def test_commands_exist(page: Path):
             CHECKS[program](arguments)
         except SystemExit as error:
             raise AssertionError(f"{program} refuses {arguments}") from error
-
-
-def test_wrong_commands_are_found():
-    with pytest.raises(AssertionError):
-        check_make(["figure"])
-    with pytest.raises(AssertionError):
-        check_snakemake(["--cores", "2", "results/figures/identifiability/twists.png"])
-    with pytest.raises(SystemExit):
-        check_snakemake(["--cors", "2"])
-    with pytest.raises(cdgm.UserError):
-        check_cdgm(["fit", "cells.h5ad", "--backgrund", "ctrl"])
 
 
 # ---------------------------------------------------------------- links and pictures

@@ -125,14 +125,6 @@ def test_a_single_member_says_nothing_about_stability():
     assert summarise(checks, SALIENT).text.startswith("Do not rely on the salient block of this fit yet")
 
 
-def test_several_private_blocks_are_named():
-    table = pd.concat([stability("own_a", 0.3), stability("own_b", 0.9)])
-    text = summarise(interpret(elbo(), INDEPENDENT.iloc[:0], table), ("own_a", "own_b")).text
-    assert text.startswith(
-        "Do not interpret the own_a and the own_b blocks of this fit: seeds disagree (r2 0.30)"
-    )
-
-
 def history(steps: int, half_life: float) -> pd.DataFrame:
     step = np.arange(1, 51) * steps // 50
     values = -100 * 0.5 ** (np.arange(1, 51) / 50 / half_life)

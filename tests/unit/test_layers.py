@@ -40,11 +40,3 @@ def test_imports_go_down():
         if ORDER.index(package) > layer and (name, package) not in KNOWN
     }
     assert upwards == set()
-
-
-def test_the_core_does_not_know_the_command_lines_or_tests():
-    for file in (ROOT / "cdgm").rglob("*.py"):
-        text = file.read_text(encoding="utf-8")
-        for name in ("workflow_scripts", "tests", "benchmarks"):
-            assert f"\nfrom {name}" not in text, file
-            assert f"\nimport {name}" not in text, file

@@ -114,14 +114,6 @@ def test_an_interrupted_install_of_the_project_is_done_again(checkout, notes):
     assert (code, steps(asked)) == (0, ["project"])
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(checkout, notes):
-    make_env(checkout, notes)
-    (checkout / ".venv/bin/python").unlink()
-    touch_lock(checkout)
-    code, asked, _ = make_env(checkout, notes)
-    assert (code, steps(asked)) == (0, ["venv", "lock", "project"])
-
-
 def test_without_a_python_it_says_so_in_one_line(checkout, notes):
     for name in ("bash", "make", "tr", "grep", "paste", "cmp", "touch", "rm", "cp", "cat", "mkdir", "awk"):
         if found := shutil.which(name):

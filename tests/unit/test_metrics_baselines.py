@@ -24,12 +24,6 @@ def planted():
     return rng.poisson(np.exp(log_rate)), source, label
 
 
-def test_normalisation():
-    counts = np.array([[1, 3], [4, 4], [0, 0]], dtype=np.uint8)
-    found = baselines.log_normalised(counts, scale=8.0)
-    np.testing.assert_allclose(found, np.log1p([[2.0, 6.0], [4.0, 4.0], [0.0, 0.0]]), rtol=1e-6)
-
-
 def test_pca_agrees_with_sklearn(planted):
     counts, source, _ = planted
     split = baselines.Split.of(counts, source, "treated", "control")
@@ -80,14 +74,6 @@ def test_rows_order_the_baselines(planted):
         assert of("oracle", metric)["null_high"] < values["oracle"]
     assert of("pca_background", "knn_accuracy")["value"] < 0.5
     assert of("oracle", "knn_accuracy")["null_mean"] == pytest.approx(1 / 3, abs=0.05)
-
-
-def test_spaces_repeat_to_the_bit(planted):
-    counts, source, _ = planted
-    split = baselines.Split.of(counts, source, "treated", "control")
-    first, again = baselines.spaces(split, 3), baselines.spaces(split, 3)
-    for variant in first:
-        np.testing.assert_array_equal(first[variant], again[variant])
 
 
 def test_the_oracle_is_cross_validated(planted):

@@ -11,11 +11,6 @@ from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, hsic_un
 from cdgm.objectives.kernels import expected_distance
 
 
-def mean_kernel(dim):
-    """E k(x, x') of two standard normal vectors: (1 + 4 gamma)^(-d/2)."""
-    return (1.0 + 2.0 / expected_distance(dim) ** 2) ** (-dim / 2)
-
-
 def test_bandwidth_is_the_expected_distance():
     rng = np.random.default_rng(0)
     for dim in (1, 3, 10):
@@ -41,18 +36,6 @@ def test_quadruple_sums():
     assert hsic_unbiased(x, y) == pytest.approx(np.mean(distinct), abs=1e-12)
 
 
-def test_means_under_independence():
-    rng = np.random.default_rng(2)
-    n = 64
-    pairs = [(rng.normal(size=(n, 5)), rng.normal(size=(n, 3))) for _ in range(400)]
-    floor = (1 - mean_kernel(5)) * (1 - mean_kernel(3)) / n
-    biased = np.array([hsic_biased(*pair) for pair in pairs])
-    unbiased = np.array([hsic_unbiased(*pair) for pair in pairs])
-    assert biased.mean() == pytest.approx(floor, rel=0.05)
-    assert abs(unbiased.mean()) < 3 * unbiased.std() / np.sqrt(len(pairs))
-    assert abs(unbiased.mean()) < 0.03 * floor
-
-
 def test_p_values():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(600, 3))
@@ -65,21 +48,8 @@ def test_p_values():
     assert np.mean(np.array(small) <= 0.1) == pytest.approx(0.1, abs=0.06)
 
 
-def test_the_null_is_that_of_shuffled_points():
-    rng = np.random.default_rng(5)
-    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
-    _, _, (mean, _) = hsic_test(x, y, np.random.default_rng(9), draws=1)
-    order = np.random.default_rng(9).permutation(40)
-    assert mean == pytest.approx(hsic_unbiased(x, y[order]), abs=1e-12)
-
-
 def test_a_collapsed_block_is_independent():
     rng = np.random.default_rng(4)
     value, p, _ = hsic_test(rng.normal(size=(100, 3)), np.zeros((100, 2)), rng, draws=49)
     assert value == pytest.approx(0.0, abs=1e-12)
     assert p == 1.0
-
-
-def test_three_points_are_too_few():
-    with pytest.raises(ValueError, match="4 points"):
-        hsic_unbiased(np.zeros((3, 1)), np.zeros((3, 1)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdgm.evaluation.metrics.recovery import recovery_cc
-from cdgm.evaluation.metrics.stability import MOST_ROWS, active_axes, agreement, pair_rows
+from cdgm.evaluation.metrics.stability import MOST_ROWS, pair_rows
 
 
 def rotation(dims: int, seed: int) -> np.ndarray:
@@ -59,29 +59,6 @@ def test_a_missing_axis_counts_for_agreement_and_little_for_the_share_of_varianc
     assert (row["active_a"], row["active_b"]) == (3, 2)
     assert row["agreement"] == pytest.approx(2 / 3)
     assert row["r2"] == pytest.approx(1 - 0.16 / 8.16, abs=0.01)
-
-
-def test_agreement_counts_missing_axes_and_has_no_value_without_axes():
-    x = np.random.default_rng(0).standard_normal((500, 4))
-    few = np.concatenate([x[:, :2], 1e-3 * x[:, 2:]], axis=1)
-    full, half = active_axes(x), active_axes(few)
-    assert (full.shape[1], half.shape[1]) == (4, 2)
-    assert agreement(full, half) == pytest.approx(0.5) == agreement(half, full)
-    empty = active_axes(1e-3 * x)
-    assert agreement(full, empty) == 0
-    assert np.isnan(agreement(empty, empty))
-
-
-def test_pairs_with_other_numbers_of_axes_have_nulls_of_their_own():
-    x = np.random.default_rng(5).standard_normal((4, 400, 6))
-    x[2, :, 2:] *= 1e-3
-    x[3] *= 1e-3
-    found = pairs(x)
-    assert [found[0, e]["active_b"] for e in (1, 2, 3)] == [6, 2, 0]
-    assert found[0, 2]["null_high"] != found[0, 1]["null_high"] > 0
-    assert found[1, 2]["null_high"] == found[0, 2]["null_high"]
-    assert found[0, 3]["agreement"] == 0
-    assert np.isnan(found[0, 3]["null_high"])
 
 
 def test_empty_blocks_have_no_agreement_and_no_null():

@@ -14,7 +14,6 @@ from cdgm.models.comparative_vae import Batch
 from cdgm.models.inference import held_out_bounds, posterior_means
 from cdgm.models.likelihoods.gaussian import Gaussian
 from cdgm.models.source_data import SourceData, assemble, rows_of
-from cdgm.models.stacks import StackedMLP, flatten_parameters
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
@@ -174,20 +173,6 @@ def test_twisted_posterior_has_the_elbo_of_the_plain_model():
         a.posterior_means(batch.x, "background")["background"],
         b.posterior_means(batch.x, "background")["background"],
     )
-
-
-def test_flat_parameters_are_the_parameters():
-    mlp = StackedMLP(3, 4, [5], 2, "silu")
-    for layer in mlp.layers:
-        layer.reset([np.random.default_rng(i) for i in range(3)])
-    x = torch.randn(3, 6, 4)
-    before = mlp(x)
-    flat = flatten_parameters(mlp, 3)
-    assert flat.shape == (3, 4 * 5 + 5 + 5 * 2 + 2)
-    assert torch.equal(mlp(x), before)
-    flat[1] = 0.0
-    assert torch.equal(mlp(x)[1], torch.zeros(6, 2))
-    assert torch.equal(mlp(x)[0], before[0])
 
 
 def test_posterior_means_do_not_depend_on_chunks(monkeypatch):

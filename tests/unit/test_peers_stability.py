@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.peer_figure import SMALLEST_GAP, agreement_figure
 from benchmarks.peer_ours import our_fit
 from benchmarks.peer_stability import AXIS_COLUMNS, COLUMNS, agreement_summary, agreement_table
 from benchmarks.peer_tables import Fitted, Kept
 from benchmarks.peers import stability
 from cdgm.config.fit import FitSpec
-from cdgm.evaluation.metrics.stability import pair_rows
-from cdgm.utils.random_streams import stream
 
 ROWS = {"background": 300, "target": 500}
 
@@ -66,47 +63,12 @@ def test_each_block_is_judged_on_the_cells_that_it_drives(ours: FitSpec):
     assert by.loc[("salient", 4, 5), "elbo_gap"] == pytest.approx(1.75)
 
 
-def test_the_measure_is_that_of_the_package(ours: FitSpec):
-    several = [fit(3), fit(4)]
-    table = agreement_table({"fake": several}, ours.model.design, "d", 5, 7)[0].set_index("block")
-    means = np.stack([kept.fitted.means["test", "target", "salient"] for kept in several])
-    (row,) = pair_rows(means, stream("peers", "stability", "d", "salient", root=7), 5)
-    for name in ("agreement", "null_high", "r2", "r2_null_high"):
-        assert table.loc["salient", name] == row[name]
-
-
-def test_every_method_meets_the_same_permutations(ours: FitSpec):
-    table, _ = agreement_table({"a": [fit(3), fit(4)], "b": [fit(3), fit(4)]}, ours.model.design, "d", 5, 0)
-    one, two = (
-        table[table["variant"] == name].drop(columns="variant").reset_index(drop=True) for name in "ab"
-    )
-    pd.testing.assert_frame_equal(one, two)
-
-
 def test_fits_that_diverged_are_left_out(ours: FitSpec):
     fits = {"one": [fit(3), fit(4, finite=False)], "two": [fit(3), fit(4, finite=False), fit(5)]}
     table, axes = agreement_table(fits, ours.model.design, "d", 2, 0)
     assert set(table["variant"]) == set(axes["variant"]) == {"two"}
     assert set(zip(table["seed_a"], table["seed_b"], strict=True)) == {(3, 5)}
     assert agreement_summary(table, axes, fits).count("\n| two |") == 3
-
-
-def test_the_figure_shows_every_pair_and_every_axis(ours: FitSpec):
-    fits = {"a": [fit(3), fit(4, -10.25), fit(5, -12.0)], "b": [fit(3), fit(4)]}
-    pairs, axes = agreement_table(fits, ours.model.design, "d", 2, 0)
-    panels = agreement_figure(pairs, axes).axes
-    blocks = ["background", "salient"]
-    assert [panel.get_title(loc="left").split("  ")[1] for panel in panels] == blocks * 2
-    for above, below, block in zip(panels[:2], panels[2:], blocks, strict=True):
-        drawn = np.concatenate([points.get_offsets() for points in above.collections])
-        expected = pairs[pairs["block"] == block]
-        np.testing.assert_allclose(drawn[:, 1], expected["r2"])
-        # Equal bounds have no place on a logarithmic axis: they are drawn at its left end.
-        np.testing.assert_allclose(drawn[:, 0], expected["elbo_gap"].clip(lower=SMALLEST_GAP))
-        assert above.get_xlim()[0] < SMALLEST_GAP
-        lines = [line.get_ydata() for line in below.lines]
-        of = axes[axes["block"] == block].groupby(["variant", "axis"])["correlation"].median()
-        np.testing.assert_allclose(np.concatenate(lines), of)
 
 
 def test_the_summary_tells_pairs_of_equal_bounds(ours: FitSpec, tmp_path: Path):

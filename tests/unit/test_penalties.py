@@ -12,10 +12,8 @@ import torch
 from cdgm.config.design import Design
 from cdgm.evaluation.metrics import independence
 from cdgm.models.comparative_vae import Batch, Pass, Posterior
-from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.objectives.kernels import MM_CVAE_GAMMAS, mmd2, prior_gamma
-from cdgm.objectives.lagrangian import Lagrangian
+from cdgm.objectives.kernels import MM_CVAE_GAMMAS, prior_gamma
 from cdgm.objectives.null_quantiles import hsic_null, mmd_null
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.penalties.tc import shuffled
@@ -97,14 +95,6 @@ def test_hsic_sums_over_pairs_of_each_source(estimator, of):
         )
         # The floor under the variance shows here.
         assert value[member].item() == pytest.approx(expected, abs=1e-7)
-
-
-def test_three_blocks_of_one_source_are_three_pairs():
-    design = Design(sources=("a",), blocks={"u": ("a",), "v": ("a",), "w": ("a",)})
-    posteriors = draw_posteriors(design, members=1)
-    u, v, w = (posteriors["a", block].mean[0].numpy() for block in "uvw")
-    expected = sum(independence.hsic_unbiased(*pair) for pair in ((u, v), (u, w), (v, w)))
-    assert PENALTIES.parse(HSIC).measure(posteriors, design).item() == pytest.approx(expected, abs=1e-14)
 
 
 def test_standardised_means_do_not_feel_scale():
@@ -305,36 +295,6 @@ def test_a_stack_with_penalties_equals_separate_fits(design):
             torch.testing.assert_close(p[member], q[0], rtol=1e-8, atol=1e-10)
 
 
-@DESIGNS
-def test_a_member_that_diverges_leaves_its_neighbours_alone(design):
-    spec = fit_spec(design=design, variant=variant(*ALL))
-    x = observations(spec)
-    broken = {source: values.copy() for source, values in x.items()}
-    for values in broken.values():
-        values[1, :40] = np.nan
-    clean, dirty = train(spec, x, [0, 1, 2]), train(spec, broken, [0, 1, 2])
-    assert dirty.finite.tolist() == [True, False, True]
-    for p, q in zip(clean.model.parameters(), dirty.model.parameters(), strict=True):
-        assert torch.equal(p[::2], q[::2])
-
-
-@DESIGNS
-def test_gradients_apart_by_source_add_up(design):
-    """Each source's pass through a copy of the stack, at equal weights, is the plain sum."""
-    gradients = []
-    for combiner in ({"kind": "sum"}, {"kind": "fixed", "ratio": dict.fromkeys(design["sources"], 1.0)}):
-        model, batch, noise = tiny(design)
-        spec = fit_spec((0, 1), design, variant=variant(*ALL) | {"combiner": combiner}).variant
-        flat = flatten_parameters(model, model.n_members)
-        contexts = {"combiner": context_of(spec.combiner, model.design)} | {
-            f"penalty/{p.kind}": context_of(p, model.design) for p in spec.penalties
-        }
-        step = Lagrangian(model, flat, spec, contexts).step(batch, noise)
-        assert set(step.terms) == {f"penalty/{options['kind']}" for options in ALL}
-        gradients.append(step.gradient)
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ALL, ids=kinds)
 def test_a_weight_lowers_what_it_weighs(options):
@@ -382,13 +342,6 @@ def test_nulls_are_those_of_what_is_measured():
     )
     torch.testing.assert_close(found.variance, expected.variance)
     torch.testing.assert_close(found.mean_biased, expected.mean_biased)
-
-
-def test_which_have_a_null():
-    """Nulls belong to unbiased estimators; against a point mass there is nothing to shuffle."""
-    found = {options["kind"] for options in ALL if PENALTIES.parse(options).has_null}
-    assert found == {"hsic", "mmd_shared"}
-    assert not any(PENALTIES.parse(o | {"estimator": "biased"}).has_null for o in (HSIC, SHARED, INACTIVE))
 
 
 def test_moments_of_pairs_with_a_block_in_common_add():
@@ -454,28 +407,6 @@ def test_the_discriminator_finds_the_density_ratio(hidden):
         assert late[member].item() == pytest.approx(information[member].item(), rel=0.2)
 
 
-def test_no_gradient_reaches_the_discriminator():
-    model, batch, noise = tiny(CONTRASTIVE)
-    run = looking(model, batch, noise)
-    penalty = PENALTIES.parse(TC)
-    state = penalty.start(context_of(penalty, model.design))
-    value = penalty.value(run(), model.design, state)
-    own = list(state.networks["target"].parameters())
-    found = torch.autograd.grad(value.sum(), own, allow_unused=True, retain_graph=True)
-    assert found == (None,) * len(own)
-    # The encoders get theirs, though the discriminator's parameters were changed in place before.
-    assert torch.autograd.grad(value.sum(), model.encoders["salient"].layers[0].weight)[0].abs().max() > 0
-
-
-def test_start_values_come_from_the_members_generators():
-    design = Design.model_validate(CONTRASTIVE)
-    penalty = PENALTIES.parse(TC)
-    two, three = (penalty.start(context_of(penalty, design, members=n)) for n in (2, 3))
-    for p, q in zip(two.networks["target"].parameters(), three.networks["target"].parameters(), strict=True):
-        assert torch.equal(p, q[:2])
-        assert not torch.equal(q[0], q[1])
-
-
 # Refusals
 
 
@@ -497,23 +428,3 @@ def test_designs_without_meaning_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         fit_spec(design=one.model_dump(), variant=variant(options))
     PENALTIES.parse(options).check(Design.model_validate(THREE_SOURCES))
-
-
-@pytest.mark.parametrize("options", [HSIC, SHARED, INACTIVE, TC], ids=kinds)
-def test_options_must_be_written(options):
-    for key in options.keys() - {"kind"}:
-        with pytest.raises(ValueError, match=key):
-            PENALTIES.parse({k: v for k, v in options.items() if k != key})
-        with pytest.raises(ValueError, match=key):
-            PENALTIES.parse(options | {key: "nonsense"})
-
-
-def test_shared_mmd_on_equal_rows_of_unequal_number():
-    """Sources may have batches of unequal size."""
-    design = Design.model_validate(CONTRASTIVE)
-    posteriors = draw_posteriors(design, n=9)
-    p = posteriors["target", "background"]
-    longer = Posterior(*(torch.cat([v, v], 1)[:, :14] for v in (p.mean, p.log_variance, p.sample)))
-    posteriors = posteriors | {("target", "background"): longer}
-    expected = mmd2(posteriors["background", "background"].mean, longer.mean)
-    torch.testing.assert_close(PENALTIES.parse(SHARED).measure(posteriors, design), expected)

@@ -118,18 +118,6 @@ def test_cells_are_counts():
     assert plan(studies={"perturbation": {"settings": settings}}).fits
 
 
-@pytest.mark.parametrize("name", ["float_study", "function-study", "clause-1"])
-def test_a_study_may_be_named_like_a_part_of_a_validator(name):
-    study = load_layers([BASE], {})["studies"]["identifiability"]
-    refused(
-        lambda: plan(
-            studies={name: study | {"seeds": {"first": 0, "count": "x", "per_job": 1, "per_file": 1}}}
-        ),
-        f"studies.{name}.seeds.count: got 'x'",
-    )
-    refused(lambda: plan(studies={name: study | {"protocl": "x"}}), f"studies.{name}.protocl: unknown key")
-
-
 def test_a_block_cannot_be_named_like_a_path_of_parameters():
     design = {"sources": ["CD4+", "CD8.a"], "blocks": {"shared.z": ["CD4+", "CD8.a"]}}
     refused(lambda: plan(designs={"odd": design}), "designs.odd.blocks", "got 'shared.z'")

@@ -6,19 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.config.study import Study
 from cdgm.evaluation.table_slices import main_source, order_of, read_table, rows_of
 from cdgm.plotting import theme
 from cdgm.plotting.evidence import elbo_differences, plain_variant
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.labels import setting_label
-from cdgm.plotting.scales import _ticks, signed_scale
+from cdgm.plotting.scales import signed_scale
 from cdgm.plotting.series import Series, private_blocks
 from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import swept, swept_variants
 from cdgm.plotting.theme import Look, new_figure
 from cdgm.utils.errors import UserError
-from cdgm.workflow.plan import settings_of
 from tests.unit.fake_studies import constrained, three_sources
 from tests.unit.fake_tables import cells, simulation
 from tests.unit.test_figures import draw, points_of
@@ -40,22 +38,9 @@ def test_names_of_settings(setting, label):
     assert max(map(len, setting_label(setting, 20).split("\n"))) <= 20
 
 
-def test_block_and_source_colours_are_apart():
-    colours = (*theme.BLOCK_COLOURS, *theme.SOURCE_COLOURS, *theme.LABEL_COLOURS)
-    assert len(set(colours)) == len(colours)
-
-
 def test_a_colour_that_comes_back_has_another_marker():
     looks = theme.looks(map(str, range(2 * len(theme.VARIANT_COLOURS))))
     assert len({(look.colour, look.marker) for look in looks.values()}) == len(looks)
-
-
-def test_the_users_own_settings_do_not_show():
-    import matplotlib
-
-    with matplotlib.rc_context({"font.size": 30.0, "axes.grid": False}), theme.theme():
-        assert matplotlib.rcParams["font.size"] == 9.0
-        assert matplotlib.rcParams["axes.grid"]
 
 
 def scored(values, setting="s"):
@@ -120,19 +105,6 @@ def test_what_a_variant_is_follows_from_the_history():
     assert swept_variants(tables["scores"].iloc[::-1])[::-1] == [points[0], points[2], points[1], points[3]]
 
 
-@pytest.mark.parametrize(("low", "high", "linear"), [(-300, 2000, 1), (-3e-4, 0.02, 1e-4), (0, 40, 1)])
-def test_ticks_of_a_signed_scale_are_round_and_apart(low, high, linear):
-    ticks = _ticks(low, high, linear, 1.0)
-    assert 0.0 in ticks
-    assert linear in ticks
-    assert all(low <= t <= high for t in ticks)
-    steps = np.array(ticks) / linear
-    mantissas = {float(f"{abs(s):.0e}"[0]) for s in steps if s}
-    assert mantissas <= {1.0, 2.0, 3.0, 5.0}
-    places = np.sign(steps) * np.where(abs(steps) > 1, 1 + np.log10(np.maximum(abs(steps), 1)), abs(steps))
-    assert np.diff(places).min() > 0.3
-
-
 def test_a_signed_scale_holds_all_data_and_is_linear_where_they_are_small():
     axes = new_figure(3, 3).subplots()
     axes.plot([0, 1], [-40.0, 900.0])
@@ -158,14 +130,6 @@ def test_a_signed_scale_holds_all_data_and_is_linear_where_they_are_small():
 )
 def test_labels_of_sweeps_are_read_back(label, expected):
     assert swept(label) == expected
-
-
-def test_labels_of_the_plan_are_read_back():
-    study = Study.model_construct(
-        settings={"dims": {}}, sweep={"model.dims.background": (3, 10), "model.dims.salient": (1,)}
-    )
-    found = [swept(name) for name, _ in settings_of(study)]
-    assert found == [("dims", {"background": b, "salient": 1.0}) for b in (3.0, 10.0)]
 
 
 def test_a_label_without_a_number_is_named():

@@ -80,29 +80,6 @@ def test_each_finished_job_is_a_line_with_the_time_left():
     assert run.display.seconds_left() == pytest.approx(3 * 94 + 7, rel=0.1)
 
 
-def test_jobs_side_by_side_halve_the_time_left():
-    alone, together = Run(), Run()
-    for at in (0, 28):
-        alone.clock.now = at
-        alone.start(at, "fit", "a")
-        alone.clock.now = at + 28
-        alone.finish(at)
-    for job in (1, 2):
-        together.start(job, "fit", "a")
-    together.clock.now = 28
-    for job in (1, 2):
-        together.finish(job)
-    assert alone.display.seconds_left() == pytest.approx(2 * together.display.seconds_left())
-
-
-def test_targets_that_only_gather_are_no_line():
-    run = Run()
-    run.start(1, "all", "", log="")
-    run.finish(1)
-    assert run.out.getvalue() == ""
-    assert run.display.finished == 1
-
-
 def test_snakemake_s_own_lines_are_left_out_while_jobs_run():
     run = Run()
     shown = run.display.shows

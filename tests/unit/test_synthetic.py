@@ -9,9 +9,9 @@ from scipy import stats
 from cdgm.config.simulation import Simulation
 from cdgm.config.twist import Twist
 from cdgm.simulation.mixings.base import orthonormal
-from cdgm.simulation.simulate import draw_latents, simulate, simulate_one
+from cdgm.simulation.simulate import simulate, simulate_one
 from cdgm.utils.random_streams import stream
-from tests.unit.builders import THREE_SOURCES, simulation
+from tests.unit.builders import simulation
 
 LEAKY = {"kind": "leaky_relu", "layers": 2, "slope": 0.2, "width": 8}
 TWIST = {"angle": 2.0, "block": "background", "by": "salient"}
@@ -24,28 +24,6 @@ def test_shapes_and_active_blocks():
     assert "truth/train/background/salient" not in arrays
     assert arrays["seeds"].tolist() == [4, 9]
     assert all(a.dtype == np.float32 for name, a in arrays.items() if name != "seeds")
-
-
-def test_any_design_is_simulated():
-    spec = simulation(
-        design=THREE_SOURCES,
-        dims={"own": 1, "shared": 2, "pair": 3},
-        n_train=dict.fromkeys("abc", 50),
-        n_test=dict.fromkeys("abc", 20),
-    )
-    arrays = simulate(spec, [0], root=1)
-    assert sorted(n for n in arrays if n.startswith("truth/test/b")) == [
-        "truth/test/b/own",
-        "truth/test/b/shared",
-    ]
-
-
-def test_latents_are_standard_normal_where_active_and_zero_elsewhere():
-    spec = simulation()
-    latents = draw_latents(spec, "background", 5_000, np.random.default_rng(0))
-    assert list(latents) == ["background", "salient"]
-    assert not latents["salient"].any()
-    assert stats.kstest(latents["background"].ravel(), "norm").pvalue > 0.01
 
 
 @pytest.mark.parametrize(
@@ -195,26 +173,6 @@ def test_twisted_mixing_gives_the_same_points_from_twisted_latents():
     rng = np.random.default_rng(0)
     u = {"background": rng.standard_normal((100, 5)), "salient": rng.standard_normal((100, 3))}
     np.testing.assert_allclose(twisted(Twist(**TWIST).apply(u, np)), plain(u), atol=1e-12)
-
-
-def test_the_background_law_is_unchanged_by_the_twist():
-    """In the background the salient block is zero, so even the points are the same; the target's are not,
-    but their law is."""
-    sizes = {"n_train": {"background": 4_000, "target": 4_000}}
-    plain = simulate_one(simulation(**sizes), 3, 1)
-    twisted = simulate_one(
-        simulation(mixing={"kind": "twisted", "base": LEAKY, "twist": TWIST}, **sizes), 3, 1
-    )
-    np.testing.assert_allclose(
-        plain["x/train/background"], twisted["x/train/background"], atol=0.02
-    )  # the scale is estimated
-    assert np.abs(plain["x/train/target"] - twisted["x/train/target"]).max() > 0.5
-    for feature in range(12):
-        a, b = plain["x/train/target"][:, feature], twisted["x/train/target"][:, feature]
-        assert stats.ks_2samp(a, b).pvalue > 1e-3
-    np.testing.assert_allclose(
-        np.cov(plain["x/train/target"].T), np.cov(twisted["x/train/target"].T), atol=0.1
-    )
 
 
 @pytest.mark.parametrize(

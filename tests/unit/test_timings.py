@@ -41,9 +41,3 @@ def test_records_are_summed_by_rule(tmp_path):
         ["draw", "1", "3.0", "2.5", "150.0"],
         ["judge", "1", "1.0", "", ""],
     ]
-
-
-def test_without_records_the_table_is_empty(tmp_path):
-    config = parse_config(load_layers([ROOT / "config.yaml"], {}))
-    write_timings(tmp_path / "timings.csv", config, expand(config), tmp_path)
-    assert (tmp_path / "timings.csv").read_text(encoding="utf-8") == ",".join(COLUMNS) + "\n"

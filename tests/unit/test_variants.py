@@ -172,20 +172,6 @@ def test_a_sweep_in_one_stack_equals_separate_fits(parts, points):
             np.testing.assert_allclose(stack.history[name][:, e], single.history[name][:, 0], rtol=1e-9)
 
 
-def test_two_sweeps_make_a_grid():
-    hsic = {"kind": "hsic", "weight": [1, 10], "of": "means", "estimator": "unbiased"}
-    variant = {
-        "combiner": {"kind": "fixed", "ratio": {"background": [1, 2, 3], "target": 1}},
-        "penalties": [hsic],
-    }
-    points = VariantSpec.model_validate(variant).points()
-    assert len(points) == 6
-    label, resolved = points[3]
-    assert label == "ratio.background=2,hsic.weight=10"
-    assert resolved.penalties[0].weight == 10
-    assert resolved.combiner.ratio == {"background": 2, "target": 1}
-
-
 @pytest.mark.parametrize(
     ("weight", "message"),
     [([], "different"), ([1, 1], "different"), ([1, -1], "at least 0"), ("a", "number"), (True, "number")],

@@ -201,13 +201,6 @@ def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: 
     assert not (tmp_path / "results").exists()
 
 
-def test_snakemake_stops_at_a_study_without_claims(checkout: Path, tmp_path: Path):
-    done = dry_run(checkout, tmp_path, "results/claims/scaling.html")
-    assert done.code != 0
-    (line,) = done.errors
-    assert line.startswith("error: results/claims/scaling: got 'scaling', expected a study with claims")
-
-
 def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: Path, tmp_path: Path):
     overlay = tmp_path / "overlay.yaml"
     missing = tmp_path / "cells of mine.h5ad"

@@ -12,7 +12,7 @@ from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 from cdgm.workflow.plan import expand, plan_rows
 from tests.guide import PAGES, commands, with_example
-from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled, snakemake
+from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled
 
 # Rule to its text; the rule of figures has no name of its own, as it stands in a loop.
 RULES = {
@@ -83,12 +83,6 @@ def test_files_that_the_guide_asks_for_can_be_made(checkout, tmp_path):
     assert jobs["judge"] == 2
 
 
-def test_the_claims_of_one_study_need_its_table_alone(checkout, tmp_path):
-    jobs = scheduled(checkout, tmp_path, "results/claims/step_size.html", overlay=None)
-    assert (jobs["fit"], jobs["summarise"], jobs["judge"]) == (6, 1, 1)
-    assert not [name for name in jobs if name.startswith(("index", "draw"))]
-
-
 def test_each_target_has_studies_of_its_own(checkout, tmp_path):
     """One dry run of all that needs downloads or time; which study is whose stands in the config."""
     jobs = scheduled(checkout, tmp_path, "perturbseq", "atlas", "scaling", overlay=None)
@@ -121,10 +115,3 @@ def test_rules_are_complete(rule):
 def test_snakemake_lint_is_content(checkout):
     done = command(sys.executable, "-m", "snakemake", "--lint", cwd=checkout)
     assert done.code == 0, done.out + done.err
-
-
-def test_a_missing_config_file_is_told_by_name(checkout, tmp_path):
-    done = snakemake(checkout, tmp_path, "-n", overlay=tmp_path / "missing.yaml")
-    assert done.code != 0
-    assert "missing.yaml" in done.err + done.out
-    assert not (tmp_path / "results").exists()
