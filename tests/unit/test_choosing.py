@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
-import cdgm
-from benchmarks.choosing_fits import Setting, data_sets, train_together
 from benchmarks.choosing_rules import RULES, picks, rates
 
 
@@ -39,23 +36,3 @@ def test_picks_and_their_rates():
     assert (rule["over_background"], rule["under_background"], rule["over_salient"]) == (1, 0, 0)
     axes = whole.loc["axes in use of the largest fit"]
     assert (axes["over_background"], axes["under_salient"], axes["near"]) == (1, 1, 1.0)
-
-
-def test_a_stack_of_data_sets_equals_separate_fits():
-    small = {"n_train": dict.fromkeys(("background", "target"), 80), "n_features": 8}
-    simulated = data_sets(Setting("small", (2, 1), small), [0, 1])
-    assert not np.array_equal(simulated[0]["x/train/target"], simulated[1]["x/train/target"])
-
-    def models() -> list:
-        options = {"variant": "cvae", "n_background": 2, "n_salient": 1, "n_members": 2, "held_out": 0.3}
-        sources = ("background", "target")
-        return [
-            cdgm.ComparativeModel.from_arrays({s: data[f"x/train/{s}"] for s in sources}, **options)
-            for data in simulated
-        ]
-
-    together, alone = models(), models()
-    train_together(together, 30)
-    for one, other in zip(together, alone, strict=True):
-        other.train(30, progress_bar=False)
-        pd.testing.assert_frame_equal(one.get_elbo(), other.get_elbo(), rtol=1e-3)

@@ -77,10 +77,6 @@ def test_a_layer_may_use_the_rule_of_another_and_change_it(tmp_path):
     assert parsed(tmp_path, below, changed).claims["mine"].conditions[0].absolute
 
 
-def test_a_rule_that_no_claim_needs_any_more_is_no_mistake(tmp_path):
-    assert parsed(tmp_path, with_claim(), {"claims": {"mine": None}}).claims == {"mine": None}
-
-
 def wrong(**change: object) -> list[dict]:
     return [RULE[0] | change]
 

@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.claims.findings import decide, fewest_seeds
 from cdgm.claims.judge import claims_table, judge
-from cdgm.config.claim import Claim, Condition
+from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
-from cdgm.evaluation.intervals import Interval
 from cdgm.reports.claims_page import claims_page
 from cdgm.utils.errors import UserError
 
@@ -119,14 +117,6 @@ def test_alternatives_have_to_hold_together_at_one_place_and_share_the_error():
     alone = verdict(table, condition(of="r")).judged[0].findings[0]
     shared = verdict(table, group).judged[0].findings[2]
     assert shared.high - shared.low > alone.high - alone.low
-
-
-def test_alternatives_need_more_seeds():
-    assert [fewest_seeds(m) for m in (1, 2, 3, 4, 8)] == [5, 6, 7, 7, 8]
-    wanted = Condition.model_validate(condition())
-    interval = Interval(0.65, 0.6, 0.7, 0.969)
-    assert decide(wanted, interval, 6, 6, 2) == ("reproduced", "")
-    assert decide(wanted, interval, 6, 6, 3) == ("inconclusive", "fewer than seven seeds")
 
 
 def test_failures_of_optimisation_are_told_apart():

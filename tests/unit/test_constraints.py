@@ -159,18 +159,6 @@ def test_an_unknown_level_holds_nothing_and_a_lost_member_stays_alone():
     assert state.multiplier[1] == 0
 
 
-def test_steps_without_a_level_do_not_enter_the_average():
-    constraint = plane(2.0, average=0.9, rate=1.0)
-    state = constraint.start(context_of(constraint, 1))
-    x = torch.full((1, 2), 5.0, dtype=torch.float64)
-    state.inner = torch.full((1,), float("nan"), dtype=torch.float64)
-    for _ in range(20):
-        constraint.term(x, None, state)
-    state.inner = torch.full((1,), 2.0, dtype=torch.float64)
-    constraint.term(x, None, state)
-    assert state.multiplier.item() == pytest.approx(13)  # zeros of the first steps would make it 1.5
-
-
 def test_floor_looks_at_the_emptiest_private_block():
     design = fit_spec(design=THREE_SOURCES).model.design
     assert private_pairs(design) == [("b", "own"), ("a", "pair"), ("c", "pair")]

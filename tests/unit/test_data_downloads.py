@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from pydantic import ValidationError
 
 from cdgm.data.downloads import DOWNLOADS, pypi
 from cdgm.data.fetch import fetch
-from cdgm.utils.files import write_json
 from tests.unit.data_helpers import refused, sha256
 from tests.unit.file_server import address, serving
 
@@ -237,37 +233,3 @@ def test_bad_options_are_refused(kind, changes, parts):
 
 
 # The command line
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    root = Path(__file__).parents[2]
-    script = [sys.executable, str(root / "workflow_scripts" / "fetch.py"), *arguments]
-    return subprocess.run(
-        script,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
-    )
-
-
-def test_the_command_line_fetches_and_refuses_in_one_line(tmp_path):
-    (tmp_path / "mine.bin").write_bytes(CONTENT)
-    spec = {"kind": "local", "path": str(tmp_path / "mine.bin"), "filename": "mine.bin"}
-    write_json(tmp_path / "good.json", spec)
-    words = ("--name", "mine", "--out")
-    good = command("--spec", str(tmp_path / "good.json"), *words, str(tmp_path / "out.bin"))
-    assert good.returncode == 0, good.stderr
-    assert (tmp_path / "out.bin").read_bytes() == CONTENT
-    spec["sha256"] = "0" * 64
-    write_json(tmp_path / "bad.json", spec)
-    bad = command("--spec", str(tmp_path / "bad.json"), *words, str(tmp_path / "bad.bin"))
-    assert bad.returncode == 2
-    assert bad.stderr.count("\n") == 1
-    assert "0" * 64 in bad.stderr
-    noted = json.loads((tmp_path / "provenance.json").read_text())
-    assert noted["spec"] == {key: spec[key] for key in ("kind", "path", "filename")}
-    assert noted["fetched"] == {
-        "origin": "local", "path": spec["path"], "size": len(CONTENT), "sha256": sha256(CONTENT)
-    }  # fmt: skip
-    assert not (tmp_path / "bad.bin").exists()

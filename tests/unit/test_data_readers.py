@@ -190,14 +190,6 @@ def test_classes_are_joined_on_sorted_names(tmp_path, caplog):
     assert list(plain.read(path).obs["label"]) == ["", "one", "", "one", "", "two"] * 2
 
 
-def test_a_class_without_any_cell_is_refused(tmp_path):
-    path = write_h5ad(tmp_path / "a.h5ad", sparse(made_counts(12, 5)), {"treatment": PAIRS * 2})
-    reader = user_reader(**CLASSES | {"classes": {"lost": ["Q", "R_S"]}})
-    refused(lambda: reader.read(path), "a.h5ad", "obs['treatment']", "R_S", "'lost'", "'A_B' (2 cells)")
-    reader = user_reader(**CLASSES | {"class_column": "guide"})
-    refused(lambda: reader.read(path), "a.h5ad", "class_column", "guide", "treatment")
-
-
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

@@ -18,7 +18,7 @@ from cdgm.plotting.saving import save
 from cdgm.plotting.theme import theme
 from cdgm.utils.errors import UserError
 from tests.unit import fake_studies as fake
-from tests.unit.fake_tables import cells, simulation
+from tests.unit.fake_tables import simulation
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 3
@@ -28,14 +28,10 @@ def simulations():
     return simulation(SEEDS)
 
 
-def two_cell_studies():
-    return cells(seeds=SEEDS, cells=200)
-
-
 #: Tables for each figure; ``scaling`` reads costs too and has tests of its own.
 TABLES = {
     "assumptions": fake.assumptions,
-    "cells": two_cell_studies,
+    "cells": fake.cell_variants,
     "cells_tradeoff": fake.cell_variants,
     "constraints": fake.constrained,
     "counts": fake.counts,
@@ -164,7 +160,7 @@ def test_a_missing_metric_is_named_in_one_line(name, metric):
 def test_missing_tables_columns_and_studies_are_named():
     tables = simulations()
     with pytest.raises(UserError, match="maps"):
-        draw("cells", {k: v for k, v in two_cell_studies().items() if k != "maps"})
+        draw("cells", {k: v for k, v in fake.cell_variants().items() if k != "maps"})
     with pytest.raises(UserError, match="null_high"):
         draw("recovery", tables | {"scores": tables["scores"].drop(columns="null_high")})
     with pytest.raises(UserError, match="elsewhere"):
@@ -199,3 +195,121 @@ def test_command_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "objectives" in done.stderr
+
+
+def gone(tables, **where):
+    """The tables without the rows that have all of these values."""
+
+    def keep(table):
+        return ~np.logical_and.reduce([table[column] == value for column, value in where.items()])
+
+    return {
+        name: table[keep(table)] if where.keys() <= set(table) else table for name, table in tables.items()
+    }
+
+
+def of_all(setting, variant):
+    return [(setting, variant, seed) for seed in fake.SEEDS]
+
+
+#: Figure, tables with fits that diverged or are missing, and what the figure says about them.
+GAPS = {
+    "constraints": (
+        lambda: gone(fake.constrained([("d5x10", "held", 201)]), setting="d5x10", variant="grid"),
+        ["held (1 of 3 diverged)", "(not fitted)"],
+    ),
+    "weights": (
+        lambda: gone(
+            fake.penalised([("d10x3", "hsic-weights", 201), *of_all("d5x10", "mm-cvae")]),
+            setting="d5x10", point="hsic.weight=100",
+        ),
+        ["1 lost", "3 lost", "not fitted"],
+    ),
+    "objectives": (
+        lambda: fake.weighed([("equal", "plain", 201), *of_all("small", "mgda")]), ["3 of 3 diverged"],
+    ),
+    "objectives along a sweep": (
+        lambda: gone(
+            fake.rates(of_all("equal@learning_rate=0.002", "mgda"), bases=("equal", "other")),
+            setting="other@learning_rate=0.001", variant="mgda",
+        ),
+        ["mgda: 3 of 3 diverged", "mgda: not fitted"],
+    ),
+    "sources": (
+        lambda: gone(fake.many_sources([("two", "mgda", 201)]), setting="three", seed=201, metric="elbo"),
+        ["two (2 sources); mgda: 1 of 3 diverged"],
+    ),
+    "counts": (
+        lambda: fake.counts(of_all("bernoulli@n_features=10", "cvae"), ceiling=False),
+        ["10: 3 of 3 diverged"],
+    ),
+    "dims": (
+        lambda: gone(
+            fake.dimensions([("dims@background=3,salient=1", "cvae", 200)]),
+            setting="dims@background=10,salient=1",
+        ),
+        ["2/3"],
+    ),
+    "weight_traces": (
+        lambda: gone(
+            fake.weighed([("equal", "mgda", 201), *of_all("small", "sized")]), setting="equal", variant="grid"
+        ),
+        ["1 diverged", "3 diverged", "no fit finished", "not fitted"],
+    ),
+    "cells_tradeoff": (
+        lambda: fake.cell_variants([f for v in fake.CELL_VARIANTS for f in of_all("s", v)], baselines=False),
+        ["held (3 of 3 diverged)"],
+    ),
+    "assumptions": (
+        lambda: fake.assumptions([("matched", "cvae", 202)], learned=""), ["matched (1 of 3 diverged)"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GAPS)
+def test_fits_that_diverged_or_are_missing_are_said(case):
+    tables, notes = GAPS[case]
+    figure, data = draw(case.split(" ")[0], tables())
+    figure.draw_without_rendering()
+    assert len(data)
+    for note in notes:
+        assert note in texts_of(figure)
+
+
+#: Figure, tables that it cannot draw, and what the error names.
+REFUSED = {
+    "one swept dimension": (
+        "dims", lambda: {"scores": fake.dimensions()["scores"].assign(setting="dims@background=3")},
+        "two swept",
+    ),
+    "no swept number": (
+        "counts", lambda: {"scores": fake.counts()["scores"].assign(setting="poisson")}, "one swept number",
+    ),
+    "one source": (
+        "objectives", lambda: {"scores": fake.weighed()["scores"].query("source == 'target'")}, "two sources",
+    ),
+    "a sweep alone": (
+        "objectives", lambda: {"scores": fake.weighed()["scores"].query("variant == 'grid'")},
+        "without a sweep",
+    ),
+    "no constraints": (
+        "multipliers", lambda: gone(fake.constrained(), variant="held"),
+        "constraint/<name>",
+    ),
+    "no weights": (
+        "weight_traces", lambda: {"scores": fake.weighed()["scores"]}, "history",
+    ),
+    "no shared block": (
+        "cells_tradeoff", lambda: gone(fake.cell_variants(), metric="knn_accuracy", block="z"),
+        "a shared and a private block",
+    ),
+    "one model": ("two_models", lambda: gone(simulations(), setting="leaky_relu_2"), "leaky_relu_2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_figure_cannot_draw_is_named_in_one_line(case):
+    name, tables, part = REFUSED[case]
+    with pytest.raises(UserError, match=part) as caught:
+        draw(name, tables())
+    assert "\n" not in str(caught.value)

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit import fake_studies as fake
-from tests.unit.test_figures import draw, drawn_of, texts_of, two_cell_studies
-
-
-def test_cells_show_baselines_and_one_map_a_block():
-    figure, data = draw("cells", two_cell_studies())
-    assert set(data.loc[data["kind"] == "reference", "variant"]) == {"pca", "contrastive_pca", "oracle"}
-    maps = data[data["kind"] == "map"]
-    assert maps.groupby(["setting", "block"]).size().eq(200).all()
-    assert len(figure.axes) == 2 * (4 + 2)
+from tests.unit.test_figures import draw, drawn_of, texts_of
 
 
 def test_multipliers_smooth_values_but_not_multipliers():

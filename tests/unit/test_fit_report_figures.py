@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.figures.fit_report import map_table, maps_figure, training_figure
+from cdgm.figures.fit_report import map_table, maps_figure
 from cdgm.plotting.cell_maps import MOST_LABELS, by_label, by_source, distinct, draw_map
 from cdgm.plotting.saving import save
 from cdgm.plotting.theme import UNLABELLED_COLOUR, new_figure
@@ -84,37 +84,3 @@ def test_maps_of_a_fit_name_blocks_labels_and_axes(labels, tmp_path):
         save(maps_figure(maps, ["ctrl", "drug"], "cell_type"), maps, tmp_path / part)
     for kind in ("png", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-
-
-def test_training_of_a_fit_is_titled_and_explained_row_by_row():
-    curves = [
-        {"seed": seed, "step": step, "quantity": quantity, "source": source, "block": block, "value": value}
-        for seed in (0, 1)
-        for step in range(10, 251, 10)
-        for quantity, source, block, value in (
-            ("elbo", "ctrl", "", -5.0 - 100 / step + seed),
-            ("elbo", "drug", "", -9.0 - 100 / step + seed),
-            ("elbo_validation", "", "", -7.0 - (step - 130 - 50 * seed) ** 2 / 1e4),
-            ("kl", "ctrl", "background", 3.0),
-            ("kl", "drug", "background", 2.0),
-            ("kl", "drug", "salient", 1.0),
-            ("gradient_norm", "", "", 10.0),
-        )
-    ]
-    figure, data = training_figure(pd.DataFrame(curves), "full")
-    figure.draw_without_rendering()
-    elbo, validation, kl, norm = figure.axes
-    assert elbo.get_title() == "variant full, 2 members"
-    named = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in (elbo, validation, kl)]
-    assert named[0] == ["ctrl source", "drug source"]
-    assert named[1] == ["mean of sources", "kept parameters"]
-    assert named[2] == [
-        "background block,\nctrl points",
-        "background block,\ndrug points",
-        "salient block,\ndrug points",
-    ]
-    assert norm.get_legend() is None
-    kept = next(line for line in validation.lines if line.get_marker() == "o")
-    assert list(kept.get_xdata()) == [130, 180]
-    assert [t.get_text() for t in norm.get_xticklabels()] == ["0", "50", "100", "150", "200", "250"]
-    assert set(data["kind"]) == {"seed", "median"}

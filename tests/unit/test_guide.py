@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -200,49 +199,11 @@ def test_links_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(file), target
 
 
-def test_pictures_are_small_shown_and_explained():
-    pictures = sorted((DOCS / "images").glob("*.png"))
-    assert pictures
-    sizes = [picture.stat().st_size for picture in pictures]
-    assert max(sizes) < 200_000
-    assert sum(sizes) < 1_000_000
-    shown = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
-    notes = (DOCS / "images" / "README.md").read_text(encoding="utf-8")
-    for picture in pictures:
-        assert f"(images/{picture.name})" in shown
-        assert f"`{picture.name}`" in notes
-
-
 def test_the_readme_leads_to_every_page():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [name_of(page) for page in DOCS.glob("*.md") if f"({name_of(page)}" not in text]
     assert missing == []
     assert "`make docs`" in text
-
-
-@pytest.fixture(scope="module")
-def explained():
-    """The script that draws the twist, loaded."""
-    spec = importlib.util.spec_from_file_location("twist_explained", DOCS / "figures" / "twist_explained.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-def test_the_figure_of_the_twist_shows_one_data_set_with_two_truths(explained):
-    from cdgm.evaluation.metrics.bounds import twist_correlation
-    from cdgm.evaluation.metrics.recovery import held_out_correlations
-
-    first, second = explained.two_truths(seed=1)
-    for source in first:
-        np.testing.assert_allclose(first[source][1], second[source][1], atol=1e-12)
-        np.testing.assert_array_equal(first[source][0]["salient"], second[source][0]["salient"])
-    blocks_of = [truth["background"][0]["background"] for truth in (first, second)]
-    np.testing.assert_allclose(*blocks_of, atol=1e-12)
-    found = held_out_correlations(*(truth["target"][0]["background"] for truth in (first, second)))
-    closed = twist_correlation(explained.TWIST.angle, explained.SALIENT)
-    assert found == pytest.approx(closed, abs=0.08)
-    assert "e-" in explained.draw().axes[-1].get_xlabel()
 
 
 # ---------------------------------------------------------------- choosing a variant

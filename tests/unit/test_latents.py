@@ -8,8 +8,7 @@ from scipy import stats
 
 from cdgm.config.simulation import Simulation
 from cdgm.simulation.latents import LATENTS
-from cdgm.simulation.simulate import SCALE_POINTS, simulate_one
-from cdgm.utils.random_streams import stream
+from cdgm.simulation.simulate import simulate_one
 from cdgm.workflow.plan import dump, identify
 from tests.unit.builders import THREE_SOURCES, simulation
 
@@ -91,38 +90,6 @@ def test_a_design_without_meaning_is_refused(kind):
     sizes = {"a": 10, "b": 10}
     with pytest.raises(ValueError, match=f"{kind} latents need|that several sources have"):
         spec_of(kind, {"design": apart, "dims": {"first": 1, "second": 1}, "n_train": sizes, "n_test": sizes})
-
-
-def before(spec: Simulation, seed: int, root: int) -> dict[str, np.ndarray]:
-    """A replicate as it was made before there were laws of latents, written out."""
-
-    def latents(source, n, rng):
-        active = spec.design.active(source)
-        shape = {block: (n, spec.dims[block]) for block in spec.design.blocks}
-        return {b: rng.standard_normal(shape[b]) if b in active else np.zeros(shape[b]) for b in shape}
-
-    weights = stream("simulate", "mixing", seed, root=root)
-    mix = spec.mixing.draw(weights, sum(spec.dims.values()), spec.n_features)
-    reference = [
-        mix(latents(s, SCALE_POINTS, stream("scale", s, seed, root=root))) for s in spec.design.sources
-    ]
-    scale = 1.0 / np.concatenate(reference).std()
-    arrays = {}
-    for split, sizes in (("train", spec.n_train), ("test", spec.n_test)):
-        for s in spec.design.sources:
-            u = latents(s, sizes[s], stream("simulate", "latents", split, s, seed, root=root))
-            noise = stream("simulate", "noise", split, s, seed, root=root)
-            arrays[f"x/{split}/{s}"] = spec.noise.draw(noise, scale * mix(u)).astype(np.float32)
-            for block in spec.design.active(s):
-                arrays[f"truth/{split}/{s}/{block}"] = u[block].astype(np.float32)
-    return arrays
-
-
-@pytest.mark.parametrize("changes", [{}, THREE, {"noise": {"kind": "poisson", "rate": 3}}], ids=str)
-def test_simulations_without_the_new_options_stay_equal_to_the_byte(changes):
-    old, new = before(simulation(**changes), 4, 1), simulate_one(simulation(**changes), 4, 1)
-    assert old.keys() == new.keys()
-    assert all(old[name].tobytes() == new[name].tobytes() for name in old)
 
 
 def test_ids_stay_and_the_default_written_out_has_the_same():

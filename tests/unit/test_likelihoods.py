@@ -172,40 +172,6 @@ def test_library_sizes(case):
     torch.testing.assert_close(constant, case.likelihood.constant(x))
 
 
-@pytest.mark.parametrize(
-    ("name", "optimum"),
-    [
-        ("gaussian", lambda x: x.mean(0)),
-        ("bernoulli", lambda x: torch.logit(x.mean(0))),
-        ("poisson-exp", lambda x: x.mean(0).log()),
-        ("negative_binomial-exp-known", lambda x: x.mean(0).log()),
-        ("poisson-softmax", lambda x: (x.sum(0) / x.sum()).log()),
-    ],
-)
-def test_one_output_for_all_rows_is_best_at_the_closed_form(name, optimum):
-    """Score equations, with the library that data come with: the mean rate for ``exp`` (row sums as
-    library would put the optimum elsewhere), the share of all counts for ``softmax``."""
-    case = CASES[name]
-    x = observed(case)[:1]
-    data = SourceData(x.numpy(), [0], case.likelihood, DOUBLE)
-    x, library, _ = data.take(torch.arange(ROWS).unsqueeze(0))
-    best = optimum(x[0])
-    assert best.isfinite().all()
-    f = best.clone().requires_grad_()
-    parameters = {n: p[:1] for n, p in case.parameters().items()}
-
-    def total(f):
-        return case.likelihood.log_prob(x, f.expand_as(x), library, parameters).sum()
-
-    (gradient,) = torch.autograd.grad(total(f), f)
-    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-9, rtol=0)
-    # Softmax does not see a shift of all outputs: move one of them.
-    step = torch.zeros_like(best)
-    step[0] = 0.1
-    assert total(best) > total(best + step)
-    assert total(best) > total(best - step)
-
-
 @pytest.mark.parametrize("log_dispersion", [-12.0, -3.0, 3.0, 3.92, 6.0, 12.0, 20.0])
 def test_negative_binomial_keeps_its_digits_at_any_dispersion(log_dispersion):
     """Learned dispersions go far up where data are nearly Poisson. float64 against torch below, where torch

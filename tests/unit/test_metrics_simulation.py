@@ -77,15 +77,6 @@ def test_the_values_of_a_good_fit(study):
     assert lookup(rows, metric="hsic_p", source="g1") > 0.01
 
 
-def test_three_blocks_are_scored_by_the_same_code():
-    rng = np.random.default_rng(0)
-    blocks = {name: rng.normal(size=(400, 2)) for name in ("a", "b", "c")}
-    rows = score_member({"s": blocks}, {"s": blocks}, hsic_draws=9)
-    assert sum(row["metric"] == "leakage_r2" for row in rows) == 6
-    assert sum(row["metric"] == "hsic" for row in rows) == 3
-    assert {r["block"] for r in rows if r["metric"] == "entanglement_r2"} == {"a&b&c"}
-
-
 def test_each_point_of_a_sweep_has_its_own_null():
     penalty = {"kind": "hsic", "weight": [1, 10], "of": "means", "estimator": "unbiased"}
     spec = fit_spec(seeds=(0, 1), variant={"combiner": {"kind": "sum"}, "penalties": [penalty]})

@@ -12,8 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.models.comparative_vae import Batch
 from cdgm.models.inference import held_out_bounds, posterior_means
-from cdgm.models.likelihoods.gaussian import Gaussian
-from cdgm.models.source_data import SourceData, assemble, rows_of
+from cdgm.models.source_data import rows_of
 from cdgm.training.loop import build_model, train
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
@@ -200,13 +199,6 @@ def test_held_out_bounds_are_means_over_rows(monkeypatch):
         np.testing.assert_allclose(kl[key], kl_parts[key], rtol=1e-9)
     for source in whole:
         np.testing.assert_allclose(whole[source], parts[source], rtol=0.02)
-
-
-def test_batches_take_each_member_from_its_own_replicate():
-    x = np.arange(2 * 4 * 1, dtype=np.float32).reshape(2, 4, 1)
-    data = {"only": SourceData(x, [1, 0, 1], Gaussian(), torch.float32)}
-    batch = assemble(data, {"only": torch.tensor([[0, 3], [0, 3], [1, 1]])})
-    assert batch.x[..., 0].tolist() == [[4, 7], [0, 3], [5, 5]]
 
 
 def test_a_stack_is_saved_and_loaded(tmp_path):

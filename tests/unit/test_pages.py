@@ -17,9 +17,8 @@ from cdgm.estimator.interpretation import interpret, summarise
 from cdgm.figures import FIGURES
 from cdgm.reports import fit_report
 from cdgm.reports.captions import questions, read_caption
-from cdgm.reports.intervals import interval_plot
-from cdgm.reports.rendering import TEMPLATES, bound
-from cdgm.reports.verdicts import BADGES, count_sentence
+from cdgm.reports.rendering import TEMPLATES
+from cdgm.reports.verdicts import BADGES
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_json
 from cdgm.utils.joint_names import JOINT
@@ -174,13 +173,6 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     assert {"gain", "away"} <= set(page.ids)
 
 
-def test_the_claims_of_one_study_have_a_page_of_their_own(judged):
-    page = judged(scores(0.2), name="claims/s")
-    assert {"../index_x.html", "s.csv", "../figures/s/twist.pdf"} <= set(page.links)
-    assert page.pictures == ["../figures/s/twist.png"]
-    assert page.text.startswith("Claims and verdicts: study s")
-
-
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -198,22 +190,6 @@ def test_files_that_are_not_claims_are_refused(change, part, judged, tmp_path):
 def test_a_damaged_table_is_refused(judged):
     with pytest.raises(UserError, match=r"study 's'.*'finite'"):
         judged(scores(0.2).drop(columns="finite"))
-
-
-def test_a_count_of_verdicts_is_a_sentence():
-    found = Counter({"reproduced": 12, "not reproduced": 1, "inconclusive": 2})
-    said = "Of 15 claims of the paper, 12 are reproduced, 1 is not reproduced and 2 are inconclusive."
-    assert count_sentence("paper", found) == said
-    assert count_sentence("ours", Counter({"not run": 1})) == "Of 1 claim of this project, 1 is not run."
-
-
-@pytest.mark.parametrize(("relation", "left", "width"), [("at_least", 167.9, 268.1), ("at_most", 44, 123.9)])
-def test_a_drawing_of_an_interval_shades_the_side_that_counts(relation, left, width):
-    # The axis of 392 units from 44 on shows 0.364 to 0.636: 18 % of the interval on both sides.
-    drawn = interval_plot(0.5, 0.4, 0.6, relation, 0.45, "inconclusive")
-    assert f'class="wanted" x="{left}" y="4" width="{width}"' in drawn
-    assert f"0.5, interval 0.4 to 0.6, wanted {bound(relation, 0.45)}</title>" in drawn
-    assert interval_plot(np.nan, 0.4, 0.6, relation, 0.45, "inconclusive") == ""
 
 
 def test_the_first_page_holds_verdicts_figures_tables_and_provenance(judged, first_page, tmp_path):
@@ -301,12 +277,6 @@ def test_a_caption_that_cannot_be_read_is_refused(text, part, first_page, tmp_pa
     with pytest.raises(UserError, match=part) as refused:
         read_caption(tmp_path / "f.rst", "s")
     assert len(str(refused.value).splitlines()) == 1
-
-
-def test_the_first_page_is_not_written_without_a_caption(first_page, tmp_path):
-    with pytest.raises(UserError, match=r"twist.rst: cannot be read"):
-        first_page(scores(0.2), "--captions", tmp_path)
-    assert not (tmp_path / "results/index.html").exists()
 
 
 def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> fit_report.FitPage:

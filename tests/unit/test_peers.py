@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.peer_ours import Ours, our_fit, our_methods
+from benchmarks.peer_ours import Ours, our_fit
 from benchmarks.peer_tables import Fitted
 from benchmarks.peers import chosen, fit_all, score
 from cdgm.config.fit import FitSpec
@@ -165,20 +165,6 @@ def test_an_unknown_method_is_refused_by_name():
     with pytest.raises(UserError, match=r"--methods.*'nope'.*'fake'"):
         chosen({"fake": Fake()}, ["nope"])
     assert list(chosen({"fake": Fake(), "b": Fake("b")}, ["b"])) == ["b"]
-
-
-def test_our_methods_are_what_their_names_say(ours: FitSpec):
-    methods = our_methods(ours)
-    assert methods["cvae"].spec(ours, [4]).seeds == (4,)
-    assert methods["cvae"].spec(ours, [4]).variant.penalties == ()
-    (penalty,) = methods["contrastive-vi"].spec(ours, [4]).variant.penalties
-    assert (penalty.kind, penalty.weight) == ("wasserstein_inactive", 1.0)
-    both = methods["mo-co-cvae"].spec(ours, [4]).variant
-    assert both.combiner.kind == "mgda"
-    assert both.constraints
-    assert methods["cvae-equal-widths"].spec(ours, [4]).model.decoder_hidden == ours.model.encoder_hidden
-    with pytest.raises(UserError, match="no_such_data"):
-        our_fit("no_such_data")
 
 
 def test_our_own_model_goes_the_same_way(ours: FitSpec, bundle: Bundle):

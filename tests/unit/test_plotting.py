@@ -6,19 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.evaluation.table_slices import main_source, order_of, read_table, rows_of
+from cdgm.evaluation.table_slices import order_of, read_table
 from cdgm.plotting import theme
-from cdgm.plotting.evidence import elbo_differences, plain_variant
+from cdgm.plotting.evidence import elbo_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.labels import setting_label
 from cdgm.plotting.scales import signed_scale
-from cdgm.plotting.series import Series, private_blocks
+from cdgm.plotting.series import Series
 from cdgm.plotting.strips import strips
-from cdgm.plotting.sweeps import swept, swept_variants
+from cdgm.plotting.sweeps import swept
 from cdgm.plotting.theme import Look, new_figure
 from cdgm.utils.errors import UserError
-from tests.unit.fake_studies import constrained, three_sources
-from tests.unit.fake_tables import cells, simulation
+from tests.unit.fake_studies import cell_variants, constrained, three_sources
 from tests.unit.test_figures import draw, points_of
 
 
@@ -95,16 +94,6 @@ def test_evidence_is_compared_with_the_plain_fit_of_the_same_seed():
     assert not lost["finite"].any()
 
 
-def test_what_a_variant_is_follows_from_the_history():
-    tables = constrained()
-    assert plain_variant(tables, "constrained") == "plain"
-    only = {k: v[v["variant"] == "held"] for k, v in tables.items()}
-    assert plain_variant(only, "constrained") == ""
-    assert private_blocks(tables, "constrained") == ["t"]
-    points = [("plain", ""), ("grid", "hsic.weight=10"), ("grid", "hsic.weight=1000"), ("held", "")]
-    assert swept_variants(tables["scores"].iloc[::-1])[::-1] == [points[0], points[2], points[1], points[3]]
-
-
 def test_a_signed_scale_holds_all_data_and_is_linear_where_they_are_small():
     axes = new_figure(3, 3).subplots()
     axes.plot([0, 1], [-40.0, 900.0])
@@ -146,16 +135,8 @@ def test_designs_with_other_names_and_more_sources():
     assert len(figure.axes) == 2  # no third leakage was scored
 
 
-def test_the_same_block_has_the_same_place_with_and_without_history():
-    tables = simulation(1)
-    for mine in (tables, {"scores": tables["scores"]}):
-        assert order_of(mine, "identifiability") == (["background", "target"], ["background", "salient"])
-    scores = rows_of(tables, "scores", "identifiability")
-    assert main_source(scores, "background") == "target"
-
-
 def test_tables_survive_csv_and_parquet(tmp_path):
-    tables = cells(seeds=1, cells=20)
+    tables = cell_variants()
     maps = tables["maps"].assign(label="NA")
     maps.loc[0, "label"] = ""
     maps.to_csv(tmp_path / "maps.csv", index=False)
