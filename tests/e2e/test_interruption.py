@@ -258,3 +258,8 @@ def test_a_folder_without_permission_is_told_in_one_line(checkout: Path, tmp_pat
     run = tmp_path / "run"
     run.mkdir(mode=0o500)
     refused(checkout, run, run)
+
+
+def test_a_file_named_results_is_told_in_one_line(checkout: Path, tmp_path: Path):
+    (tmp_path / "results").write_text("")
+    refused(checkout, tmp_path, tmp_path / "results")
