@@ -127,7 +127,7 @@ def files(found, folder) -> set[str]:
     return {file.suffix for file in folder.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_size_that_is_too_small_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "NULL_DRAWS", 10)
     grid = {"n_background": [1, 2], "n_salient": [1]}
@@ -140,7 +140,7 @@ def test_a_size_that_is_too_small_is_not_taken(tmp_path, monkeypatch):
     assert files(found, tmp_path) == {".png", ".pdf", ".csv"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_level_that_empties_a_block_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "NULL_DRAWS", 10)
     sizes = {"n_background": 2, "n_salient": 1}

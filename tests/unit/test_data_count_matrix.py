@@ -106,6 +106,7 @@ def test_files_are_equal_to_the_byte_however_counts_are_read(tmp_path, monkeypat
             assert held == now, file
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_genes_left_out(tmp_path, monkeypatch):
     # 2,000 x 1,500 counts, a third of them positive, are 8 MB as CSR.
     rng = np.random.default_rng(0)

@@ -102,6 +102,7 @@ def test_checks_change_nothing():
     assert np.isfinite(watch.finish(watched)[0].history["elbo_validation"]).all()
 
 
+@pytest.mark.slow
 def test_a_member_does_not_depend_on_its_neighbours():
     """Members of a stack run out of patience at different steps, and each ends as it does alone."""
     seeds, training = (3, 1, 2), {"steps": 240, "precision": "float64", "learning_rate": 3e-2}
@@ -168,6 +169,7 @@ def test_rows_are_set_aside_and_given_back():
     refused(lambda: split.rows("validation"), "split", "'validation'", "['train', 'held_out', 'all']")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["validation", "held_out"])
 def test_rows_set_aside_are_not_trained_on(part, stopped):
     """Other values there: other scores, but the same parameters and the same scale."""
@@ -220,6 +222,7 @@ def test_members_hold_their_best_parameters(stopped):
     np.testing.assert_allclose(again, what.best_elbo, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_is_reported_and_saved(stopped, tmp_path, caplog):
     what = stopped.ensemble.stopping
     last, best = what.last_step, what.best_step

@@ -104,6 +104,14 @@ def test_variants_are_made_as_the_page_says(briefly, capsys):
     assert "kl_salient" in capsys.readouterr().out
 
 
+def test_latents_are_read_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results" / "evaluations" / "<id>"
+    folder.mkdir(parents=True)
+    np.savez(folder / "latents.npz", **{"mean/test/target/salient": np.zeros((2, 5, 3))})
+    assert run_python("results.md", {})["salient"].shape == (5, 3)
+
+
 # ---------------------------------------------------------------- commands
 
 

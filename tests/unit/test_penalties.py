@@ -271,7 +271,7 @@ def variant(*penalties, weight=3.0):
 @pytest.mark.slow
 @DESIGNS
 def test_a_stack_with_penalties_equals_separate_fits(design):
-    training = {"steps": 40, "precision": "float64"}
+    training = {"steps": 15, "precision": "float64"}
     spec = fit_spec((3, 1, 2), design, training=training, variant=variant(*ALL))
     x = observations(spec)
     stack = train(spec, x, [0, 1, 2])

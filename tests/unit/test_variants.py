@@ -33,7 +33,11 @@ LIKELIHOODS = {
     "negative_binomial": {"kind": "negative_binomial", "link": "softmax", "dispersion": "learned"},
     "bernoulli": {"kind": "bernoulli"},
 }
-CASES = list(itertools.product(VARIANTS, DESIGNS, LIKELIHOODS))
+# Each variant on both designs; the kinds of data take turns.
+CASES = [
+    (*case, kind)
+    for case, kind in zip(itertools.product(VARIANTS, DESIGNS), itertools.cycle(LIKELIHOODS), strict=False)
+]
 
 
 @cache
@@ -227,7 +231,7 @@ def _with(x: dict[str, np.ndarray], change) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["cvae", "mo-cvae", "mo-co-cvae", "tc-cvae", "mm-cvae"])
+@pytest.mark.parametrize("variant", ["mo-co-cvae", "tc-cvae"])
 @pytest.mark.parametrize("spoil", BAD_DATA.values(), ids=BAD_DATA)
 def test_a_lost_member_leaves_its_neighbours_as_they_are(variant, spoil):
     spec = spec_of(VARIANTS[variant], "contrastive", training={"steps": 60})

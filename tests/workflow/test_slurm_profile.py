@@ -165,6 +165,7 @@ def asked(calls: list[dict[str, str]]) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.soak
 @needs_plug_in
 def test_each_rule_is_submitted_with_its_memory_and_time(checkout: Path, tmp_path: Path):
     """Against stand-ins for Slurm's programs; two runs side by side, which mostly wait."""
