@@ -96,26 +96,9 @@ MISTAKES = {
         "claims.mine.with: got ['block'], expected a value for each of ['block', 'least'],"
         " the holes of rule 'recovered', and no other",
     ),
-    "no holes filled": (
-        with_claim(**{"with": None}),
-        "claims.mine.with: got [], expected a value for each of",
-    ),
-    "unknown hole": (
-        with_claim(**{"with": CLAIM["with"] | {"lest": 1}}),
-        "claims.mine.with: got ['block', 'least', 'lest'], expected a value for each of",
-    ),
-    "no mapping": (
-        with_claim(**{"with": 3}),
-        "claims.mine.with: got 3, expected a mapping of holes to values",
-    ),
     "hole of the wrong type": (
         with_claim(**{"with": CLAIM["with"] | {"least": "much"}}),
         "rules.recovered.0.at_least: got 'much', expected a valid number",
-    ),
-    "both sides": (
-        with_claim(wrong(at_most=1)),
-        "rules.recovered.0: has both 'at_least' and 'at_most', expected one of them"
-        " (rule 'recovered' as claim 'mine' uses it)",
     ),
     "key": (
         with_claim(wrong(value=1)),
@@ -126,12 +109,6 @@ MISTAKES = {
         "rules.recovered: got '5 $', expected $name, or $$ for the sign itself",
     ),
     "no list": (with_claim({"name": "x"}), "rules.recovered: got {'name': 'x'}, expected a valid tuple"),
-    "no conditions": (with_claim(rule=None, **{"with": None}), "claims.mine.conditions: missing"),
-    "misspelt key": (
-        with_claim(widh=1),
-        "claims.mine.widh: unknown key, expected one of: at, conditions, figure,"
-        " note, rule, source, statement, study, with",
-    ),
     "score that there will not be": (
         with_claim(**{"with": CLAIM["with"] | {"block": "saliant"}}),
         "claims.mine.rule.recovered.0.of.block: got 'saliant', expected one of",

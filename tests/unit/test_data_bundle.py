@@ -60,24 +60,15 @@ def spoiled(name: str, value: float) -> np.ndarray:
     ("changes", "parts"),
     [
         ({"x/train/left": spoiled("x/train/left", np.nan)}, ["x/train/left[1, 2, 0]", "nan", "finite"]),
-        ({"x/test/right": spoiled("x/test/right", -np.inf)}, ["x/test/right[1, 2, 0]", "inf"]),
-        (
-            {"truth/test/right/own": spoiled("truth/test/right/own", np.nan)},
-            ["truth/test/right/own[1, 2, 0]"],
-        ),
         ({"x/train/left": np.zeros((2, 0, 5))}, ["x/train/left", "0 points", "at least 2"]),
-        ({"x/train/left": np.zeros((2, 1, 5))}, ["x/train/left", "1 points", "at least 2"]),
         ({"x/train/left": np.zeros((2, 6))}, ["x/train/left", "(2, 6)", "(replicates, points, features)"]),
         ({"x/train/left": np.zeros((2, 6, 4))}, ["replicates and features", "(2, 4)", "(2, 5)"]),
-        ({"x/train/left": np.zeros((3, 6, 5))}, ["replicates and features", "(3, 5)"]),
         ({"x/train/left": np.full((2, 6, 5), "a")}, ["x/train/left", "numbers"]),
         ({"x/test/left": None}, ["x/test", "['right']", "['left', 'right']"]),
         ({"truth/test/right/own": np.zeros((2, 3, 2))}, ["truth/test/right/own", "(2, 3, 2)"]),
         ({"truth/test/up/own": np.zeros((2, 4, 2))}, ["truth/test/up", "'left', 'right'"]),
         ({"seeds": np.array([0, 1, 2])}, ["seeds", "2 replicates"]),
-        ({"seeds": np.array([0.5, 1.0])}, ["seeds", "float64"]),
         ({"y/train/left": np.zeros(3)}, ["y/train/left", "x/<split>/<source>"]),
-        ({"x/validation/left": np.zeros((2, 6, 5))}, ["x/validation/left"]),
     ],
 )
 def test_what_breaks_it_is_named(tmp_path, changes, parts):

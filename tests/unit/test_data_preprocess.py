@@ -151,9 +151,7 @@ def test_nothing_is_written_when_one_file_fails(raw, tmp_path, monkeypatch):
     ("changes", "parts"),
     [
         ({"sources": ["background", "treated"]}, ["sources", "treated", "['background', 'target']"]),
-        ({"sources": ["background"]}, ["sources", "['background', 'target']"]),
         ({"genes": {"kind": "most_expressed", "n": 26}}, ["genes: n", 26, "25 genes"]),
-        ({"genes": {"kind": "pearson_residuals", "n": 26, "theta": 100}}, ["genes: n", 26]),
         ({"filters": {"min_cells_per_gene": 91}}, ["min_cells_per_gene", 91]),
         ({"filters": {"min_counts_per_cell": 10**6}}, ["all 90 cells", "filters"]),
         ({"held_out": 0.01}, ["source 'target'", "60 cell(s)", "held_out 0.01"]),
@@ -174,19 +172,12 @@ def test_a_reader_that_knows_no_sources_needs_a_spike_in(raw_log2):
     ("changes", "part"),
     [
         ({"held_out": 0}, "held_out"),
-        ({"held_out": 1.0}, "held_out"),
-        ({"held_out": "much"}, "held_out"),
-        ({"sources": []}, "sources"),
         ({"sources": ["a", "a"]}, "sources"),
-        ({"genes": {"kind": "most_expressed", "n": -5}}, "genes.n"),
         ({"genes": {"kind": "favourites"}}, "known: all, most_expressed, pearson_residuals"),
         ({"genes": {"kind": "pearson_residuals", "n": 5}}, "genes.theta"),
         ({"reader": {"kind": "h5ad"}}, "reader.source_column"),
-        ({"reader": "h5ad"}, "reader"),
-        ({"filters": {"min_cells": 3}}, "filters.min_cells"),
         ({"cells_per_source": {"target": 1}}, "cells_per_source.target"),
         ({"spike_in": {"programs": 2}}, "spike_in"),
-        ({"tissue": "blood"}, "tissue"),
     ],
 )
 def test_a_bad_spec_is_one_line_with_the_key(changes, part):

@@ -284,12 +284,8 @@ ON = {"early_stopping": True}
         ({"early_stopping": 10}, ["early_stopping: got 10", "True or False"]),
         ({"early_stopping_patience": 5}, ["early_stopping_patience: got 5", "early_stopping=True"]),
         (ON | {"early_stopping_patience": 0}, ["patience: got 0", "at least 1"]),
-        (ON | {"early_stopping_patience": 1.5}, ["patience: got 1.5", "whole number"]),
-        (ON | {"early_stopping_patience": True}, ["patience: got True"]),
         (ON | {"early_stopping_min_delta": -1}, ["min_delta: got -1", "at least 0"]),
-        (ON | {"early_stopping_min_delta": NAN}, ["min_delta: got nan"]),
         (ON | {"early_stopping_share": 1}, ["share: got 1", "between 0 and 1"]),
-        (ON | {"early_stopping_share": "a"}, ["share: got 'a'"]),
         # 64 rows are trained on.
         (ON, ["share: got 0.1", "source 'a' has 64 training rows", "at least 10"]),
     ],

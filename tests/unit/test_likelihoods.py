@@ -206,11 +206,6 @@ def test_negative_binomial_keeps_its_digits_at_any_dispersion(log_dispersion):
 
 SIMULATED = {
     "gaussian": ({"kind": "gaussian", "sd": 0.3}, {"kind": "gaussian"}),
-    "poisson": ({"kind": "poisson", "rate": 5.0}, {"kind": "poisson", "link": "exp"}),
-    "negative_binomial-known": (
-        {"kind": "negative_binomial", "rate": 5.0, "dispersion": 10.0},
-        {"kind": "negative_binomial", "link": "exp", "dispersion": 10.0},
-    ),
     "negative_binomial-learned": (
         {"kind": "negative_binomial", "rate": 5.0, "dispersion": 2.0},
         {"kind": "negative_binomial", "link": "exp", "dispersion": "learned"},
@@ -220,8 +215,6 @@ SIMULATED = {
         {"kind": "poisson", "rate": 5.0},
         {"kind": "poisson", "link": "softmax"},
     ),
-    "counts as a gaussian": ({"kind": "poisson", "rate": 5.0}, {"kind": "gaussian"}),
-    "binary as counts": ({"kind": "bernoulli", "scale": 3.0}, {"kind": "poisson", "link": "exp"}),
 }
 
 

@@ -136,21 +136,6 @@ SWEPT = {
         },
         ["kl_floor.level=0.5", "kl_floor.level=2"],
     ),
-    "alphas": (
-        {
-            "constraints": [
-                {
-                    "kind": "upper_bound",
-                    "penalty": {"kind": "hsic", "of": "means", "estimator": "unbiased"},
-                    "alpha": [0.01, 0.05],
-                    "rate": 100,
-                    "average": 0.5,
-                    "warm_up": 2,
-                }
-            ]
-        },
-        ["hsic.alpha=0.01", "hsic.alpha=0.05"],
-    ),
     "discriminators": (
         {"penalties": [{"kind": "tc", "weight": [1, 5], "hidden": 8, "learning_rate": 0.01}]},
         ["tc.weight=1", "tc.weight=5"],
