@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.snakemake_runs import ROOT, command, copy_checkout, snakemake
+from tests.snakemake_runs import copy_checkout, snakemake
 from tests.unit.file_server import PAGE, address, serving
 from tests.unit.screens import screen
 from tests.unit.test_data_atlas import CONFIG, PERTURBED, PROGRAMS
@@ -84,16 +84,3 @@ def test_both_atlases_run_from_a_server_that_misbehaves_to_figures(tmp_path):
     }
     assert (noted[norman]["url"], noted[norman]["resumed_at"]) == (address(busy), [cut])
     assert noted[replogle]["url"] == address(good)
-
-
-@pytest.mark.soak
-def test_the_benchmark_of_memory_runs(tmp_path):
-    words = ["--cells", 500, 1000, "--genes", 200, "--selected", 50, "--steps", 20, "--out", tmp_path / "m"]
-    done = command("python", ROOT / "benchmarks" / "memory.py", *words, cwd=ROOT)
-    # So few cells fit too fast for a slope; everything else is there.
-    assert done.code == 0 or "to the power of" in done.err, done.err
-    assert list(pd.read_csv(tmp_path / "m.csv")["cells"]) == [500, 1000]
-    assert (tmp_path / "m.png").stat().st_size > 10_000
-    rows = [line.split("|")[1:-1] for line in done.out.splitlines()[2:]]
-    assert [row[0].strip() for row in rows] == ["500", "1,000"]
-    assert all(float(row[1].replace(",", "")) > 50 for row in rows)

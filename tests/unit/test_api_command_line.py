@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import anndata
@@ -19,6 +18,7 @@ from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.cli.datasets import as_anndata
 from cdgm.cli.main import COMMANDS, main, parser
 from tests.unit import small_cells
+from tests.unit.test_pages import Page
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--max-steps", "30", "--members", "2", "--n-background", "3", "--n-salient", "3", "--map", "pca"]
@@ -55,28 +55,13 @@ def stopped(capsys, *arguments: object) -> str:
     return line
 
 
-class Page(HTMLParser):
-    """Links of a page, and whether all that opens is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links, self.open = set(), []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.links |= {value for name, value in attributes if name in ("href", "src")}
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_fit_writes_what_its_help_names(results, cells):
     page = Page((results / "report.html").read_text(encoding="utf-8"))
-    assert page.open == []
-    assert {"figures/maps.png", "figures/training.png", "cells.h5ad", "stability.csv"} <= page.links
-    for link in page.links:
+    assert {"figures/maps.png", "figures/training.png", "cells.h5ad", "stability.csv"} <= {
+        *page.links,
+        *page.pictures,
+    }
+    for link in (*page.links, *page.pictures):
         assert link.startswith("#") or (results / link).is_file(), link
     assert not list(cells.parent.glob(".*"))
     model = cdgm.ComparativeModel.load(results / "model", anndata.read_h5ad(cells))
@@ -295,13 +280,3 @@ def test_help_teaches_and_is_light():
         assert examples, module.prog
         for example in examples:
             parser().parse_args(example.split())
-
-
-@pytest.mark.slow
-def test_it_runs_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "cdgm", "fit", "no.h5ad", "--background", "x", "--out", "y"],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr == "error: no.h5ad: no such file\n"

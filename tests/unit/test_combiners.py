@@ -234,25 +234,6 @@ def test_gradients_apart_equal_gradients_one_by_one(design, inactive):
     torch.testing.assert_close(apart.gradient_of(parts.elbo.sum()), sum(expected))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-def test_equal_fixed_weights_are_the_sum(design):
-    specs = [
-        fit_spec(design=design, training={"precision": "float64"}, variant={"combiner": combiner})
-        for combiner in (
-            {"kind": "sum"},
-            {"kind": "fixed", "ratio": dict.fromkeys(design["sources"], 7)},
-            {"kind": "size_weighted"},
-        )
-    ]
-    flats = []
-    for spec in specs:
-        trained = train(spec, observations(spec), [0, 1, 2]).model
-        flats.append(np.concatenate([p.detach().numpy().ravel() for p in trained.parameters()]))
-    np.testing.assert_allclose(flats[1], flats[0], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(flats[2], flats[0], rtol=1e-9, atol=1e-12)
-
-
 def test_size_weighted_and_fixed_sweeps():
     spec = fit_spec(variant={"combiner": {"kind": "size_weighted"}})
     x = observations(spec)

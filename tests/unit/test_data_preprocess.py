@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 
 from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.data.genes import GENES
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.utils.files import write_json
 from cdgm.utils.random_streams import stream
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
 
@@ -187,15 +182,6 @@ def test_a_bad_spec_is_one_line_with_the_key(changes, part):
 # Gene selections
 
 
-def test_pearson_residuals_find_the_genes_that_vary():
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(5.0, (300, 40))
-    counts[:150, 7] *= 6
-    counts[:150, 21] *= 3
-    chosen = GENES.parse({"kind": "pearson_residuals", "n": 2, "theta": 100}).select(sp.csr_matrix(counts))
-    assert list(chosen) == [7, 21]
-
-
 # Streams and the command line
 
 
@@ -212,36 +198,6 @@ def test_streams_differ_by_name_order_type_and_root():
     }
     assert len(draws) == 5
     assert stream("a", root=1).integers(1 << 60) == stream("a", root=1).integers(1 << 60)
-
-
-@pytest.mark.slow
-def test_the_command_line_writes_or_says_why_not(raw, tmp_path):
-    root = Path(__file__).parents[2]
-    bad = SPEC | {"sources": ["background", "treated"]}
-    for values, folder, code in ((SPEC, "good", 0), (bad, "bad", 2)):
-        write_json(tmp_path / f"{folder}.json", values)
-        script = [
-            sys.executable,
-            str(root / "workflow_scripts" / "preprocess.py"),
-            "--spec",
-            str(tmp_path / f"{folder}.json"),
-            "--name",
-            "mine",
-        ]
-        script += ["--root-seed", "1", "--raw", str(raw), "--out-dir", str(tmp_path / folder)]
-        done = subprocess.run(script, capture_output=True, text=True, env={"PYTHONPATH": str(root)})
-        assert done.returncode == code, done.stderr
-        if code:
-            # Lines of progress come before; the mistake is one line, the last.
-            assert [line.startswith("error: ") for line in done.stderr.splitlines()][-2:] == [False, True]
-            assert not (tmp_path / folder).exists()
-        else:
-            assert (tmp_path / folder / "cells.npz").exists()
-            prepared = preprocess(spec(), "mine", raw, root=1)
-            np.testing.assert_array_equal(
-                read_bundle(tmp_path / folder / "cells.npz").x["test"]["target"],
-                prepared.arrays["x/test/target"],
-            )
 
 
 def test_a_thinned_table_finds_the_rows_of_its_cells(raw, tmp_path):

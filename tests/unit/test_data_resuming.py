@@ -202,11 +202,6 @@ def test_after_a_cut_only_the_rest_is_sent(server, tmp_path, marks):
     assert noted["resumed_at"] == [CUT]
 
 
-def test_a_weak_tag_does_not_identify_a_version(server, tmp_path):
-    get(server, tmp_path, {"cut": CUT, "tag": 'W/"v1"'}, {"tag": 'W/"v1"'})
-    assert server.asked[1]["if_range"] is None
-
-
 def test_a_later_run_asks_for_the_rest(server, tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "ATTEMPTS", 1)
     mark = {"tag": '"v1"'}
@@ -271,12 +266,6 @@ def test_a_wrong_range_starts_anew(server, tmp_path, bad):
     get(server, tmp_path, mark | {"cut": CUT}, mark | bad, mark)
     assert (tmp_path / "raw").read_bytes() == CONTENT
     assert [asked["range"] for asked in server.asked] == [None, f"bytes={CUT}-", None]
-
-
-def test_a_page_in_place_of_the_rest_does_not_cost_the_beginning(server, tmp_path):
-    page = {"content": PAGE, "page": True, "ranges": False}
-    refused(lambda: get(server, tmp_path, {"cut": CUT, "tag": '"v1"'}, page), "HTML page")
-    assert files(tmp_path) == PARTIAL
 
 
 def test_the_beginning_of_another_file_is_discarded(server, tmp_path):

@@ -6,8 +6,6 @@ operation on tensors of two devices fails on it too.
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
@@ -18,8 +16,6 @@ from cdgm.training import loop as training
 from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import write_json, write_npz
-from cdgm.workflow.plan import dump
 from tests.unit.test_variants import VARIANTS, data_of, spec_of
 
 DTYPE = torch.float32
@@ -66,26 +62,3 @@ def test_auto_takes_what_there_is(monkeypatch):
     assert device_of("auto").type == "cpu"
     with pytest.raises(UserError, match="got 'cuda', expected a GPU that torch can use"):
         device_of("cuda")
-
-
-def test_the_device_that_was_taken_is_recorded(monkeypatch, tmp_path):
-    """The specification says ``auto``; what that was is known to the job alone."""
-    from workflow_scripts import fit
-
-    spec = spec_of({"combiner": {"kind": "sum"}}, "contrastive")
-    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"device": "auto"})})
-    x = data_of("gaussian", "contrastive")
-    write_npz(tmp_path / "data.npz", {f"x/{split}/{s}": x[s] for s in x for split in ("train", "test")})
-    write_json(tmp_path / "fit.json", dump(spec))
-    told = ["--spec", tmp_path / "fit.json", "--data", tmp_path / "data.npz", "--out-dir", tmp_path]
-    monkeypatch.setattr("sys.argv", ["fit", *map(str, told)])
-    monkeypatch.setattr(fit, "train", lambda *_: train_on_cpu(spec, x))
-    for available, kind in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda it=available: it)
-        fit.main()
-        assert json.loads((tmp_path / "provenance.json").read_text())["device"] == kind
-
-
-def train_on_cpu(spec, x):
-    training_spec = spec.training.model_copy(update={"device": "cpu", "steps": 2})
-    return training.train(spec.model_copy(update={"training": training_spec}), x, [0] * len(spec.members))

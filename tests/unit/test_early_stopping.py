@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import anndata
 import numpy as np
 import pytest
@@ -220,29 +218,6 @@ def test_members_hold_their_best_parameters(stopped):
     assert (what.last_step, what.stopped_early) == ((40, 40), (False, False))
     again = validation_elbo(patient.ensemble.stack, patient.network_input("validation"), patient.seeds)
     np.testing.assert_allclose(again, what.best_elbo, rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_it_is_reported_and_saved(stopped, tmp_path, caplog):
-    what = stopped.ensemble.stopping
-    last, best = what.last_step, what.best_step
-    shown = f"trained until step {last[0]}, {last[1]}, best at step {best[0]}, {best[1]}"
-    assert shown in repr(stopped)
-    with caplog.at_level(logging.INFO, logger="cdgm"):
-        overfitting(steps=20, early_stopping_patience=1, **STOPPING)
-    assert [record.message.split(":")[0] for record in caplog.records] == [
-        "member 0 (seed 0)",
-        "member 1 (seed 1)",
-    ]
-    assert f"member 1 (seed 1): out of patience at step {last[1]}" in what.sentences(stopped.seeds)[1]
-    assert stopped.to_anndata(1).uns["cdgm"]["steps"] == best[1]
-    stopped.save(tmp_path / "model")
-    again = cdgm.ComparativeModel.load(tmp_path / "model", noise())
-    assert repr(again) == repr(stopped)
-    assert again.history.equals(stopped.history)
-    assert again.ensemble.stopping == what
-    for split in ("train", "validation", "held_out"):
-        assert again.get_elbo(split).equals(stopped.get_elbo(split))
 
 
 @pytest.mark.slow

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cdgm.figures import FIGURES
-from cdgm.plotting.saving import save
 from cdgm.plotting.theme import theme
 from cdgm.utils.errors import UserError
 from tests.unit import fake_studies as fake
@@ -168,36 +164,6 @@ def test_missing_tables_columns_and_studies_are_named():
         draw("recovery", tables | {"scores": tables["scores"].drop(columns="null_high")})
     with pytest.raises(UserError, match="elsewhere"):
         FIGURES.load("recovery")(tables, "elsewhere")
-
-
-@pytest.mark.slow
-def test_command_line(tmp_path):
-    tables, paths = fake.weighed(seeds=(200,)), []
-    for name, table in tables.items():
-        path = tmp_path / (f"{name}.parquet" if name == "history" else f"{name}.csv")
-        table.to_parquet(path) if name == "history" else table.to_csv(path, index=False)
-        paths += [f"--{name}", str(path)]
-    out = tmp_path / "figures" / "objectives"
-
-    def run(name):
-        command = [sys.executable, "workflow_scripts/draw.py", "--figure", name, "--study", "weighed", *paths]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        command += ["--out-prefix", str(out)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-
-    done = run("objectives")
-    assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in out.parent.iterdir()) == [
-        "objectives.csv",
-        "objectives.pdf",
-        "objectives.png",
-    ]
-    save(*draw("objectives", tables), tmp_path / "direct")
-    assert (tmp_path / "direct.png").read_bytes() == out.with_suffix(".png").read_bytes()
-    done = run("objective")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "objectives" in done.stderr
 
 
 def gone(tables, **where):

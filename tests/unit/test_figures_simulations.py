@@ -65,42 +65,6 @@ def test_dims_matches_the_table_and_marks_the_truth():
     assert len(texts) == 6
 
 
-def test_ratios_are_values_over_levels():
-    _, data = drawn_of("constraints")
-    seeds = data[data["kind"] == "seed"]
-    for metric, ratio in (("constraint_ratio", 3.0), ("constraint_ratio_train", 0.5)):
-        mine = seeds[seeds["metric"] == metric]
-        assert set(mine["block"]) == {"hsic", "kl_floor"}
-        np.testing.assert_allclose(mine["value"], ratio)
-
-
-def test_the_tinted_side_of_a_floor_is_the_other_one():
-    figure, _ = drawn_of("constraints")
-    tints = {}
-    for axes in figure.axes:
-        if axes.get_xlabel() == "value / level":
-            (tint,) = axes.patches
-            tints[axes.get_title(loc="left").partition("  ")[2]] = (tint.get_x(), tint.get_width())
-    assert tints["kl floor (at least)"][0] == 1.0
-    assert sum(tints["hsic (at most)"]) == pytest.approx(1.0)
-
-
-def test_assumptions_show_leakage_both_ways_and_what_was_learned():
-    figure, data = draw("assumptions", fake.assumptions([("matched", "cvae", 202)]))
-    seeds = data[data["kind"] == "seed"]
-    found = set(map(tuple, seeds[["metric", "block", "truth"]].to_numpy()))
-    ways = {("z", "t"), ("t", "z")}
-    expected = {("recovery_cc", b, b) for b in "zt"} | {("noise_sd", "", "")}
-    assert found == expected | {(m, *w) for m in ("leakage_r2", "leakage_r2_nonlinear") for w in ways}
-    assert "matched (1 of 3 diverged)" in texts_of(figure)
-    assert len(figure.axes) == 4
-    learned = figure.axes[3]
-    assert learned.get_xscale() == "log"
-    low, high = learned.get_xlim()
-    assert low < 0.1 < 0.102 < high
-    assert figure.axes[1].get_xlim() == figure.axes[2].get_xlim()
-
-
 def test_weights_draw_the_table_against_the_plain_fit():
     _, data = drawn_of("weights")
     median = data[(data["kind"] == "median") & (data["metric"] == "leakage_r2")]
@@ -149,20 +113,3 @@ def test_sources_show_every_source_the_largest_leak_and_the_worst_source():
     # The null beside a largest value is the largest null.
     nulls = data[(data["kind"] == "null_high") & (data["metric"] == "leakage_r2_largest")]
     assert set(nulls["value"]) == {2 * fake.NULL}
-
-
-def test_counts_show_the_ceiling_apart_from_the_fits():
-    figure, data = drawn_of("counts")
-    seeds = data[data["kind"] == "seed"]
-    assert (seeds.groupby("variant").size() == 4 * 4 * len(fake.SEEDS)).all()
-    assert set(seeds["variant"]) == {"cvae", "ceiling"}
-    assert "true model's posterior means" in texts_of(figure)
-    panel = figure.axes[0]
-    # A strip for each noise and its ceiling, none over another, on both sides of their number.
-    places = np.unique([np.round(c.get_offsets()[:, 0].reshape(2, -1).mean(axis=1), 6)
-                        for c in panel.collections if hasattr(c, "get_sizes")], axis=0)  # fmt: skip
-    assert places.shape == (4, 2)
-    np.testing.assert_allclose(places.mean(axis=0), [0.0, 1.0], atol=1e-6)
-    assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["10", "100"]
-    hollow = [c for c in panel.collections if hasattr(c, "get_sizes") and not len(c.get_facecolor())]
-    assert len(hollow) == 2

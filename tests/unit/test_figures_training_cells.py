@@ -58,21 +58,6 @@ def test_trades_have_references_as_lines_and_evidence_of_both_sources():
     np.testing.assert_allclose(costs.loc[costs["variant"] == "other", "value"], -3.0)
 
 
-def test_maps_of_many_variants_are_a_grid():
-    tables = fake.cell_variants([("s", "held", 201)])
-    maps = tables["maps"]
-    mine = tables | {"maps": maps[maps["variant"] != "other"]}
-    figure, data = draw("cells", mine)
-    assert len(figure.axes) == 3 * len(fake.CELL_VARIANTS)
-    assert figure.get_figheight() < 6
-    assert set(data["variant"]) == {"plain", "penalised", "held"}
-    assert data.groupby(["variant", "block"]).size().eq(40).all()
-    texts = texts_of(figure)
-    assert texts.count("no map") == 3
-    assert "held (1 of 3 diverged)" in texts
-    figure.draw_without_rendering()
-
-
 def test_objectives_along_a_sweep_compare_with_the_best_number():
     figure, data = draw("objectives", fake.rates())
     median = data[(data["kind"] == "median") & (data["source"] == "target")].set_index(["variant", "setting"])

@@ -45,11 +45,10 @@ def as_command(body: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [0, 20_000])
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, limit: int, tmp_path: Path):
+def test_a_file_that_does_not_fit_is_told_in_one_line(writer: str, tmp_path: Path):
     # A limit on the size of files: the system refuses to write, as it does on a full disk.
-    limited = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    limited = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
     done = run(as_command(limited + WRITERS[writer]), tmp_path)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.peer_ours import our_fit
 from benchmarks.peer_stability import AXIS_COLUMNS, COLUMNS, agreement_summary, agreement_table
 from benchmarks.peer_tables import Fitted, Kept
-from benchmarks.peers import stability
 from cdgm.config.fit import FitSpec
 
 ROWS = {"background": 300, "target": 500}
@@ -69,24 +65,3 @@ def test_fits_that_diverged_are_left_out(ours: FitSpec):
     assert set(table["variant"]) == set(axes["variant"]) == {"two"}
     assert set(zip(table["seed_a"], table["seed_b"], strict=True)) == {(3, 5)}
     assert agreement_summary(table, axes, fits).count("\n| two |") == 3
-
-
-def test_the_summary_tells_pairs_of_equal_bounds(ours: FitSpec, tmp_path: Path):
-    several = [fit(3), fit(4, -10.25), fit(5, -12.0)]
-    text = stability("d", tmp_path, ours, {"fake": several}, 5)
-    kept = pd.read_csv(tmp_path / "peers" / "d_stability.csv")
-    assert list(kept) == COLUMNS
-    assert len(pd.read_csv(tmp_path / "peers" / "d_stability_axes.csv")) == 3 * (2 + 2 + 4)
-    assert (tmp_path / "peers" / "d_stability.png").stat().st_size > 0
-    title, _, *lines = text.splitlines()
-    titles = [part.strip() for part in title.split("|")]
-    salient = dict(zip(titles, (part.strip() for part in lines[1].split("|")), strict=True))
-    assert salient["block"] == "salient"
-    assert salient["fits"] == "3"
-    assert (salient["r2, median"], salient["r2, worst"]) == ("1.00", "1.00")
-    assert salient["r2, equal ELBO (pairs)"] == "1.00 (1)"
-    assert salient["active axes"] == "2"
-    assert salient["axes found again (over 0.9)"] == "2"
-    background = dict(zip(titles, (part.strip() for part in lines[0].split("|")), strict=True))
-    assert background["axes found again (over 0.9)"] == "0"
-    assert (salient["ELBO background, spread"], salient["ELBO target, spread"]) == ("0.00", "2.00")

@@ -47,18 +47,6 @@ def test_training_moves_every_parameter_and_raises_the_elbo():
         assert (history[-5:].mean(0) > history[0] + 0.2).all()
 
 
-def test_a_member_does_not_feel_its_neighbours_data():
-    spec = fit_spec()
-    x = observations(spec)
-    other = {source: values.copy() for source, values in x.items()}
-    for values in other.values():
-        values[1] *= 3.0
-    first, second = train(spec, x, [0, 1, 2]), train(spec, other, [0, 1, 2])
-    for member in (0, 2):
-        assert np.array_equal(parameters(first, member), parameters(second, member))
-    assert not np.array_equal(parameters(first, 1), parameters(second, 1))
-
-
 def test_a_member_that_diverges_is_frozen_and_its_neighbours_do_not_notice():
     spec = fit_spec()
     x = observations(spec)

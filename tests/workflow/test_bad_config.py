@@ -144,24 +144,6 @@ def test_snakemake_stops_at_a_bad_overlay(what: str, checkout: Path, tmp_path: P
     assert not (tmp_path / "results").exists()
 
 
-def test_snakemake_stops_at_a_claim_on_a_score_that_there_will_not_be(checkout: Path, tmp_path: Path):
-    overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(
-        "claims: {mine: {statement: It is so, source: ours, study: identifiability, figure: twist,"
-        " conditions: [{name: c, of: {setting: linear, source: target, metric: elbow},"
-        " at_least: 0}]}}",
-        encoding="utf-8",
-    )
-    done = dry_run(checkout, tmp_path, overlay=overlay)
-    assert done.code != 0
-    (line,) = done.errors
-    assert line.startswith(
-        f"error: {overlay}: claims.mine.conditions.0.of.metric: got 'elbow', expected one of"
-    )
-    assert "'elbo'" in line
-    assert not (tmp_path / "results").exists()
-
-
 def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: Path, tmp_path: Path):
     overlay = tmp_path / "overlay.yaml"
     missing = tmp_path / "cells of mine.h5ad"

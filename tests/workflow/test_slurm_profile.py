@@ -181,10 +181,3 @@ def test_each_rule_is_submitted_with_its_memory_and_time(checkout: Path, tmp_pat
     assert {(call["-A"], call["-p"]) for call in calls} == {("my_account", "long")}
     # Without a wish, the cluster's default.
     assert {call["-p"] for call in others} == {"main"}
-
-
-@needs_plug_in
-@pytest.mark.soak
-def test_a_second_attempt_gets_twice_as_much(checkout: Path, tmp_path: Path):
-    calls = submitted(checkout, tmp_path, ["preprocess"], "--retries", 1, "--slurm-no-account")
-    assert [(call["--mem"], call["-t"]) for call in calls] == [("4000", "30"), ("8000", "60")]
