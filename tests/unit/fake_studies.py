@@ -1,4 +1,4 @@
-"""Tables like those of studies of variants, sweeps and constraints, made of seeded noise."""
+"""Made-up tables of studies for the tests of figures: what pilots saw, with seeded noise."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class FakeStudy:
         place = {"study": self.name, "setting": setting, "variant": variant, "point": point}
         return place | {"seed": seed, "finite": finite}
 
-    def score(self, fit, metric, value, source="", block="", truth="", null=np.nan):
-        place = {"metric": metric, "source": source, "block": block, "truth": truth, "twist": 0.0}
+    def score(self, fit, metric, value, source="", block="", truth="", null=np.nan, twist=0.0):
+        place = {"metric": metric, "source": source, "block": block, "truth": truth, "twist": twist}
         value = float(value) if fit["finite"] else np.nan
         self.scores.append(fit | place | {"value": value, "null_mean": null / 2, "null_high": null})
 
@@ -275,3 +275,65 @@ def three_sources(failed=(), seeds=SEEDS):
             for block in (f"own_{source}", "common"):
                 study.curve(fit, "kl", [3.0, 3.0], source, block)
     return study.tables()
+
+
+SHARED, PRIVATE = BLOCKS
+#: Factor of the recovery of the shared block by the angle of the twist.
+TURNED = {0.0: 1.0, 0.5: 0.956, 1.0: 0.838, 2.0: 0.529, 4.0: 0.236}
+#: Recovery of the shared and of the private block by setting.
+SETTINGS = {
+    "linear": (0.985, 0.99),
+    "leaky_relu_2": (0.951, 0.975),
+    "leaky_relu_3": (0.86, 0.92),
+    "near_linear": (0.955, 0.965),
+    "leaky_relu_2_silu": (0.93, 0.96),
+    "leaky_relu_2_twisted_decoder": (0.951, 0.975),
+    "leaky_relu_2_twisted_decoder_mean_field": (0.80, 0.96),
+}
+
+
+def simulation(seeds=3, failed=()):
+    """The study of identifiability with seeds from 100 on; ``failed`` holds (setting, seed) of lost fits."""
+    study = FakeStudy("identifiability", [(s, "cvae", seed) for s, seed in failed], range(100, 100 + seeds))
+
+    def noisy(value, sd=0.004):
+        return value + study.rng.normal(0, sd)
+
+    for setting, (shared, private) in SETTINGS.items():
+        twisted, leak = "twisted_decoder" in setting, 0.1 if setting == "leaky_relu_3" else 0.02
+        for fit in study.fits(setting, "cvae"):
+            study.score(fit, "recovery_cc", noisy(shared), "background", SHARED, SHARED, 0.05)
+            for c in [0.0, 2.0] if twisted else list(TURNED) if setting == "leaky_relu_2" else [0.0]:
+                factor = TURNED[2.0 - c] if twisted else TURNED[c]
+                for block, other, value, mixed in (
+                    (SHARED, PRIVATE, shared * factor, 0.9 * (1 - factor**1.3)),
+                    (PRIVATE, SHARED, private, 0.0),
+                ):
+                    study.score(fit, "recovery_cc", noisy(value), "target", block, block, 0.05, c)
+                    for metric, null in (
+                        ("leakage_cc", 0.07), ("leakage_cc_max", 0.1), ("leakage_r2_nonlinear", 0.006),
+                    ):  # fmt: skip
+                        study.score(fit, metric, noisy(leak), "target", block, other, null, c)
+                    joint = f"{SHARED}&{PRIVATE}"
+                    study.score(fit, "entanglement_r2", noisy(mixed), "target", joint, block, 0.002, c)
+            for source, elbo in (
+                ("background", 11.5),
+                ("target", 3.7 - 2.6 * setting.endswith("mean_field")),
+            ):
+                level = fit["seed"] % 10 + noisy(elbo, 0.1)
+                study.score(fit, "elbo", level, source)
+                _curve(study, fit, "elbo", level, source)
+                _curve(study, fit, "weight", 1.0, source)
+                for block, dims in ((SHARED, 5.0), (PRIVATE, 3.0))[: 1 + (source == "target")]:
+                    study.score(fit, "active_dims", dims, source, block)
+                    _curve(study, fit, "kl", 2.7 * dims, source, block)
+            _curve(study, fit, "gradient_norm", 30.0)
+            _curve(study, fit, "learning_rate", 4e-3)
+    return study.tables()
+
+
+def _curve(study, fit, quantity, level, source="", block=""):
+    """A curve that settles; that of a lost fit ends after seven records."""
+    values = level * (1 - 0.9 * np.exp(-np.arange(30) / 3)) + study.rng.normal(0, 0.01 * abs(level), 30)
+    values[7 if not fit["finite"] else 30 :] = np.nan
+    study.curve(fit, quantity, values, source, block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from cdgm.figures import FIGURES
 from cdgm.plotting.theme import theme
 from cdgm.utils.errors import UserError
 from tests.unit import fake_studies as fake
-from tests.unit.fake_tables import simulation
+from tests.unit.fake_studies import simulation
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 3
@@ -27,7 +27,7 @@ def simulations():
 #: Tables for each figure; ``scaling`` reads costs too and has tests of its own.
 TABLES = {
     "assumptions": fake.assumptions,
-    "cells": fake.cell_variants,
+    "cells": partial(fake.cell_variants, variants=fake.CELL_VARIANTS[:2]),
     "cells_tradeoff": fake.cell_variants,
     "constraints": fake.constrained,
     "counts": fake.counts,
