@@ -1,4 +1,4 @@
-"""What test modules share: one finished run of the tests' smallest study."""
+"""One finished run of the tests' smallest study, shared by all test modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the guide as the tests see them: fenced blocks, commands, anchors."""
+"""Reads the pages of the guide: fenced blocks, commands, anchors."""
 
 from __future__ import annotations
 

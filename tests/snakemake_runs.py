@@ -1,4 +1,4 @@
-"""Running the workflow in tests: a copy of the checkout, snakemake on it, and what it says it would do."""
+"""Runs the workflow on a copy of the checkout and reads the jobs that it schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small specs for tests, in one place."""
+"""Builders of small specs and observations."""
 
 from __future__ import annotations
 

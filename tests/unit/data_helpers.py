@@ -1,4 +1,4 @@
-"""Small made files for the tests of real data."""
+"""Small made-up data files, and the check of a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made CRISPR screens in the form of the atlases' files: small, with all that those hold beside counts."""
+"""Made-up CRISPR screens in the format of the atlases' files."""
 
 from __future__ import annotations
 

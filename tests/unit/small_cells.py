@@ -1,4 +1,4 @@
-"""Small data with a known background and salient part, and models of them, for the tests of the API."""
+"""Small cells with a known background and salient part, and models of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of one's own data, against what is known or computed another way."""
+"""A ComparativeModel gives results that are known or computed another way, and is saved and loaded whole."""
 
 from __future__ import annotations
 

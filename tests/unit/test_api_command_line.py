@@ -1,4 +1,4 @@
-"""The command ``cdgm``: what it writes, and one-line errors that leave nothing behind."""
+"""Each ``cdgm`` command writes what its help names; a mistake is one line and leaves no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on own data: its examples run, and its tables name what there is."""
+"""The examples of docs/own_data.md run, and the page names every column, variant and number of the code."""
 
 from __future__ import annotations
 

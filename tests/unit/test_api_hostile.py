@@ -1,4 +1,4 @@
-"""Folders of saved models that are damaged or made to do harm: one line each, before any network is built."""
+"""A damaged or hostile folder of a saved model gives a one-line error before any network is built."""
 
 from __future__ import annotations
 

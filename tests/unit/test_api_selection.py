@@ -1,4 +1,4 @@
-"""Choosing dimensions and levels: the rules on made tables, the parts that are swept, small simulations."""
+"""The recommended dimensions and levels follow the rules, on made tables and on small simulations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AnnData objects with strange traits: they work, or are refused in one line."""
+"""AnnData objects in any form give the same data; unusable ones give a one-line error."""
 
 from __future__ import annotations
 

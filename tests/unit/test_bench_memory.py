@@ -1,4 +1,4 @@
-"""The benchmark of memory: what it promises, and that the documentation shows what was measured."""
+"""The memory benchmark checks its promises, and docs/data.md shows what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue holds exactly the metrics that are computed, each as a score of what it is one of."""
+"""The catalogue lists exactly the metrics that are computed, and docs/results.md defines each."""
 
 from __future__ import annotations
 

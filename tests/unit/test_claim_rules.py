@@ -1,4 +1,4 @@
-"""Rules with holes: what a claim makes of one, and the one line that each mistake gives."""
+"""A claim fills the holes of its rule; each mistake gives one line that names file and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts on claims: every verdict is reached and turned; pairing, errors."""
+"""Verdicts follow the data: each verdict is reached, differences are paired by seed, mistakes are named."""
 
 from __future__ import annotations
 

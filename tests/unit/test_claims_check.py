@@ -1,4 +1,4 @@
-"""The scores that a study will have are known beforehand, and claims that name others are refused."""
+"""A claim on a score that its study does not compute is refused before anything runs."""
 
 from __future__ import annotations
 

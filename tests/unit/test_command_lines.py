@@ -1,4 +1,4 @@
-"""Command lines on bad input: one line, exit code 2, nothing written."""
+"""A command of the workflow with bad input gives one line and exit code 2, and writes nothing."""
 
 from __future__ import annotations
 

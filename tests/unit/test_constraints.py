@@ -1,4 +1,4 @@
-"""Multipliers against known values and cooper; levels, guards, and what is reported of them."""
+"""Multipliers reach known values and agree with cooper; guards fill blocks; bad constraints are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundle: what fits may rely on, and one line for whatever breaks it."""
+"""A data file that breaks what fits rely on gives one line that names the array and the entry."""
 
 from __future__ import annotations
 

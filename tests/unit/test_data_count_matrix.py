@@ -1,4 +1,4 @@
-"""Counts that stay in the file give the same data as counts in memory, which scanpy filters and ranks."""
+"""Counts read from disk in blocks give the same data, to the byte, as counts in memory and as scanpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own damaged file ends in one line that names it, whichever library stumbles."""
+"""A user's damaged AnnData or R file gives one line that names the file, whichever library fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching: a verified file or nothing, from the mirror, an index, the web or this machine."""
+"""A download yields a verified file or nothing, from a mirror, a package index, the web or this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and names from elsewhere that are made to do harm: one line each, and nothing happens."""
+"""Hostile archives, YAML files and names give one line each, and run no code."""
 
 from __future__ import annotations
 

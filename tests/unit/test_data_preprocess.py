@@ -1,4 +1,4 @@
-"""From a raw file to a bundle: contents, order, seeds, and one line for what is wrong."""
+"""Preprocessing keeps counts, order and labels, repeats to the byte, and names what does not fit the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers: counts and labels come out right, and bad files are named in one line."""
+"""Readers return the right counts, sources and labels, and name a bad file in one line."""
 
 from __future__ import annotations
 

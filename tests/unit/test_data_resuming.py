@@ -1,4 +1,4 @@
-"""Downloads over HTTP: what arrived is kept where that is safe, and no server holds a run for ever."""
+"""An interrupted download resumes safely, and a misbehaving server gives one line in bounded time."""
 
 from __future__ import annotations
 

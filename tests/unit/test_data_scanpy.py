@@ -1,4 +1,4 @@
-"""What scanpy computes for us: maps of latents and the simple comparison of two groups."""
+"""Maps of latents repeat and keep clusters apart; groups are compared by Welch's test."""
 
 from __future__ import annotations
 

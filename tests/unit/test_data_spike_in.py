@@ -1,4 +1,4 @@
-"""Spike-in: the truth is what it says, and nothing else changes."""
+"""The spike-in thins only the genes of its programs, in its own cells, by the stated share."""
 
 from __future__ import annotations
 

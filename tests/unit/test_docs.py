@@ -1,4 +1,4 @@
-"""The examples of the documentation work, and its tables name what there is."""
+"""The overlays of the guide are valid, and the guide explains every key, plug-in, column and fault."""
 
 from __future__ import annotations
 

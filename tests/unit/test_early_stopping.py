@@ -1,4 +1,4 @@
-"""Early stopping: its rule on made values, what it must not change, and the parameters that it keeps."""
+"""Early stopping follows its rule for each member, changes no step, and keeps the best parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked examples of docs/extending.md work as they are written."""
+"""The worked examples of docs/extending.md work as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every figure: it is listed and explained, shows every seed, and repeats to the byte."""
+"""Every figure has a caption, shows every seed, says what is missing, and repeats to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What single figures show: numbers of the tables, pairs by seed, comparisons, notes."""
+"""Single figures show the numbers of their tables, paired by seed, with their comparisons."""
 
 from __future__ import annotations
 
@@ -174,20 +174,3 @@ def test_objectives_along_a_sweep_compare_with_the_best_number():
     same = median.loc[median["metric"] == "elbo_difference", "value"]
     np.testing.assert_allclose(same["mgda"], (1, 2, 3), atol=0.06)
     assert "learning rate 0.002" in texts_of(figure)
-
-
-def test_weight_traces_average_records_and_keep_constants():
-    figure, data = drawn_of("weight_traces")
-    median = data[(data["kind"] == "median") & (data["setting"] == "small")]
-    for (variant, point), (_, _, share) in fake.GAINS.items():
-        mine = median[(median["variant"] == variant) & (median["point"] == point)]
-        values = mine[mine["source"] == "background"].sort_values("step")["value"].to_numpy()
-        assert len(values) == 40
-        if variant != "mgda":
-            np.testing.assert_allclose(values, 2 * share)
-    seed = data[(data["kind"] == "seed") & (data["variant"] == "mgda") & (data["seed"] == 201)]
-    seed = seed[(seed["setting"] == "small") & (seed["source"] == "target")].sort_values("step")
-    raw = 2 - 2 * 0.66 - 0.3 * np.sin(np.arange(40) + 201)
-    np.testing.assert_allclose(seed["value"].iloc[20], raw[16:25].mean())
-    np.testing.assert_allclose(seed["value"].iloc[0], raw[:5].mean())
-    assert "grid ×0.25" in texts_of(figure)

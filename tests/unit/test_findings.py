@@ -1,4 +1,4 @@
-"""What docs/findings.md says came out agrees with the claims of claims.yaml, with itself, and with README."""
+"""docs/findings.md agrees with claims.yaml, with its own numbers, and with README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of cells, and the figures of the report of one fit."""
+"""Maps of a fit show each cell in the colour of its label; no two names share a colour."""
 
 from __future__ import annotations
 

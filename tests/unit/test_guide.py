@@ -1,4 +1,4 @@
-"""The guide: its code runs, its commands exist, its links lead somewhere, its tables are the project's."""
+"""The guide's code runs, its commands exist, its links resolve, and its tables match the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guide as a site: it builds without a warning, loads nothing from a network, and holds the reference."""
+"""The guide builds as a site without a warning, loads nothing from a network, and holds the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conclusions about a fit follow the numbers of its tables."""
+"""The conclusion about a fit follows from the numbers of its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals over seeds cover what they promise: by exact sums, by simulation, and beside SciPy's."""
+"""Intervals over seeds cover as often as stated, by exact sums, by simulation, and as SciPy's do."""
 
 from __future__ import annotations
 

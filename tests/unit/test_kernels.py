@@ -1,4 +1,4 @@
-"""HSIC and MMD of stacks: loops as oracles, analytic gradients, expectations, invariances, float32."""
+"""HSIC and MMD of stacks agree with loops and the metrics; gradients, invariances and float32 hold."""
 
 from __future__ import annotations
 

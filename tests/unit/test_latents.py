@@ -1,4 +1,4 @@
-"""Laws of latents and noise of single sources: moments, densities, and that old simulations stay."""
+"""Latent distributions have the stated moments and densities; noise of one source leaves the others alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports go down only: a package of cdgm may import those before it in the order of the flow."""
+"""A package of cdgm imports only packages before it in the order of the flow."""
 
 from __future__ import annotations
 

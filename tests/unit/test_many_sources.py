@@ -1,4 +1,4 @@
-"""One shared block and a private one for each of G sources: trained, weighed and scored block by block."""
+"""With G sources, the shared block and each private block are recovered, and every source has a weight."""
 
 from __future__ import annotations
 

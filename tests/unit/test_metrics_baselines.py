@@ -1,4 +1,4 @@
-"""Baselines on counts with a planted salient program under a stronger shared one."""
+"""Baselines find a salient program that is planted under a stronger shared one."""
 
 from __future__ import annotations
 

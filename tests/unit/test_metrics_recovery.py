@@ -1,4 +1,4 @@
-"""Recovery and leakage: scikit-learn as oracle, invariances, collapsed and missing dimensions."""
+"""Recovery and leakage agree with scikit-learn, ignore free maps, and survive collapsed dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear and nonlinear R2, the twist, and its closed forms."""
+"""Linear and nonlinear R2 agree with scikit-learn and with the closed forms of the twist."""
 
 from __future__ import annotations
 

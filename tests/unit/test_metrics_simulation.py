@@ -1,4 +1,4 @@
-"""Rows of one member: complete, tidy, and right where the answer is known."""
+"""Scores of one member are complete and tidy, and right where the answer is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement of fits on arrays whose relation is known."""
+"""Agreement of fits has its known value for rotations, shared directions and missing axes."""
 
 from __future__ import annotations
 

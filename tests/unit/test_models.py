@@ -1,4 +1,4 @@
-"""The model: closed forms, the ELBO against torch.distributions, gradients, designs, the twist."""
+"""The model's ELBO agrees with torch.distributions, with probabilistic PCA and with finite differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observation noises: moments and laws against closed forms, streams, and which likelihood may follow."""
+"""Observation noises have the stated moments and the distribution of the likelihood of their name."""
 
 from __future__ import annotations
 

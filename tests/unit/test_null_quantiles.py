@@ -1,4 +1,4 @@
-"""Closed-form permutation nulls against all permutations of few rows, and shuffles of many."""
+"""Closed-form permutation nulls agree with all permutations of few rows and with shuffles of many."""
 
 from __future__ import annotations
 

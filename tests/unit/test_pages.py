@@ -1,4 +1,4 @@
-"""Pages of results: verdicts follow the tables, words of users are escaped, links lead somewhere."""
+"""Pages of results follow their tables, escape users' words, and link to files that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison with peers: what becomes of a method's output, with a method that is known."""
+"""A peer's fits get the same scores, tables and permutations as ours, checked with a known method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement of the fits of a peer, with fits whose relation is known."""
+"""Agreement between fits of a peer is right for fits whose relation is known."""
 
 from __future__ import annotations
 

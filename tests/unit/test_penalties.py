@@ -1,4 +1,4 @@
-"""Penalties: closed forms, gradients and what they reach, any design, stacks, nulls, the discriminator."""
+"""Penalties agree with closed forms, move only their own parts, and work for any design and stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the config to jobs: merging, types, ids, seeds, sharing, and the files that say so."""
+"""The config expands to the right jobs: merging, types, ids, seeds, and jobs that studies share."""
 
 from __future__ import annotations
 

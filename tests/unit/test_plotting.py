@@ -1,4 +1,4 @@
-"""What figures share: names, strips with their intervals, scales, sweeps, evidence, order of blocks."""
+"""Shared parts of figures are right: names, strips with intervals, scales, sweeps, paired evidence."""
 
 from __future__ import annotations
 

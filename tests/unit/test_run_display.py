@@ -1,4 +1,4 @@
-"""What a run shows: lines, the time left, and failures, from the events that Snakemake logs.
+"""A run shows one line a job, the time left, and each failure with its log.
 
 That Snakemake logs these events is shown by real runs (tests/e2e).
 """

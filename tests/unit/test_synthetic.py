@@ -1,4 +1,4 @@
-"""Simulations: laws, injectivity, the twist, streams."""
+"""Simulations are injective and reproducible, and the twist keeps the prior."""
 
 from __future__ import annotations
 

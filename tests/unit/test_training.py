@@ -1,4 +1,4 @@
-"""The trainer: stacks against separate fits, independence of members, freezing, equal bytes."""
+"""A stack trains as separate fits do, members are independent, and equal jobs give equal bytes."""
 
 from __future__ import annotations
 

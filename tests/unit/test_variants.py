@@ -1,4 +1,4 @@
-"""Every variant of the config on every design and kind of data; members that differ, and that are lost."""
+"""Every variant of the config trains on every design; sweeps and lost members leave neighbours alone."""
 
 from __future__ import annotations
 
@@ -171,6 +171,17 @@ def test_bad_sweeps_are_refused(weight, message):
         VariantSpec.model_validate({"combiner": {"kind": "sum"}, "penalties": [hsic]})
 
 
+BIASED = {"kind": "hsic", "of": "means", "estimator": "biased"}
+BIASED_BOUND = {
+    "kind": "upper_bound",
+    "penalty": BIASED,
+    "alpha": 0.05,
+    "rate": 1,
+    "average": 0,
+    "warm_up": 0,
+}
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -179,21 +190,7 @@ def test_bad_sweeps_are_refused(weight, message):
             {"penalties": 2 * [{"kind": "wasserstein_inactive", "weight": 1}]},
             "holds 'wasserstein_inactive' twice",
         ),
-        (
-            {
-                "constraints": [
-                    {
-                        "kind": "upper_bound",
-                        "penalty": {"kind": "hsic", "of": "means", "estimator": "biased"},
-                        "alpha": 0.05,
-                        "rate": 1,
-                        "average": 0,
-                        "warm_up": 0,
-                    }
-                ]
-            },
-            "no null with these options",
-        ),
+        ({"constraints": [BIASED_BOUND]}, "no null with these options"),
     ],
 )
 def test_bad_variants_are_refused(parts, message):

@@ -1,4 +1,4 @@
-"""Malformed overlays: one line that names the file, the key and what was expected; nothing is written."""
+"""A malformed overlay gives one line with file, key and expectation, and nothing is written."""
 
 from __future__ import annotations
 

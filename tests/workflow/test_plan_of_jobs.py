@@ -1,4 +1,4 @@
-"""What the workflow would run, and that its rules keep the house's promises."""
+"""The workflow schedules the expected jobs, and every rule declares its log, resources and code."""
 
 from __future__ import annotations
 
