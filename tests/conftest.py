@@ -1,7 +1,5 @@
 """One finished run of the tests' smallest study, shared by all test modules."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

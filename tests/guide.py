@@ -1,7 +1,5 @@
 """Reads the pages of the guide: fenced blocks, commands, anchors."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex

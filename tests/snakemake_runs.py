@@ -1,7 +1,5 @@
 """Runs the workflow on a copy of the checkout and reads the jobs that it schedules."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

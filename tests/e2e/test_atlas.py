@@ -1,7 +1,5 @@
 """The target ``atlas`` on small made files that look like the large ones: from a web server to figures."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 At no moment is a result half-written: what stands under its final name is whole.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import re

@@ -1,7 +1,5 @@
 """From nothing to figures by one command, twice: everything is there, and both times the same."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -3,8 +3,6 @@
 What only the workflow imports is hidden, as it would be missing after ``pip install cdgm``.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A real Slurm of one node, in a scratch folder: started, used and stopped without a trace outside of it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

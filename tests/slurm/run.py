@@ -9,8 +9,6 @@
 Where Slurm can't be run, one line says why and the exit code is 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Builders of small specs and observations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

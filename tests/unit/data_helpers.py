@@ -1,7 +1,5 @@
 """Small made-up data files, and the check of a one-line error."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Made-up tables of studies for the tests of figures: what pilots saw, with seeded noise."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """A web server of one file with prescribed faults: cut connections, ranges, pages, redirects, raw bytes."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import re

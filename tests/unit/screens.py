@@ -1,7 +1,5 @@
 """Made-up CRISPR screens in the format of the atlases' files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

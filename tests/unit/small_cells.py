@@ -1,7 +1,5 @@
 """Small cells with a known background and salient part, and models of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import anndata

@@ -3,8 +3,6 @@
 ``python -m tests.unit.staleness`` writes what is computed into that page; the difference is there to be read.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

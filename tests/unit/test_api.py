@@ -1,7 +1,5 @@
 """A ComparativeModel gives results that are known or computed another way, and is saved and loaded whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

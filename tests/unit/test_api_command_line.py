@@ -1,7 +1,5 @@
 """Each ``cdgm`` command writes what its help names; a mistake is one line and leaves no file."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

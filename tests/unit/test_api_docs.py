@@ -1,7 +1,5 @@
 """The examples of docs/own_data.md run, and the page names every column, variant and number of the code."""
 
-from __future__ import annotations
-
 import shlex
 
 import anndata

@@ -1,7 +1,5 @@
 """A damaged or hostile folder of a saved model gives a one-line error before any network is built."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The recommended dimensions and levels follow the rules, on made tables and on small simulations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """AnnData objects in any form give the same data; unusable ones give a one-line error."""
 
-from __future__ import annotations
-
 import anndata
 import numpy as np
 import pandas as pd

@@ -1,7 +1,5 @@
 """The memory benchmark checks its promises, and docs/data.md shows what was measured."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The catalogue lists exactly the metrics that are computed, and docs/results.md defines each."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Posterior means under the true model agree with closed forms and with draws from the prior."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,7 +1,5 @@
 """A claim fills the holes of its rule; each mistake gives one line that names file and key."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Verdicts follow the data: each verdict is reached, differences are paired by seed, mistakes are named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

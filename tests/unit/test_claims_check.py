@@ -1,7 +1,5 @@
 """A claim on a score that its study does not compute is refused before anything runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

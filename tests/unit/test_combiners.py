@@ -1,7 +1,5 @@
 """Combiners agree with torchjd, general solvers and published properties; gradients are apart by source."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """A command of the workflow with bad input gives one line and exit code 2, and writes nothing."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

@@ -1,7 +1,5 @@
 """Multipliers reach known values and agree with cooper; guards fill blocks; bad constraints are refused."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """What jobs cost: sums over the records of each rule, tables of a study, and the figure that draws them."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

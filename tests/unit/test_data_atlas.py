@@ -3,8 +3,6 @@
 Their own host is not needed: a server here has small files of the same form, and misbehaves.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

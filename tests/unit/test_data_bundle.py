@@ -1,7 +1,5 @@
 """A data file that breaks what fits rely on gives one line that names the array and the entry."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Counts read from disk in blocks give the same data, to the byte, as counts in memory and as scanpy."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

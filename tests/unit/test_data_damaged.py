@@ -1,7 +1,5 @@
 """A user's damaged AnnData or R file gives one line that names the file, whichever library fails."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import lzma

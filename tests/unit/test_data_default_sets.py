@@ -3,8 +3,6 @@
 The screen is read from the mirror folder where there is one; the immune cells come from a package index.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

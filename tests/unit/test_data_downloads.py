@@ -1,7 +1,5 @@
 """A download yields a verified file or nothing, from a mirror, a package index, the web or this machine."""
 
-from __future__ import annotations
-
 import logging
 import os
 import zipfile

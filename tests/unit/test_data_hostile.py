@@ -1,7 +1,5 @@
 """Hostile archives, YAML files and names give one line each, and run no code."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

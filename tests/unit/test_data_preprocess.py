@@ -1,7 +1,5 @@
 """Preprocessing keeps counts, order and labels, repeats to the byte, and names what does not fit the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

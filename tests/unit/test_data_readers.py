@@ -1,7 +1,5 @@
 """Readers return the right counts, sources and labels, and name a bad file in one line."""
 
-from __future__ import annotations
-
 import warnings
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """An interrupted download resumes safely, and a misbehaving server gives one line in bounded time."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

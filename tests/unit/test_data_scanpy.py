@@ -1,7 +1,5 @@
 """Maps of latents repeat and keep clusters apart; groups are compared by Welch's test."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.stats

@@ -1,7 +1,5 @@
 """The spike-in thins only the genes of its programs, in its own cells, by the stated share."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.sparse as sp

@@ -4,8 +4,6 @@ There is no GPU where tests run. Torch's `meta` device, which has shapes and no 
 operation on tensors of two devices fails on it too.
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
 

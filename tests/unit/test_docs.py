@@ -1,7 +1,5 @@
 """The overlays of the guide are valid, and the guide explains every key, plug-in, column and fault."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

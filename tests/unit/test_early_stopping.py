@@ -1,7 +1,5 @@
 """Early stopping follows its rule for each member, changes no step, and keeps the best parameters."""
 
-from __future__ import annotations
-
 import anndata
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The worked examples of docs/extending.md work as written."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import sys

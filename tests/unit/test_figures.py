@@ -1,7 +1,5 @@
 """Every figure has a caption, shows every seed, says what is missing, and repeats to the byte."""
 
-from __future__ import annotations
-
 from functools import cache, partial
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Single figures show the numbers of their tables, paired by seed, with their comparisons."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Files appear whole or not at all: after a kill, on a full disk, in a folder that can't be written to."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """docs/findings.md agrees with claims.yaml, with its own numbers, and with README."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Maps of a fit show each cell in the colour of its label; no two names share a colour."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -1,7 +1,5 @@
 """The guide's code runs, its commands exist, its links resolve, and its tables match the project."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The guide builds as a site without a warning, loads nothing from a network, and holds the reference."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

@@ -1,7 +1,5 @@
 """The conclusion about a fit follows from the numbers of its tables."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

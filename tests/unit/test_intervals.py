@@ -1,7 +1,5 @@
 """Intervals over seeds cover as often as stated, by exact sums, by simulation, and as SciPy's do."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

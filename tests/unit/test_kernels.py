@@ -1,7 +1,5 @@
 """HSIC and MMD of stacks agree with loops and the metrics; gradients, invariances and float32 hold."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Latent distributions have the stated moments and densities; noise of one source leaves the others alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,7 +1,5 @@
 """A package of cdgm imports only packages before it in the order of the flow."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Likelihoods agree with torch.distributions at any scale, and fits with each recover the latents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

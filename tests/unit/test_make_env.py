@@ -3,8 +3,6 @@
 A stand-in for Python makes stand-ins of environments, so that nothing is installed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

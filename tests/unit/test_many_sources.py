@@ -1,7 +1,5 @@
 """With G sources, the shared block and each private block are recovered, and every source has a weight."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

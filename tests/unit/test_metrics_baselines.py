@@ -1,7 +1,5 @@
 """Baselines find a salient program that is planted under a stronger shared one."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA

@@ -1,7 +1,5 @@
 """Scores of cells agree with scikit-learn, and are right at chance and in degenerate spaces."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, pairwise_distances, silhouette_score

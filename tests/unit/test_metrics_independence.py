@@ -1,7 +1,5 @@
 """HSIC of the metrics equals its sum over quadruples; its test has the right size and power."""
 
-from __future__ import annotations
-
 from itertools import permutations
 
 import numpy as np

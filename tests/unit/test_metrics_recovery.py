@@ -1,7 +1,5 @@
 """Recovery and leakage agree with scikit-learn, ignore free maps, and survive collapsed dimensions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.stats import ortho_group

@@ -1,7 +1,5 @@
 """Linear and nonlinear R2 agree with scikit-learn and with the closed forms of the twist."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression

@@ -1,7 +1,5 @@
 """Scores of one member are complete and tidy, and right where the answer is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Agreement of fits has its known value for rotations, shared directions and missing axes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

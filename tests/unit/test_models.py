@@ -1,7 +1,5 @@
 """The model's ELBO agrees with torch.distributions, with probabilistic PCA and with finite differences."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Observation noises have the stated moments and the distribution of the likelihood of their name."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

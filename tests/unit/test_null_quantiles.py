@@ -1,7 +1,5 @@
 """Closed-form permutation nulls agree with all permutations of few rows and with shuffles of many."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pages of results follow their tables, escape users' words, and link to files that exist."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Callable

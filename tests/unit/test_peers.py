@@ -1,7 +1,5 @@
 """A peer's fits get the same scores, tables and permutations as ours, checked with a known method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

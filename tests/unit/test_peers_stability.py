@@ -1,7 +1,5 @@
 """Agreement between fits of a peer is right for fits whose relation is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

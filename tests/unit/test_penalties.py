@@ -1,7 +1,5 @@
 """Penalties agree with closed forms, move only their own parts, and work for any design and stack."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

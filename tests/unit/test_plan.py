@@ -1,7 +1,5 @@
 """The config expands to the right jobs: merging, types, ids, seeds, and jobs that studies share."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Shared parts of figures are right: names, strips with intervals, scales, sweeps, paired evidence."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -3,8 +3,6 @@
 That Snakemake logs these events is shown by real runs (tests/e2e).
 """
 
-from __future__ import annotations
-
 import io
 import logging
 from pathlib import Path

@@ -3,8 +3,6 @@
 In this process: tests/workflow/test_staleness.py asks Snakemake about some of these edits.
 """
 
-from __future__ import annotations
-
 import ast
 import shutil
 from pathlib import Path

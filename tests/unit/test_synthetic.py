@@ -1,7 +1,5 @@
 """Simulations are injective and reproducible, and the twist keeps the prior."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,7 +1,5 @@
 """A stack trains as separate fits do, members are independent, and equal jobs give equal bytes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

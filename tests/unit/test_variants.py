@@ -1,7 +1,5 @@
 """Every variant of the config trains on every design; sweeps and lost members leave neighbours alone."""
 
-from __future__ import annotations
-
 import itertools
 from functools import cache
 

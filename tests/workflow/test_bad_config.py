@@ -1,7 +1,5 @@
 """A malformed overlay gives one line with file, key and expectation, and nothing is written."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

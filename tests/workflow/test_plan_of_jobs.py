@@ -1,7 +1,5 @@
 """The workflow schedules the expected jobs, and every rule declares its log, resources and code."""
 
-from __future__ import annotations
-
 import re
 import sys
 

@@ -3,8 +3,6 @@
 A real Slurm is used by tests/slurm, where there can be one.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

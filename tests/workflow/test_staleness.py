@@ -5,8 +5,6 @@ that say nothing. docs/robustness.md states the same for people, as a test check
 tests/unit/test_staleness_modules.py has every module of the package, without Snakemake.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

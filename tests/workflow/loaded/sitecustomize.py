@@ -1,7 +1,5 @@
 """On the path of jobs in tests: each notes, when it ends, which modules of ours it has loaded."""
 
-from __future__ import annotations
-
 import atexit
 import json
 import os
