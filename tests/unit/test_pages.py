@@ -171,6 +171,13 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     assert {"gain", "away"} <= set(page.ids)
 
 
+def test_the_claims_of_one_study_have_a_page_of_their_own(judged):
+    page = judged(scores(0.2), name="claims/s")
+    assert {"../index_x.html", "s.csv", "../figures/s/twist.pdf"} <= set(page.links)
+    assert page.pictures == ["../figures/s/twist.png"]
+    assert page.text.startswith("Claims and verdicts: study s")
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
