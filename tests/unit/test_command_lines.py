@@ -150,6 +150,7 @@ def test_evaluate_refuses_what_does_not_belong_together(tmp_path, fitted, featur
     refused(done, tmp_path / "out", *parts)
 
 
+@pytest.mark.slow
 def test_draw_writes_the_figure_that_is_asked_for_or_names_those_there_are(tmp_path):
     places = []
     for name, table in weighed(seeds=(200,)).items():

@@ -200,6 +200,7 @@ def test_overfitting_is_stopped_and_held_out_rows_are_explained_better(stopped):
     assert again.split.names == ["train", "held_out"]
 
 
+@pytest.mark.slow
 def test_members_hold_their_best_parameters(stopped):
     what = stopped.ensemble.stopping
     again = validation_elbo(stopped.ensemble.stack, stopped.network_input("validation"), stopped.seeds)

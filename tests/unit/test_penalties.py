@@ -344,6 +344,7 @@ def test_the_product_of_marginals_swaps_halves():
     assert (three.sort(0).values == rows[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [32, 0])
 def test_the_discriminator_finds_the_density_ratio(hidden):
     """Of correlated Gaussians the log ratio is known; one dense layer can't see it."""

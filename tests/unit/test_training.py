@@ -15,7 +15,7 @@ def parameters(trained, member):
     return np.concatenate([p[member].detach().numpy().ravel() for p in trained.model.parameters()])
 
 
-@pytest.mark.parametrize(("precision", "steps", "tolerance"), [("float64", 200, 1e-9), ("float32", 50, 1e-4)])
+@pytest.mark.parametrize(("precision", "steps", "tolerance"), [("float64", 60, 1e-9), ("float32", 30, 1e-4)])
 @pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES], ids=["contrastive", "three"])
 def test_a_stack_equals_separate_fits(design, precision, steps, tolerance):
     training = {"steps": steps, "precision": precision}
