@@ -41,6 +41,11 @@ def stopped():
     return overfitting(**STOPPING)
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return overfitting(steps=2)
+
+
 def parameters(stack, member):
     return np.concatenate([p[member].detach().numpy().ravel() for p in stack.parameters()])
 
@@ -264,7 +269,7 @@ ON = {"early_stopping": True}
         (ON, ["share: got 0.1", "source 'a' has 64 training rows", "at least 10"]),
     ],
 )
-def test_mistakes_are_refused_and_change_nothing(options, parts, stopped):
-    before = stopped.ensemble, stopped.split, stopped.scaling
-    refused(lambda: stopped.train(max_steps=2, **options), "train", *parts)
-    assert (stopped.ensemble, stopped.split, stopped.scaling) == before
+def test_mistakes_are_refused_and_change_nothing(options, parts, plain):
+    before = plain.ensemble, plain.split, plain.scaling
+    refused(lambda: plain.train(max_steps=2, **options), "train", *parts)
+    assert (plain.ensemble, plain.split, plain.scaling) == before
