@@ -219,6 +219,3 @@ def test_bad_options_are_refused(kind, changes, parts):
         DOWNLOADS.parse({"kind": kind, **options, **own.get(kind, {}), **changes})
     for part in parts:
         assert part in str(caught.value)
-
-
-# The command line

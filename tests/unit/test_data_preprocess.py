@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
+from cdgm.data.genes import GENES
 from cdgm.data.preprocess import preprocess, write_prepared
 from cdgm.utils.random_streams import stream
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad
@@ -177,10 +179,13 @@ def test_a_bad_spec_is_one_line_with_the_key(changes, part):
     refused(lambda: validated(DatasetSpec, SPEC | changes, "dataset mine"), "dataset mine: ", part)
 
 
-# Gene selections
+def test_most_expressed_ranks_by_total_and_keeps_the_order_of_ties():
+    counts = sp.csr_matrix([[1, 5, 1, 2], [1, 5, 1, 2]])
+    assert list(GENES.parse({"kind": "most_expressed", "n": 3}).select(counts)) == [1, 3, 0]
+    assert list(GENES.parse({"kind": "all"}).select(counts)) == [0, 1, 2, 3]
 
 
-# Streams and the command line
+# Streams
 
 
 def test_streams_differ_by_name_order_type_and_root():
