@@ -35,6 +35,7 @@ def score_true_model(
     root
         Root of all random streams.
     """
+    assert bundle.seeds is not None  # a simulation has one for each replicate
     nulls = None
     for replicate, seed in enumerate(int(seed) for seed in bundle.seeds):
         decode = true_decoder(simulation, seed, root)

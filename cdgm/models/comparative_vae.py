@@ -1,5 +1,7 @@
 """The comparative VAE: one encoder a latent block, one decoder, any design of sources and blocks."""
 
+# Torch's own types are partial (split, named_modules).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -168,7 +170,8 @@ class ComparativeVAE(nn.Module):
         """
         h = self.likelihood.encoder_input(batch.x)
         posteriors: dict[tuple[str, str], Posterior] = {}
-        kl, latents = {}, {}
+        kl: dict[tuple[str, str], Tensor] = {}
+        latents: dict[str, Tensor] = {}
         for block, active in self.design.blocks.items():
             sources = [source for source in self.encoded(block, inactive) if source in batch.rows]
             if not sources:
@@ -217,7 +220,7 @@ class ComparativeVAE(nn.Module):
 
     def _fill(self, block: str, batch: Batch, posteriors: Posteriors) -> Tensor:
         """Samples of ``block`` for all rows: zeros where it is inactive."""
-        parts = []
+        parts: list[Tensor] = []
         for source, r in batch.rows.items():
             if source in self.design.blocks[block]:
                 parts.append(posteriors[source, block].sample)

@@ -1,5 +1,7 @@
 """What a trained stack says of data: posterior means, held-out ELBOs, learned noise; save and load."""
 
+# Torch's own types are partial (from_numpy).
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -13,6 +13,8 @@ float32.
 Bandwidth: Lopez et al. (2018), fixed by the prior and so blind to the fit.
 """
 
+# Torch's own types are partial (vecdot, Function.apply).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportIncompatibleMethodOverride=false
 from __future__ import annotations
 
 import math
@@ -197,6 +199,11 @@ def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.baddbmm(weights.sum(-1, keepdim=True) * x, weights, y, alpha=-1.0)
 
 
+def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
+    """The gradients that the forward pass saved, multiplied by that of its result (E,)."""
+    return [None if saved is None else gradient[..., None, None] * saved for saved in ctx.saved_tensors]
+
+
 class _HSIC(torch.autograd.Function):
     """HSIC; the gradients are formed in the forward pass, where the kernels are at hand."""
 
@@ -220,9 +227,8 @@ class _HSIC(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = gradient[..., None, None]
-        return (*(None if g is None else gradient * g for g in ctx.saved_tensors), None, None, None)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_scaled(ctx, grad_outputs[0]), None, None, None)
 
 
 def _hsic_gradient(
@@ -267,6 +273,5 @@ class _Pairs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = gradient[..., None, None]
-        return (*(None if g is None else gradient * g for g in ctx.saved_tensors), None, None)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_scaled(ctx, grad_outputs[0]), None, None)

@@ -43,7 +43,7 @@ class PerSourceGradients:
 
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """What ``model(batch, noise, inactive)`` gives, source by source."""
-        passes = []
+        passes: list[Pass] = []
         for source, replica, flat in zip(batch.rows, self._copies, self._flats, strict=True):
             flat.copy_(self.flat)
             passes.append(replica(*_part(self.model, batch, noise, source, inactive), inactive))
@@ -69,7 +69,7 @@ class PerSourceGradients:
         found = torch.autograd.grad(
             loss, [self._parameters[k][place.index] for place, k in asked], retain_graph=keep_graph
         )
-        own = []
+        own: list[tuple[slice, Tensor]] = []
         for (place, k), gradient in zip(asked, found, strict=True):
             if place.at is None:
                 own.append((place.columns, gradient.flatten(1)))
@@ -125,7 +125,7 @@ def _part(
     rows = batch.rows[source]
     size = rows.stop - rows.start
     part = Batch(batch.x[:, rows], batch.library[:, rows], batch.constant[:, rows], {source: slice(0, size)})
-    own = {}
+    own: dict[str, Tensor] = {}
     for block, numbers in noise.items():
         start = 0
         for other in model.encoded(block, inactive):

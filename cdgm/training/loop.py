@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,7 +145,7 @@ def _contexts(
 ) -> dict[str, ObjectiveContext]:
     """Context of each part of the variant, by the name of its stream."""
     variants = [member.variant for member in spec.members]
-    parts = {"combiner": [v.combiner for v in variants]}
+    parts: dict[str, list[Any]] = {"combiner": [v.combiner for v in variants]}
     for i, penalty in enumerate(spec.variant.penalties):
         parts[f"penalty/{penalty.kind}"] = [v.penalties[i] for v in variants]
     for i, constraint in enumerate(spec.variant.constraints):

@@ -5,6 +5,8 @@ Labels are arrays of strings, "" where a cell has none.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -132,7 +134,8 @@ def clusters(latent: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     points = as_matrix(latent)
     if np.ptp(points, axis=0).max() <= _SMALLEST_SIZE:
         return np.zeros(len(points), dtype=np.int64)
-    return KMeans(n_clusters=k, n_init=10, random_state=seed).fit_predict(points)
+    starts: Any = 10  # scikit-learn's types name the word "auto" alone
+    return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit_predict(points)
 
 
 def label_scores(

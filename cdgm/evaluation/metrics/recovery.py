@@ -6,6 +6,8 @@ nothing scores about 0 and not the positive number that in-sample correlations g
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from scipy.linalg import qr, svd
 from scipy.optimize import linear_sum_assignment
@@ -23,7 +25,7 @@ ACTIVE_VARIANCE = 0.05
 
 def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal columns spanning centred ``x`` (n, r) and the map (d, r) that makes them from ``x``."""
-    q, r = qr(x, mode="economic", check_finite=False)
+    q, r = cast("tuple[np.ndarray, np.ndarray]", qr(x, mode="economic", check_finite=False))
     u, s, vt = svd(r, full_matrices=False, check_finite=False)
     floor = max(_SMALLEST_SD * np.sqrt(len(x)), _SMALLEST_RATIO * (s[0] if s.size else 0.0))
     keep = s > floor

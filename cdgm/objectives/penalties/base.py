@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from cdgm.config.design import Design
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.utils.registry import Plugin, per_member
+from cdgm.utils.registry import PerMember, Plugin, Sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class Penalty(Plugin):
         Factor of the quantity in the loss; absent where it is held under a level instead.
     """
 
-    weight: per_member(minimum=0) = None
+    weight: Annotated[float | Sweep | None, PerMember(minimum=0)] = None
 
     needs_inactive: ClassVar[bool] = False
     """Whether it looks at posteriors of blocks in sources where they are inactive."""

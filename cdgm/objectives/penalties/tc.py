@@ -1,5 +1,7 @@
 """Total correlation of each source's active blocks, estimated by a discriminator."""
 
+# Torch's own types are partial (autograd.grad).
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -63,15 +65,14 @@ class TotalCorrelation(Penalty):
 
         from cdgm.models.stacks import StackedMLP
 
-        networks = {}
+        networks: dict[str, StackedMLP] = {}
         for source, blocks in _groups(context.design):
             n_in = sum(context.dims[block] for block in blocks)
             hidden = [self.hidden] if self.hidden else []
             networks[source] = StackedMLP(len(context.members), n_in, hidden, 1, "leaky_relu").to(
                 context.device, context.dtype
             )
-            for layer in networks[source].layers:
-                layer.reset(context.generators)
+            networks[source].reset(context.generators)
         parameters = [p for network in networks.values() for p in network.parameters()]
         return Discriminators(networks, torch.optim.Adam(parameters, lr=self.learning_rate, fused=True))
 
@@ -97,7 +98,7 @@ class Discriminators:
         import torch
         from torch.nn.functional import softplus
 
-        losses = []
+        losses: list[Tensor] = []
         for source, blocks in samples.items():
             real = [block.detach() for block in blocks]
             network = self.networks[source]

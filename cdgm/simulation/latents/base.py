@@ -13,7 +13,7 @@ from cdgm.utils.registry import Plugin
 Dims = Mapping[str, int]
 
 
-class LatentLaw(Plugin):
+class LatentDistribution(Plugin):
     """Joint law of the active blocks of each source. Models assume N(0, I); others are a misspecification.
 
     Methods see the active blocks of a source side by side, in decoder order: (n, sum of their dims).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from cdgm.config.twist import Twist
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.simulation.mixings.base import Latents, Mixing, MixingFunction
 from cdgm.utils.registry import field_of
+
+if TYPE_CHECKING:
+    BaseMixing = Mixing
+else:
+    BaseMixing = field_of(MIXINGS)
 
 
 class Twisted(Mixing):
@@ -20,7 +25,7 @@ class Twisted(Mixing):
     """
 
     kind: Literal["twisted"] = "twisted"
-    base: field_of(MIXINGS)
+    base: BaseMixing
     twist: Twist
 
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
