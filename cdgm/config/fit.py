@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.utils.registry import Strict, field_of, sweeps
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import numpy as np
 
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import FitSpec
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.evaluation.metrics.nulls import row
-from cdgm.evaluation.metrics.simulation import Nulls, draw_nulls, score_member
 from cdgm.evaluation.metrics.split_half import halves
+from cdgm.evaluation.metrics.truth_scores import Nulls, draw_nulls, score_member
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means, posteriors
 from cdgm.objectives.constraints.base import NULL_ROWS

@@ -129,7 +129,7 @@ class ComparativeVAE(nn.Module):
                 _, n_in, n_out = layer.weight.shape
                 layer.reset(streams(name, (n_in, n_out)))
 
-    def posterior_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
+    def block_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
         """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.
 
         A block that is inactive in the source is given too, as its encoder sees these rows: useful
@@ -152,7 +152,7 @@ class ComparativeVAE(nn.Module):
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
         if self.spec.twist is not None:
-            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.twist).
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.latent_twist).
             latents = self.spec.twist.apply(latents, torch, inverse=True)
         return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
 

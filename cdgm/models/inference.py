@@ -42,7 +42,7 @@ def posterior_means(
     parts: dict[str, list[np.ndarray]] = {block: [] for block in model.design.blocks}
     for start in range(0, x.shape[1], CHUNK):
         rows = torch.as_tensor(np.asarray(x[replicates, start : start + CHUNK])).to(dtype)
-        for block, mean in model.posterior_means(rows, source).items():
+        for block, mean in model.block_means(rows, source).items():
             parts[block].append(mean.float().numpy())
     return {block: np.concatenate(values, axis=1) for block, values in parts.items()}
 

@@ -54,7 +54,7 @@ class PosteriorMeans:
     effective: np.ndarray
 
 
-def posterior_means(
+def true_posterior_means(
     spec: Simulation,
     decode: MixingFunction,
     source: str,
@@ -82,7 +82,7 @@ def posterior_means(
     target = _Target(spec, decode, source)
     x = np.asarray(x, dtype=np.float64)
     chunks = range(0, len(x), CHUNK_POINTS)
-    parts = [_posterior_means(target, x[i : i + CHUNK_POINTS], draws, rng) for i in chunks]
+    parts = [_chunk_means(target, x[i : i + CHUNK_POINTS], draws, rng) for i in chunks]
     joined = np.concatenate([means for means, _ in parts])
     blocks = split_blocks(spec, source, joined)
     return PosteriorMeans(
@@ -176,7 +176,7 @@ class _Mixture:
         return np.logaddexp.reduce(parts, axis=0)
 
 
-def _posterior_means(
+def _chunk_means(
     target: _Target, x: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     proposal = _at_modes(target, x, rng)

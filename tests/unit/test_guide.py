@@ -256,8 +256,8 @@ def explained():
 
 
 def test_the_figure_of_the_twist_shows_one_data_set_with_two_truths(explained):
-    from cdgm.evaluation.metrics.bounds import twist_correlation
     from cdgm.evaluation.metrics.recovery import held_out_correlations
+    from cdgm.evaluation.metrics.twist_bounds import twist_correlation
 
     first, second = explained.two_truths(seed=1)
     for source in first:

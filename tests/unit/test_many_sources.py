@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdgm.evaluation.metrics.simulation import score_member
+from cdgm.evaluation.metrics.truth_scores import score_member
 from cdgm.models.inference import posterior_means
 from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from cdgm.config.study import Study
-from cdgm.evaluation.table_slices import main_source, order_of, read_table, rows_of
+from cdgm.evaluation.table_files import read_table
+from cdgm.evaluation.table_slices import main_source, order_of, rows_of
 from cdgm.plotting import theme
 from cdgm.plotting.evidence import elbo_differences, plain_variant
 from cdgm.plotting.figure_data import FigureData

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.simulation.mixings.base import Latents, Mixing, MixingFunction
 from cdgm.utils.registry import field_of
@@ -18,7 +18,7 @@ else:
 
 
 class Twisted(Mixing):
-    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.config.twist`).
+    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.config.latent_twist`).
 
     Drawn from equal streams, it uses the same ``f`` as ``base`` alone does, so latents ``T(u)`` here
     give the very points that ``u`` gives there.

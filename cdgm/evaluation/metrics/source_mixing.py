@@ -137,27 +137,3 @@ class Neighbourhood:
 
     def _asked(self, source: np.ndarray | None) -> np.ndarray:
         return np.arange(len(self.source)) if source is None else self.pool
-
-
-def source_mixing(latent: np.ndarray, source: np.ndarray, which: str, k: int = NEIGHBOURS) -> float:
-    """Share of a source among the ``k`` neighbours of its own cells, over expectation.
-
-    1 in a space where the sources mix; above it they separate, up to the number of sources.
-
-    Parameters
-    ----------
-    latent
-        (n, d), cells of all sources.
-    source
-        (n,) source of each cell.
-    which
-        The source whose cells are asked.
-    k
-        Neighbours, among equally many cells of each source.
-    """
-    return Neighbourhood.of(latent, source, k=k).mixing(which)
-
-
-def source_separation(latent: np.ndarray, source: np.ndarray, k: int = NEIGHBOURS) -> float:
-    """Balanced accuracy of telling the sources by a vote among ``k`` neighbours."""
-    return Neighbourhood.of(latent, source, k=k).separation()
