@@ -1,4 +1,4 @@
-"""Claims as a config file states them: which score of a study has to lie on which side of which threshold.
+"""The types of claims: which score of a study must lie on which side of a threshold.
 
 Imports pydantic alone, so that the workflow checks claims before anything is computed.
 """
@@ -100,8 +100,8 @@ class Condition(Strict):
     at_least, at_most
         The threshold, in the units of the score; exactly one of the two.
     optimisation
-        Whether this asks for a *fit* of some quality (a held-out ELBO), and not for latents. Where such
-        a condition fails, the claim's verdict says that the optimisation differs.
+        Whether this condition is about the quality of a *fit* (a held-out ELBO) and not about latents. If it
+        fails, the verdict names the optimisation as the reason.
     """
 
     name: Words
@@ -212,12 +212,11 @@ class Claim(Strict):
     statement
         What is claimed, in words.
     source
-        Who says so: the ``paper`` itself, its ``theory`` (a consequence derived from it), or a finding of
-        ``ours``.
+        Origin: the ``paper`` itself, its ``theory`` (a derived consequence), or a finding of ``ours``.
     study, figure
         Study whose table decides, and its figure that shows it.
     note
-        What the reader has to know beside the verdict; empty for nothing.
+        A remark beside the verdict; may be empty.
     at
         Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
         ``over`` are laid over ``of``, so that they name only what differs.

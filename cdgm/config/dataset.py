@@ -84,7 +84,7 @@ class DatasetSpec(Strict):
     sources
         Names of the sources in design order; cells must come from just these.
     spike_in
-        Known effects to spike in; absent: the reader tells the sources apart.
+        Known effects to spike in. If absent, the reader assigns cells to sources.
     cells_per_source
         Draw at most that many cells of a source at random, to unbalance or shrink the data.
     filters

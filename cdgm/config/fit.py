@@ -1,4 +1,4 @@
-"""What a single fit is made of. Light: pydantic only, so that the workflow and the fits share it."""
+"""The types of a fit. They need pydantic alone, so the workflow can import them without torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ModelSpec(Strict):
     encoder_activation, decoder_activation
         Nonlinearity between layers.
     likelihood
-        Law of the observations (plug-in).
+        Distribution of the observations (plug-in).
     twist
         A twist T built into the decoder, which becomes ``net o T^-1``; absent means none.
     posterior

@@ -1,4 +1,4 @@
-"""The typed config, whose mistakes become errors of one line.
+"""The type of the whole config; each mistake becomes an error of one line.
 
 ``config.yaml`` holds the science, complete. These types give a default only where absent means "off".
 """

@@ -38,7 +38,7 @@ def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Mean
 
 
 def member_rows(member: int, spec: FitSpec, finite: np.ndarray, rows: Rows) -> Rows:
-    """Rows of one member, with the columns that say which it is."""
+    """Rows of one member, with the columns that identify it."""
     this = spec.members[member]
     which = {"point": this.point, "seed": this.seed, "member": member, "finite": bool(finite[member])}
     return [which | r for r in rows]
@@ -66,7 +66,7 @@ def bound_rows(
 def constraint_rows(
     spec: FitSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
 ) -> list[Rows]:
-    """What each constraint holds and its level, on training and on held-out rows, for each member.
+    """Value and level of each constraint on training and on held-out rows, for each member.
 
     Both are formed on as many rows as the constraint's own null has, or on all where a source has fewer.
     """

@@ -1,7 +1,7 @@
 """Check and slice the tables that figures are drawn from.
 
 An *arm* is a (setting, variant) pair of a study; most studies have one variant, and then it is a setting.
-Nothing here knows names of sources or blocks: they come from the tables, with their order.
+Names of sources and blocks, and their order, come from the tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Score the true model of a simulation on the points that fits are scored on: the ceiling of all fits."""
+"""Score the true model of a simulation on the points of the fits: the ceiling of all fits."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ Posteriors = Mapping[tuple[str, str], Posterior]
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of a batch gives; penalties and constraints are functions of it.
+    """Results of one pass of a batch; penalties and constraints are functions of them.
 
     Attributes
     ----------
@@ -69,8 +69,8 @@ class Pass:
     posteriors
         Posterior of each (source, active block).
     inactive
-        What the encoder of an inactive block says of each (source, inactive block); filled on demand,
-        and no part of the ELBO.
+        Posterior of each (source, inactive block) by that block's encoder; computed on demand, and no part
+        of the ELBO.
     """
 
     elbo: Tensor

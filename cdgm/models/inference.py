@@ -1,4 +1,4 @@
-"""What a trained stack says of data: posterior means, held-out ELBOs, learned noise; save and load."""
+"""Apply a trained stack to data: posterior means, posteriors, held-out ELBOs."""
 
 # Torch's own types are partial (from_numpy).
 # pyright: reportUnknownMemberType=false

@@ -1,4 +1,4 @@
-"""The observations of one source as a stack sees them, and batches of rows of all sources."""
+"""The observations of one source in the form that a stack needs, and batches of rows of all sources."""
 
 # Torch's own types are partial (split).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -179,7 +179,7 @@ def negative_squared_distances(x: Tensor, scale: float = 1.0, y: Tensor | None =
 def sum_of_kernels(
     exponent: Tensor, gammas: Sequence[float], slope: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if asked for."""
+    """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if ``slope``."""
     first, *others = gammas
     kernel = torch.mul(exponent, first).expm1_()
     # gamma exp(.) = gamma (term + 1); the ones are added at the end.

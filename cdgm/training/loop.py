@@ -49,7 +49,7 @@ class TrainedStack:
 def member_streams(spec: FitSpec, stage: str, *names: str | int) -> list[np.random.Generator]:
     """One random stream a member, named by stage, data set, seed and ``names``, and by nothing else.
 
-    ``names`` say what shapes the draw (a block, a layer's sizes). The variant and all settings of the
+    ``names`` are what shapes the draw (a block, a layer's sizes). The variant and all settings of the
     training stay out of the name, so fits of one seed start from equal weights and see equal batches and
     equal noise: their differences are those of what is compared. Members of a sweep share their seed's
     streams. A member's stream does not depend on its neighbours in the stack.

@@ -2,7 +2,7 @@
 
 A plug-in is a frozen pydantic model. Its fields are the options a user writes in the config beside
 ``kind``, its methods are the behaviour. A registry maps ``kind`` to the class as a string and imports
-the module only when that kind is asked for. So the config knows every option without loading torch
+the module only when that kind is used. So the config knows every option without loading torch
 (plug-ins import torch inside their methods), and a file's code digest covers just the plug-ins that
 its spec names (:mod:`cdgm.workflow.code_digest`).
 """
@@ -60,7 +60,7 @@ class Strict(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Numbers and switches are written as such: ``yes`` is no number, and neither is ``"10"``."""
+        """Numbers and switches are written as such: neither ``yes`` nor ``"10"`` is a number."""
         return _without_coercion(handler(source))
 
 

@@ -235,7 +235,7 @@ def test_the_background_law_is_unchanged_by_the_twist():
             "noise_of gives counts in source 'target'",
         ),
         ({"latents": {"kind": "heavy_tailed", "df": 2}}, "greater than 2"),
-        ({"latents": {"kind": "cubic"}}, "unknown law of latents 'cubic'"),
+        ({"latents": {"kind": "cubic"}}, "unknown distribution of latents 'cubic'"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):

@@ -1,4 +1,4 @@
-"""How one latent space of cells knows their labels: neighbours, clusters, silhouettes.
+"""How well a latent space separates labelled cells: neighbours, clusters, silhouettes.
 
 Labels are arrays of strings, "" where a cell has none.
 """
@@ -74,8 +74,8 @@ def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
 def knn_accuracy(codes: np.ndarray, nearest: np.ndarray, voters: np.ndarray | None = None) -> float:
     """Leave-one-out accuracy of a vote among neighbours, balanced over classes twice.
 
-    A vote counts one over its class's size, and the accuracy is the mean over classes: a space that knows
-    nothing scores 1 / classes whatever their sizes.
+    A vote counts one over its class's size, and the accuracy is the mean over classes: a space without
+    information scores 1 / classes whatever their sizes.
 
     Parameters
     ----------

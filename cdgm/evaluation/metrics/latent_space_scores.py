@@ -93,7 +93,7 @@ def score_baselines(
     rng: np.random.Generator | int = 0,
     draws: int = 50,
 ) -> list[dict[str, object]]:
-    """Score what needs no deep model, and the supervised ceiling.
+    """Score the baselines without a deep model, and the supervised ceiling.
 
     Parameters
     ----------

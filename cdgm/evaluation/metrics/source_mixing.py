@@ -1,8 +1,8 @@
-"""How the sources of cells mix in one latent space.
+"""How well the sources of cells mix in a latent space.
 
 Neighbours are sought among equally many cells of each source, so that one scale holds for all data sets: with
 nine target cells to one background cell, a space that keeps them wholly apart would score a mere 1.1.
-Nothing here knows which source is which.
+All sources are treated alike.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Neighbourhood:
         return {str(n): float(excess[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
 
     def separation(self, source: np.ndarray | None = None) -> float:
-        """How well neighbours tell the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
+        """How well neighbours separate the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
 
         One number for all sources, high also where one of them is merely narrower than the others.
         """

@@ -113,7 +113,7 @@ def draw_nulls(
                     for metric, value in _linear_scores(name == truth, estimate[order], values):
                         drawn.setdefault(metric, []).append(value)
                 drawn.pop("alignment_min", None), drawn.pop("alignment_max", None)
-                # Shuffling the truth gives the same law and keeps the inputs' factorisation.
+                # Shuffling the truth gives the same distribution and keeps the inputs' factorisation.
                 metric = "recovery_r2_nonlinear" if name == truth else "leakage_r2_nonlinear"
                 drawn[metric] = regression.r2([values[order] for order in orders[:nonlinear_draws]])
                 nulls |= {(source, name, truth, metric): summary(v) for metric, v in drawn.items()}

@@ -50,7 +50,7 @@ class Constraint(Plugin):
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
 
     can_assess: ClassVar[bool] = True
-    """Whether :meth:`assess` can be asked."""
+    """Whether :meth:`assess` is defined."""
     sign: ClassVar[float] = 1.0
     """1 for a quantity to be held at or under its level, -1 for one to be held at or over it."""
 

@@ -1,4 +1,4 @@
-"""What a penalty is."""
+"""The interface of penalties."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Penalty(Plugin):
     needs_inactive: ClassVar[bool] = False
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
     has_null: ClassVar[bool] = False
-    """Whether :meth:`null` says what chance alone would give."""
+    """Whether :meth:`null` is defined: the moments under chance alone."""
     is_pure: ClassVar[bool] = True
     """Whether it is a function of posteriors alone (:meth:`measure`)."""
 

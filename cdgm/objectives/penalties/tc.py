@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class TotalCorrelation(Penalty):
     """Sum over sources of KL(q(blocks) || product of q(block)), by the density-ratio trick.
 
-    A discriminator tells posterior samples of all active blocks of a source from samples of which each
+    A discriminator separates posterior samples of all active blocks of a source from samples of which each
     block comes from another row. Its logit is then the log of the ratio of the two densities, and the
     penalty is the mean logit of real rows (Abid & Zou 2019, section 3; after Kim & Mnih 2018). The
     product of marginals comes from the same batch: for two blocks its halves are swapped, as in the

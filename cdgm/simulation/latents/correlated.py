@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentDistribution, normal_log_density, shared_columns, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution, shared_columns, width
 from cdgm.simulation.latents.standard_normal import StandardNormal
 
 
@@ -50,10 +50,6 @@ class Correlated(LatentDistribution):
         shared, private = self._pairs(design, dims, source)
         covariance[shared, private] = covariance[private, shared] = self.correlation
         return np.zeros(len(covariance)), covariance
-
-    def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentDistribution.log_density`."""
-        return normal_log_density(latents, *self.moments(design, dims, source))
 
     @staticmethod
     def _pairs(design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:

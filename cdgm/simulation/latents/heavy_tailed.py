@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentDistribution, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution
 
 
 class HeavyTailed(LatentDistribution):
@@ -27,11 +27,6 @@ class HeavyTailed(LatentDistribution):
         """See :meth:`LatentDistribution.draw`."""
         blocks = [rng.standard_t(self.df, (n, dims[block])) for block in design.active(source)]
         return np.sqrt((self.df - 2) / self.df) * np.concatenate(blocks, axis=1)
-
-    def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentDistribution.moments`."""
-        d = width(design, dims, source)
-        return np.zeros(d), np.eye(d)
 
     def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
         """See :meth:`LatentDistribution.log_density`."""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentDistribution, normal_log_density, shared_columns
+from cdgm.simulation.latents.base import Dims, LatentDistribution, shared_columns
 from cdgm.simulation.latents.standard_normal import StandardNormal
 
 
@@ -41,7 +41,3 @@ class Shifted(LatentDistribution):
         """See :meth:`LatentDistribution.moments`."""
         shared = shared_columns(design, dims, source)
         return self.shift * design.sources.index(source) * shared, np.eye(len(shared))
-
-    def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentDistribution.log_density`."""
-        return normal_log_density(latents, *self.moments(design, dims, source))

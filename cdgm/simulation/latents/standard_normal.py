@@ -1,4 +1,4 @@
-"""The law that the models assume."""
+"""The distribution that the models assume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentDistribution, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution
 
 
 class StandardNormal(LatentDistribution):
@@ -21,11 +21,6 @@ class StandardNormal(LatentDistribution):
         return np.concatenate(
             [rng.standard_normal((n, dims[block])) for block in design.active(source)], axis=1
         )
-
-    def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentDistribution.moments`."""
-        d = width(design, dims, source)
-        return np.zeros(d), np.eye(d)
 
     def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
         """See :meth:`LatentDistribution.log_density`."""

@@ -1,4 +1,4 @@
-"""A mixing composed with an inverse twist: the same data law from other latents."""
+"""A mixing composed with an inverse twist: the same distribution of the data from other latents."""
 
 from __future__ import annotations
 
