@@ -27,7 +27,7 @@ def main() -> None:
     except ValueError as error:
         raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
-    from cdgm.evaluation.table_slices import read_table
+    from cdgm.evaluation.table_files import read_table
     from cdgm.plotting.saving import save
     from cdgm.plotting.theme import theme
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cdgm.evaluation.table_slices import read_table, rows_of
+from cdgm.evaluation.table_files import read_table
+from cdgm.evaluation.table_slices import rows_of
 from cdgm.reports.captions import read_caption
 from cdgm.reports.index import StudySection, index_page, runs_of
 from cdgm.utils.command_line import run

@@ -8,7 +8,7 @@ from pathlib import Path
 from cdgm.claims.judge import claims_table, judge
 from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
-from cdgm.evaluation.table_slices import read_table
+from cdgm.evaluation.table_files import read_table
 from cdgm.reports.claims_page import claims_page
 from cdgm.utils.command_line import log, run
 from cdgm.utils.errors import bad_input

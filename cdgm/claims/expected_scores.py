@@ -104,7 +104,7 @@ def _of_any(design: Design) -> Iterator[Row]:
 
 
 def _of_truths(design: Design, twist: TwistScoring | None) -> Iterator[Row]:
-    """Scores against the truth of a simulation; as :mod:`cdgm.evaluation.metrics.simulation`."""
+    """Scores against the truth of a simulation; as :mod:`cdgm.evaluation.metrics.truth_scores`."""
     for source in design.sources:
         blocks = design.active(source)
         angles = [0.0]

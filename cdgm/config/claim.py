@@ -1,14 +1,15 @@
-"""Claims as a config file states them: which score of a study has to lie on which side of which threshold.
+"""The types of claims: which score of a study must lie on which side of a threshold.
 
 Imports pydantic alone, so that the workflow checks claims before anything is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic.config import JsonDict, JsonValue
 
 from cdgm.utils.registry import Strict
 
@@ -53,6 +54,17 @@ class Place(Strict):
         return ", ".join(f"{column}={value}" for column, value in self.given.items())
 
 
+def _optional(*keys: str) -> Callable[[JsonDict], None]:
+    """Remove ``keys`` from those that the schema of files requires: other parts of a file may give them."""
+
+    def relax(schema: JsonDict) -> None:
+        left = [key for key in cast("list[str]", schema.pop("required")) if key not in keys]
+        if left:
+            schema["required"] = cast("list[JsonValue]", left)
+
+    return relax
+
+
 class Selector(Place):
     """A :class:`Place` that picks one number a seed: it names the metric.
 
@@ -63,9 +75,9 @@ class Selector(Place):
     """
 
     # In a file, the metric may come from ``at`` or ``of``: the schema of files can't ask for it here.
-    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+    model_config = ConfigDict(json_schema_extra=_optional("metric"))
 
-    metric: str
+    metric: str  # pyright: ignore[reportGeneralTypeIssues]  # a place may leave it out, a selector may not
 
     def at(self, place: Place) -> Selector:
         """The selector with the columns of ``place`` laid over its own."""
@@ -88,8 +100,8 @@ class Condition(Strict):
     at_least, at_most
         The threshold, in the units of the score; exactly one of the two.
     optimisation
-        Whether this asks for a *fit* of some quality (a held-out ELBO), and not for latents. Where such
-        a condition fails, the claim's verdict says that the optimisation differs.
+        Whether this condition is about the quality of a *fit* (a held-out ELBO) and not about latents. If it
+        fails, the verdict names the optimisation as the reason.
     """
 
     name: Words
@@ -118,7 +130,10 @@ class Condition(Strict):
     @property
     def wanted(self) -> tuple[Relation, float]:
         """Side and threshold."""
-        return ("at_least", self.at_least) if self.at_least is not None else ("at_most", self.at_most)
+        if self.at_least is not None:
+            return "at_least", self.at_least
+        assert self.at_most is not None  # by _check
+        return "at_most", self.at_most
 
     def at(self, place: Place) -> Condition:
         """The condition for one of several alternatives: ``place`` is laid over ``of`` alone."""
@@ -197,12 +212,11 @@ class Claim(Strict):
     statement
         What is claimed, in words.
     source
-        Who says so: the ``paper`` itself, its ``theory`` (a consequence derived from it), or a finding of
-        ``ours``.
+        Origin: the ``paper`` itself, its ``theory`` (a derived consequence), or a finding of ``ours``.
     study, figure
         Study whose table decides, and its figure that shows it.
     note
-        What the reader has to know beside the verdict; empty for nothing.
+        A remark beside the verdict; may be empty.
     at
         Columns that all scores share; each selector is laid over them. In the same way ``minus`` and
         ``over`` are laid over ``of``, so that they name only what differs.
@@ -215,7 +229,7 @@ class Claim(Strict):
     """
 
     # In a file, the conditions may all come from a rule: the schema of files can't ask for them here.
-    model_config = ConfigDict(json_schema_extra=lambda schema: schema["required"].remove("conditions"))
+    model_config = ConfigDict(json_schema_extra=_optional("conditions"))
 
     statement: Words
     source: Literal["paper", "theory", "ours"]

@@ -5,16 +5,21 @@ Every number that changes a result has to stand in the config; a default here me
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from cdgm.config.design import SourceName
 from cdgm.utils.registry import Strict, field_of
 
-DownloadSpec = field_of("cdgm.data.downloads:DOWNLOADS")
-Reader = field_of("cdgm.data.readers:READERS")
-Genes = field_of("cdgm.data.genes:GENES")
+if TYPE_CHECKING:
+    from cdgm.data.downloads.base import Download
+    from cdgm.data.genes.base import GeneSelection
+    from cdgm.data.readers.base import Reader
+else:
+    Download = field_of("cdgm.data.downloads:DOWNLOADS")
+    GeneSelection = field_of("cdgm.data.genes:GENES")
+    Reader = field_of("cdgm.data.readers:READERS")
 
 
 class Filters(Strict):
@@ -28,9 +33,9 @@ class Filters(Strict):
         A cell needs that many molecules, and genes with a count, on the genes that are left.
     """
 
-    min_cells_per_gene: int = Field(0, ge=0)
-    min_counts_per_cell: int = Field(0, ge=0)
-    min_genes_per_cell: int = Field(0, ge=0)
+    min_cells_per_gene: Annotated[int, Field(ge=0)] = 0
+    min_counts_per_cell: Annotated[int, Field(ge=0)] = 0
+    min_genes_per_cell: Annotated[int, Field(ge=0)] = 0
 
 
 class SpikeIn(Strict):
@@ -79,7 +84,7 @@ class DatasetSpec(Strict):
     sources
         Names of the sources in design order; cells must come from just these.
     spike_in
-        Known effects to spike in; absent: the reader tells the sources apart.
+        Known effects to spike in. If absent, the reader assigns cells to sources.
     cells_per_source
         Draw at most that many cells of a source at random, to unbalance or shrink the data.
     filters
@@ -96,7 +101,7 @@ class DatasetSpec(Strict):
     spike_in: SpikeIn | None = None
     cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()
-    genes: Genes
+    genes: GeneSelection
     held_out: float = Field(gt=0, lt=1)
 
     @field_validator("sources")

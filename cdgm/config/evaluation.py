@@ -8,7 +8,7 @@ from cdgm.utils.registry import Strict
 
 
 class TwistScoring(Strict):
-    """Score fits against twisted truths too: the data law is the same for every angle."""
+    """Score fits against twisted truths too: the data have the same distribution for every angle."""
 
     block: str
     by: str

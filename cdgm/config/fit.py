@@ -1,22 +1,28 @@
-"""What a single fit is made of. Light: pydantic only, so that the workflow and the fits share it."""
+"""The types of a fit. They need pydantic alone, so the workflow can import them without torch."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.utils.registry import Strict, field_of, sweeps
 
-Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
-Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
-Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
-Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
+if TYPE_CHECKING:
+    from cdgm.models.likelihoods.base import Likelihood
+    from cdgm.objectives.combiners.base import Combiner
+    from cdgm.objectives.constraints.base import Constraint
+    from cdgm.objectives.penalties.base import Penalty
+else:
+    Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
+    Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
+    Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
+    Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["leaky_relu", "silu", "tanh"]
@@ -34,7 +40,7 @@ class ModelSpec(Strict):
     encoder_activation, decoder_activation
         Nonlinearity between layers.
     likelihood
-        Law of the observations (plug-in).
+        Distribution of the observations (plug-in).
     twist
         A twist T built into the decoder, which becomes ``net o T^-1``; absent means none.
     posterior
@@ -84,7 +90,7 @@ class AdamSpec(Strict):
 
     kind: Literal["adam"] = "adam"
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
 
 
 class OneCycleSpec(Strict):
@@ -102,9 +108,9 @@ class OneCycleSpec(Strict):
     """
 
     kind: Literal["one_cycle"] = "one_cycle"
-    pct_start: float = Field(0.3, gt=0, lt=1)
-    div_factor: float = Field(25.0, ge=1)
-    final_div_factor: float = Field(1e4, ge=1)
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    div_factor: Annotated[float, Field(ge=1)] = 25.0
+    final_div_factor: Annotated[float, Field(ge=1)] = 1e4
 
 
 class TrainingSpec(Strict):

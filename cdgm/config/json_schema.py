@@ -1,4 +1,4 @@
-"""The JSON schema of the config for editors, made from its types and from the plug-ins that there are.
+"""The JSON schema of the config for editors, made from its types and from the registered plug-ins.
 
 ``python -m cdgm.config.json_schema > config.schema.json`` writes it. The workflow does not need it:
 there the types check the config.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
 from cdgm.config.support import WORDS
 from cdgm.utils.registry import Strict, field_of, registry_at
 
-Mixing = field_of("cdgm.simulation.mixings:MIXINGS")
-Noise = field_of("cdgm.simulation.noises:NOISES")
-LatentLaw = field_of("cdgm.simulation.latents:LATENTS")
-#: N(0, I), the law that models assume.
-STANDARD_NORMAL = registry_at("cdgm.simulation.latents:LATENTS").parse({"kind": "standard_normal"})
+if TYPE_CHECKING:
+    from cdgm.simulation.latents.base import LatentDistribution
+    from cdgm.simulation.mixings.base import Mixing
+    from cdgm.simulation.noises.base import Noise
+else:
+    LatentDistribution = field_of("cdgm.simulation.latents:LATENTS")
+    Mixing = field_of("cdgm.simulation.mixings:MIXINGS")
+    Noise = field_of("cdgm.simulation.noises:NOISES")
+#: N(0, I), the distribution that models assume.
+STANDARD_NORMAL: Any = registry_at("cdgm.simulation.latents:LATENTS").parse({"kind": "standard_normal"})
 
 
 class Simulation(Strict):
@@ -31,7 +38,7 @@ class Simulation(Strict):
     noise_of
         Noise of single sources (plug-ins) in place of ``noise``; of the same support.
     latents
-        Law of the latents (plug-in); N(0, I), as models assume, if absent.
+        Distribution of the latents (plug-in); N(0, I), as models assume, if absent.
     n_train, n_test
         Points per source; a mapping where sources differ in size.
     """
@@ -42,7 +49,7 @@ class Simulation(Strict):
     mixing: Mixing
     noise: Noise
     noise_of: dict[str, Noise] = Field({})
-    latents: LatentLaw = STANDARD_NORMAL
+    latents: LatentDistribution = STANDARD_NORMAL
     n_train: dict[str, int]
     n_test: dict[str, int]
 

@@ -1,4 +1,4 @@
-"""The typed config, whose mistakes become errors of one line.
+"""The type of the whole config; each mistake becomes an error of one line.
 
 ``config.yaml`` holds the science, complete. These types give a default only where absent means "off".
 """
@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from cdgm.config.claim import Claim
 from cdgm.config.claim_rules import with_rules
-from cdgm.config.dataset import DatasetSpec, DownloadSpec
+from cdgm.config.dataset import DatasetSpec, Download
 from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import TrainingSpec, VariantSpec
@@ -118,7 +118,7 @@ class Config(Strict):
     root_seed: int = Field(ge=0)
     designs: dict[Name, Design]
     variants: dict[Name, VariantSpec]
-    downloads: dict[Name, DownloadSpec]
+    downloads: dict[Name, Download]
     datasets: dict[Name, DatasetSpec]
     protocols: dict[Name, dict[str, Any]]
     studies: dict[Name, Study] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""Validation of config and specs by pydantic, with errors of one line that name file, key and value."""
+"""Validate config and specs by pydantic; errors are one line and name file, key and value."""
 
 from __future__ import annotations
 

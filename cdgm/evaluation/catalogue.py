@@ -1,4 +1,4 @@
-"""Every metric of the tables of scores, and what it is a score of; the baselines that are scored beside fits.
+"""Every metric of the tables of scores with its title, and the baselines that are scored beside fits.
 
 Metrics are computed in :mod:`cdgm.evaluation.metrics`, and defined in docs/results.md. A test holds this
 catalogue to what they return. Imports nothing, so that the workflow knows all names before it computes.
@@ -71,7 +71,7 @@ METRICS: dict[str, Metric] = {
 #: Metrics of the supervised ceiling on cells, which predicts labels and has no latent space.
 OF_PREDICTIONS = ("knn_accuracy", "nmi", "ari")
 
-#: What stands in place of a variant for what is no fit of a model; :mod:`cdgm.evaluation.metrics.baselines`.
+#: Names in the variant column for scores without a fitted model; :mod:`cdgm.evaluation.metrics.baselines`.
 BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
 
 

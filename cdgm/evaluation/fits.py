@@ -9,13 +9,13 @@ import numpy as np
 
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import FitSpec
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.evaluation.metrics.nulls import row
-from cdgm.evaluation.metrics.simulation import Nulls, draw_nulls, score_member
 from cdgm.evaluation.metrics.split_half import halves
+from cdgm.evaluation.metrics.truth_scores import Nulls, draw_nulls, score_member
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means, posteriors
 from cdgm.objectives.constraints.base import NULL_ROWS
@@ -38,7 +38,7 @@ def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Mean
 
 
 def member_rows(member: int, spec: FitSpec, finite: np.ndarray, rows: Rows) -> Rows:
-    """Rows of one member, with the columns that say which it is."""
+    """Rows of one member, with the columns that identify it."""
     this = spec.members[member]
     which = {"point": this.point, "seed": this.seed, "member": member, "finite": bool(finite[member])}
     return [which | r for r in rows]
@@ -66,7 +66,7 @@ def bound_rows(
 def constraint_rows(
     spec: FitSpec, model: ComparativeVAE, bundle: Bundle, members: Sequence[int]
 ) -> list[Rows]:
-    """What each constraint holds and its level, on training and on held-out rows, for each member.
+    """Value and level of each constraint on training and on held-out rows, for each member.
 
     Both are formed on as many rows as the constraint's own null has, or on all where a source has fewer.
     """

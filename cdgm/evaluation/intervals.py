@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Error that an interval may have unless its caller asks for less: coverage is at least 1 - ALPHA.
+#: Largest error of an interval by default: coverage is at least 1 - ALPHA.
 ALPHA = 0.05
 #: Below this many values there is no interval. The widest one, from the smallest value to the largest,
 #: covers the median with probability 1 - 2^(1 - n): 93.8 % for five values, 87.5 % for four.
@@ -32,7 +32,7 @@ class Interval(NamedTuple):
         Ends; NaN where there is no interval.
     coverage
         Probability that such an interval covers the true value; NaN where there is no interval. Seldom equal
-        to the coverage that was asked for, since ranks are discrete: for 95 %, ten values give 97.9 % and
+        to the requested coverage, since ranks are discrete: for 95 %, ten values give 97.9 % and
         five, whose widest interval has no more, give 93.8 %.
     """
 
@@ -46,7 +46,7 @@ def median_interval(values: Iterable[float], alpha: float = ALPHA) -> Interval:
     """Median with its interval, from the l-th smallest value to the l-th largest.
 
     l is the largest rank with coverage of at least 1 - alpha, so the interval is the narrowest that treats
-    both sides alike. Where even the widest interval covers less, that one is returned: ``coverage`` says so.
+    both sides alike. Where even the widest interval covers less, that one is returned with its ``coverage``.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ ENDS = ("low", "high", "coverage")
 
 
 def with_study(table: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
-    """A table of one stack with the columns that say where in the study it stands, these first."""
+    """A table of one stack with the columns that locate it in the study in front."""
     columns = {name: place[name] for name in STUDY_COLUMNS}
     return table.assign(**columns)[[*STUDY_COLUMNS, *(c for c in table if c not in columns)]]
 

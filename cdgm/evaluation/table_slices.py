@@ -1,28 +1,20 @@
-"""Reading, checking and slicing the tables that figures are drawn from.
+"""Check and slice the tables that figures are drawn from.
 
 An *arm* is a (setting, variant) pair of a study; most studies have one variant, and then it is a setting.
-Nothing here knows names of sources or blocks: they come from the tables, with their order.
+Names of sources and blocks, and their order, come from the tables.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cdgm.evaluation.catalogue import BASELINES
-from cdgm.utils.errors import UserError, bad_input
+from cdgm.evaluation.table_files import NUMBERS, TEXT
+from cdgm.utils.errors import bad_input
 from cdgm.utils.joint_names import JOINT
-
-TEXT = (
-    *("study", "setting", "variant", "fit", "dataset", "point", "source", "block", "truth", "metric"),
-    "quantity",
-)
-TEXT_MAPS = ("cell", "split", "label")
-NUMBERS = ("value", "null_mean", "null_high", "twist", "seed", "step", "x", "y")
 
 COLUMNS = {
     "scores": (
@@ -35,26 +27,6 @@ COLUMNS = {
 
 Tables = Mapping[str, pd.DataFrame]
 Arm = tuple[str, str]
-
-
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table, parquet or CSV by its suffix; in text columns an empty cell is "" and "NA" is "NA".
-
-    Raises
-    ------
-    UserError
-        If the file is missing or no table.
-    """
-    text = dict.fromkeys((*TEXT, *TEXT_MAPS), str)
-    empty = {name: ["", "nan", "NaN"] for name in NUMBERS}
-    try:
-        if Path(path).suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable table: {' '.join(str(error).split())}") from error
 
 
 def rows_of(tables: Tables, name: str, study: str) -> pd.DataFrame:
@@ -75,7 +47,7 @@ def rows_of(tables: Tables, name: str, study: str) -> pd.DataFrame:
     if rows.empty:
         raise bad_input(name, "study", list(table["study"].unique()), f"rows of study {study!r}")
     for column in rows.columns:
-        if column in TEXT or column in TEXT_MAPS:
+        if column in TEXT:
             rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
         elif column in NUMBERS:
             rows[column] = pd.to_numeric(rows[column], errors="coerce")

@@ -1,4 +1,4 @@
-"""Score the true model of a simulation on the points that fits are scored on: the ceiling of all fits."""
+"""Score the true model of a simulation on the points of the fits: the ceiling of all fits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cdgm.config.evaluation import CeilingSpec
 from cdgm.config.simulation import Simulation
 from cdgm.data.bundle import Bundle
 from cdgm.evaluation.metrics.nulls import row
-from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from cdgm.evaluation.metrics.truth_scores import draw_nulls, score_member
 from cdgm.simulation.simulate import true_decoder
-from cdgm.simulation.true_posterior import posterior_means
+from cdgm.simulation.true_posterior import true_posterior_means
 from cdgm.utils.random_streams import stream
 
 
@@ -35,6 +35,7 @@ def score_true_model(
     root
         Root of all random streams.
     """
+    assert bundle.seeds is not None  # a simulation has one for each replicate
     nulls = None
     for replicate, seed in enumerate(int(seed) for seed in bundle.seeds):
         decode = true_decoder(simulation, seed, root)
@@ -44,7 +45,7 @@ def score_true_model(
             blocks = bundle.truth["test"][source]
             truths[source] = {b: blocks[b][replicate] for b in simulation.design.active(source)}
             rng = stream("ceiling", "draws", source, seed, root=root)
-            found = posterior_means(simulation, decode, source, x, ceiling.draws, rng)
+            found = true_posterior_means(simulation, decode, source, x, ceiling.draws, rng)
             means[source] = found.means
             effective.append(row(source, "", "", "effective_draws", np.median(found.effective)))
             low = np.quantile(found.effective, 0.05)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cdgm.evaluation.metrics.bounds import twisted_recovery
+from cdgm.evaluation.metrics.twist_bounds import twisted_recovery
 from cdgm.evaluation.table_slices import Tables, arms_of, main_source, median_of, need, of_arm, pick, rows_of
 from cdgm.figures.recovery import OTHER_FIGURE
 from cdgm.plotting.figure_data import FigureData

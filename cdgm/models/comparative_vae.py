@@ -1,5 +1,7 @@
 """The comparative VAE: one encoder a latent block, one decoder, any design of sources and blocks."""
 
+# Torch's own types are partial (split, named_modules).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +58,7 @@ Posteriors = Mapping[tuple[str, str], Posterior]
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of a batch gives; penalties and constraints are functions of it.
+    """Results of one pass of a batch; penalties and constraints are functions of them.
 
     Attributes
     ----------
@@ -67,8 +69,8 @@ class Pass:
     posteriors
         Posterior of each (source, active block).
     inactive
-        What the encoder of an inactive block says of each (source, inactive block); filled on demand,
-        and no part of the ELBO.
+        Posterior of each (source, inactive block) by that block's encoder; computed on demand, and no part
+        of the ELBO.
     """
 
     elbo: Tensor
@@ -127,7 +129,7 @@ class ComparativeVAE(nn.Module):
                 _, n_in, n_out = layer.weight.shape
                 layer.reset(streams(name, (n_in, n_out)))
 
-    def posterior_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
+    def block_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
         """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.
 
         A block that is inactive in the source is given too, as its encoder sees these rows: useful
@@ -150,7 +152,7 @@ class ComparativeVAE(nn.Module):
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
         if self.spec.twist is not None:
-            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.twist).
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.latent_twist).
             latents = self.spec.twist.apply(latents, torch, inverse=True)
         return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
 
@@ -168,7 +170,8 @@ class ComparativeVAE(nn.Module):
         """
         h = self.likelihood.encoder_input(batch.x)
         posteriors: dict[tuple[str, str], Posterior] = {}
-        kl, latents = {}, {}
+        kl: dict[tuple[str, str], Tensor] = {}
+        latents: dict[str, Tensor] = {}
         for block, active in self.design.blocks.items():
             sources = [source for source in self.encoded(block, inactive) if source in batch.rows]
             if not sources:
@@ -217,7 +220,7 @@ class ComparativeVAE(nn.Module):
 
     def _fill(self, block: str, batch: Batch, posteriors: Posteriors) -> Tensor:
         """Samples of ``block`` for all rows: zeros where it is inactive."""
-        parts = []
+        parts: list[Tensor] = []
         for source, r in batch.rows.items():
             if source in self.design.blocks[block]:
                 parts.append(posteriors[source, block].sample)

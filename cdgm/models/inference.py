@@ -1,5 +1,7 @@
-"""What a trained stack says of data: posterior means, held-out ELBOs, learned noise; save and load."""
+"""Apply a trained stack to data: posterior means, posteriors, held-out ELBOs."""
 
+# Torch's own types are partial (from_numpy).
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,7 @@ def posterior_means(
     parts: dict[str, list[np.ndarray]] = {block: [] for block in model.design.blocks}
     for start in range(0, x.shape[1], CHUNK):
         rows = torch.as_tensor(np.asarray(x[replicates, start : start + CHUNK])).to(dtype)
-        for block, mean in model.posterior_means(rows, source).items():
+        for block, mean in model.block_means(rows, source).items():
             parts[block].append(mean.float().numpy())
     return {block: np.concatenate(values, axis=1) for block, values in parts.items()}
 

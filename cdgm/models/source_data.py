@@ -1,5 +1,7 @@
-"""The observations of one source as a stack sees them, and batches of rows of all sources."""
+"""The observations of one source in the form that a stack needs, and batches of rows of all sources."""
 
+# Torch's own types are partial (split).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,8 @@ ROWS = 8_192
 
 def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
     """Where each source's rows lie when the sources are laid end to end."""
-    rows, start = {}, 0
+    rows: dict[str, slice] = {}
+    start = 0
     for source, size in sizes.items():
         rows[source] = slice(start, start + size)
         start += size
@@ -55,7 +58,8 @@ class SourceData:
         self.dtype = dtype
         self.n, self.n_features = x.shape[1:]
         self.x = torch.as_tensor(np.ascontiguousarray(x), device=device).flatten(0, 1)
-        constants, libraries = [], []
+        constants: list[Tensor] = []
+        libraries: list[Tensor] = []
         for values in (part.to(dtype) for part in self.x.split(ROWS)):
             constants.append(likelihood.constant(values))
             libraries.append(likelihood.library_size(values).flatten())

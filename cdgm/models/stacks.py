@@ -1,18 +1,21 @@
 """Layers of many members at once: parameters and activations carry a leading member axis (E, ...)."""
 
+# Torch's own types are partial (from_numpy).
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 # The slope of leaky ReLU is the usual one of the field's simulations (0.2).
-ACTIVATIONS: dict[str, Any] = {
-    "leaky_relu": lambda h: nn.functional.leaky_relu(h, 0.2),
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "leaky_relu": functools.partial(nn.functional.leaky_relu, negative_slope=0.2),
     "silu": nn.functional.silu,
     "tanh": torch.tanh,
 }
@@ -48,6 +51,11 @@ class StackedMLP(nn.Module):
         widths = [n_in, *hidden, n_out]
         self.layers = nn.ModuleList(StackedLinear(n_members, a, b) for a, b in itertools.pairwise(widths))
         self.activation = ACTIVATIONS[activation]
+
+    def reset(self, generators: Sequence[np.random.Generator]) -> None:
+        """Draw the weights of all layers, first to last, each member from its own generator."""
+        for layer in self.layers:
+            cast("StackedLinear", layer).reset(generators)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's network to its own rows."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.config.design import Design
-from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
     import torch
 
-P = TypeVar("P", bound=Plugin)
-
 
 @dataclass(frozen=True)
-class ObjectiveContext(Generic[P]):
+class ObjectiveContext:
     """Setting of a part (combiner, penalty, constraint) in a stack of E members.
 
     Attributes
@@ -39,7 +36,7 @@ class ObjectiveContext(Generic[P]):
         Where the stack is.
     """
 
-    members: Sequence[P]
+    members: Sequence[Any]
     design: Design
     dims: Mapping[str, int]
     sizes: Mapping[str, int]

@@ -13,6 +13,8 @@ float32.
 Bandwidth: Lopez et al. (2018), fixed by the prior and so blind to the fit.
 """
 
+# Torch's own types are partial (vecdot, Function.apply).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportIncompatibleMethodOverride=false
 from __future__ import annotations
 
 import math
@@ -177,7 +179,7 @@ def negative_squared_distances(x: Tensor, scale: float = 1.0, y: Tensor | None =
 def sum_of_kernels(
     exponent: Tensor, gammas: Sequence[float], slope: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if asked for."""
+    """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if ``slope``."""
     first, *others = gammas
     kernel = torch.mul(exponent, first).expm1_()
     # gamma exp(.) = gamma (term + 1); the ones are added at the end.
@@ -195,6 +197,11 @@ def sum_of_kernels(
 def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Sum over j of weights_ij (x_i - y_j), (E, n, d)."""
     return torch.baddbmm(weights.sum(-1, keepdim=True) * x, weights, y, alpha=-1.0)
+
+
+def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
+    """The gradients that the forward pass saved, multiplied by that of its result (E,)."""
+    return [None if saved is None else gradient[..., None, None] * saved for saved in ctx.saved_tensors]
 
 
 class _HSIC(torch.autograd.Function):
@@ -220,9 +227,8 @@ class _HSIC(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = gradient[..., None, None]
-        return (*(None if g is None else gradient * g for g in ctx.saved_tensors), None, None, None)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_scaled(ctx, grad_outputs[0]), None, None, None)
 
 
 def _hsic_gradient(
@@ -267,6 +273,5 @@ class _Pairs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = gradient[..., None, None]
-        return (*(None if g is None else gradient * g for g in ctx.saved_tensors), None, None)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_scaled(ctx, grad_outputs[0]), None, None)

@@ -1,5 +1,7 @@
 """One training objective from a variant: ELBOs, penalties and constraints, as one gradient a member."""
 
+# Torch's own types are partial (from_numpy).
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Mapping

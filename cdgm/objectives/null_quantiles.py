@@ -19,6 +19,8 @@ quantiles at alpha .05 were found within 9 % and at .01 within 10 %, of which th
 is about a half. The worst case is HSIC of two blocks of one dimension at full scale: 13 % too low at .01.
 """
 
+# Torch's own types are partial (split, ndtri).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -161,7 +163,8 @@ def _moments(x: Tensor, gammas: Sequence[float]) -> tuple[Tensor, Tensor]:
     """
     n = x.shape[1]
     a, b, c = hsic_coefficients(n, "unbiased")
-    means, own = [], []
+    means: list[Tensor] = []
+    own: list[Tensor] = []
     # Member by member: matrices of a thousand rows squared are fast only while they fit the cache.
     for rows in centred_rows(x).split(1):
         kernel, _ = sum_of_kernels(negative_squared_distances(rows), gammas)

@@ -21,7 +21,7 @@ from cdgm.models.stacks import flatten_parameters
 
 
 class PerSourceGradients:
-    """Passes of a stack whose gradients can be told apart by source.
+    """Passes of a stack that give a gradient for each source.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class PerSourceGradients:
 
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """What ``model(batch, noise, inactive)`` gives, source by source."""
-        passes = []
+        passes: list[Pass] = []
         for source, replica, flat in zip(batch.rows, self._copies, self._flats, strict=True):
             flat.copy_(self.flat)
             passes.append(replica(*_part(self.model, batch, noise, source, inactive), inactive))
@@ -65,12 +65,12 @@ class PerSourceGradients:
         keep_graph
             Whether :meth:`gradient_of` follows.
         """
-        asked = [(place, k) for place in self._places for k in place.users]
+        wanted = [(place, k) for place in self._places for k in place.users]
         found = torch.autograd.grad(
-            loss, [self._parameters[k][place.index] for place, k in asked], retain_graph=keep_graph
+            loss, [self._parameters[k][place.index] for place, k in wanted], retain_graph=keep_graph
         )
-        own = []
-        for (place, k), gradient in zip(asked, found, strict=True):
+        own: list[tuple[slice, Tensor]] = []
+        for (place, k), gradient in zip(wanted, found, strict=True):
             if place.at is None:
                 own.append((place.columns, gradient.flatten(1)))
             else:
@@ -78,7 +78,7 @@ class PerSourceGradients:
         return SourceGradients(self._apart, own)
 
     def gradient_of(self, added: Tensor) -> Tensor:
-        """Gradient (E, P) of a scalar in which sources can't be told apart: a penalty."""
+        """Gradient (E, P) of a scalar that belongs to no single source: a penalty."""
         found = torch.autograd.grad(
             added, [p for parameters in self._parameters for p in parameters],
             allow_unused=True, materialize_grads=True,
@@ -125,7 +125,7 @@ def _part(
     rows = batch.rows[source]
     size = rows.stop - rows.start
     part = Batch(batch.x[:, rows], batch.library[:, rows], batch.constant[:, rows], {source: slice(0, size)})
-    own = {}
+    own: dict[str, Tensor] = {}
     for block, numbers in noise.items():
         start = 0
         for other in model.encoded(block, inactive):

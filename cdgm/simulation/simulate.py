@@ -33,7 +33,7 @@ def split_blocks(spec: Simulation, source: str, joined: np.ndarray) -> Latents:
 
 
 def draw_latents(spec: Simulation, source: str, n: int, rng: np.random.Generator) -> Latents:
-    """Latents (n, d) of each block in decoder order: of the simulation's law where active, else zero."""
+    """Latents (n, d) of each block in decoder order: drawn where active, else zero."""
     return split_blocks(spec, source, spec.latents.draw(spec.design, spec.dims, source, n, rng))
 
 

@@ -7,9 +7,9 @@ For a point x with density :math:`\pi(u) \propto p(u) p(x | f(u))` and a proposa
 importance sampling
 (Owen 2013, ch. 9) gives the mean as :math:`\sum_s w_s u_s`, with weights
 :math:`w_s \propto \pi(u_s) / q(u_s)` that sum to 1. The effective number of draws is
-:math:`1 / \sum_s w_s^2`. The proposal is a mixture of Student's t laws, which have heavier tails than
-:math:`\pi`: components are placed at modes that Fisher scoring finds from several start points, and moved
-once to mean and covariance of a first round of weighted draws (Cappé et al. 2004).
+:math:`1 / \sum_s w_s^2`. The proposal is a mixture of Student's t distributions, whose tails are heavier
+than those of :math:`\pi`. Components are placed at modes that Fisher scoring finds from several start
+points, and moved once to mean and covariance of a first round of weighted draws (Cappé et al. 2004).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cdgm.simulation.mixings.base import MixingFunction
 from cdgm.simulation.noises.base import Noise
 from cdgm.simulation.simulate import noise_in, split_blocks
 
-#: Start points that modes are looked for from, the best of so many draws of the law of latents.
+#: Start points of the search for modes: the best of so many draws of the latents' distribution.
 STARTS = 2
 CANDIDATES = 200
 SCORING_STEPS = 12
@@ -54,7 +54,7 @@ class PosteriorMeans:
     effective: np.ndarray
 
 
-def posterior_means(
+def true_posterior_means(
     spec: Simulation,
     decode: MixingFunction,
     source: str,
@@ -67,7 +67,7 @@ def posterior_means(
     Parameters
     ----------
     spec
-        The simulation: noise and law of latents.
+        The simulation: noise and distribution of latents.
     decode
         The replicate's :func:`~cdgm.simulation.simulate.true_decoder`.
     source
@@ -82,7 +82,7 @@ def posterior_means(
     target = _Target(spec, decode, source)
     x = np.asarray(x, dtype=np.float64)
     chunks = range(0, len(x), CHUNK_POINTS)
-    parts = [_posterior_means(target, x[i : i + CHUNK_POINTS], draws, rng) for i in chunks]
+    parts = [_chunk_means(target, x[i : i + CHUNK_POINTS], draws, rng) for i in chunks]
     joined = np.concatenate([means for means, _ in parts])
     blocks = split_blocks(spec, source, joined)
     return PosteriorMeans(
@@ -140,7 +140,7 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """A mixture of C multivariate t laws for each point.
+    """A mixture of C multivariate t distributions for each point.
 
     Centres (n, C, d), lower roots of the scale matrices (n, C, d, d), weights (n, C).
     """
@@ -176,7 +176,7 @@ class _Mixture:
         return np.logaddexp.reduce(parts, axis=0)
 
 
-def _posterior_means(
+def _chunk_means(
     target: _Target, x: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     proposal = _at_modes(target, x, rng)

@@ -1,5 +1,7 @@
 """Minibatches for a stack: each member draws its own rows, from its own replicate of the data."""
 
+# Torch's own types are partial (from_numpy).
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +51,7 @@ def standard_normals(
         Where they go; they are drawn on the CPU, so that every device sees the same.
     """
     while True:
-        chunks = {}
+        chunks: dict[str, Tensor] = {}
         for block, of_sources in generators.items():
             shape = (CHUNK, rows, dims[block])
             drawn = [

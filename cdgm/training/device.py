@@ -1,4 +1,4 @@
-"""Which device a stack is trained on."""
+"""Choose the device on which a stack is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def device_of(name: str) -> torch.device:
     Raises
     ------
     UserError
-        If a GPU is asked for by name and there is none that torch can use.
+        If ``cuda`` is named and torch finds no GPU.
     """
     import torch
 

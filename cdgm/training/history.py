@@ -1,6 +1,8 @@
-"""The history of a training run: what is recorded, and when."""
+"""The history of a training run."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +17,7 @@ class History:
 
     def __init__(self, design: Design, training: TrainingSpec) -> None:
         self.design, self.training = design, training
-        self._rows: dict[str, list] = {}
+        self._rows: dict[str, list[Any]] = {}
 
     def due(self, step: int) -> bool:
         """Whether to record this step (0-based)."""

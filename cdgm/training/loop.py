@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class TrainedStack:
 def member_streams(spec: FitSpec, stage: str, *names: str | int) -> list[np.random.Generator]:
     """One random stream a member, named by stage, data set, seed and ``names``, and by nothing else.
 
-    ``names`` say what shapes the draw (a block, a layer's sizes). The variant and all settings of the
+    ``names`` are what shapes the draw (a block, a layer's sizes). The variant and all settings of the
     training stay out of the name, so fits of one seed start from equal weights and see equal batches and
     equal noise: their differences are those of what is compared. Members of a sweep share their seed's
     streams. A member's stream does not depend on its neighbours in the stack.
@@ -144,7 +145,7 @@ def _contexts(
 ) -> dict[str, ObjectiveContext]:
     """Context of each part of the variant, by the name of its stream."""
     variants = [member.variant for member in spec.members]
-    parts = {"combiner": [v.combiner for v in variants]}
+    parts: dict[str, list[Any]] = {"combiner": [v.combiner for v in variants]}
     for i, penalty in enumerate(spec.variant.penalties):
         parts[f"penalty/{penalty.kind}"] = [v.penalties[i] for v in variants]
     for i, constraint in enumerate(spec.variant.constraints):

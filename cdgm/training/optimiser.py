@@ -1,5 +1,7 @@
 """Adam for a stack: clipping and freezing of each member on its own."""
 
+# Torch's own types are partial (norm, step).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import torch
@@ -18,7 +20,7 @@ class FrozenAwareAdam:
 
     def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
         self.flat, self.clip = flat, training.clip
-        self.alive = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
+        self.alive: Tensor = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
         adam, schedule = training.optimiser, training.schedule
         self._adam = torch.optim.Adam(
             [flat], lr=training.learning_rate, betas=adam.betas, eps=adam.eps, fused=True

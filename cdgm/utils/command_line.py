@@ -1,4 +1,4 @@
-"""What every command line of the project shares: one-line errors, exit codes, logging to stderr."""
+"""Shared by all command lines of the project: one-line errors, exit codes, logging to stderr."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _tell(f"error: {error}")
+        _print_error(f"error: {error}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        _tell("error: interrupted")
+        _print_error("error: interrupted")
         raise SystemExit(130) from None
 
 
 def log(message: str) -> None:
     """A line of progress on stderr, which the workflow keeps in the job's log."""
-    # A log that can't be written is no reason to lose the work; a full disk is told when results are written.
+    # The work goes on without a log; a full disk becomes an error when results are written.
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr, flush=True)
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     """An error, on stderr; where that is a file on a full disk, on stdout, which the workflow passes on."""
     try:
         print(message, file=sys.stderr, flush=True)

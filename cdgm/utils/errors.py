@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that names what is wrong and what was expected."""
+"""User-facing errors: one line that names what is wrong and what was expected."""
 
 from __future__ import annotations
 

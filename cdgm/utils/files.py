@@ -122,7 +122,8 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     """Write named arrays to an uncompressed ``.npz``; equal arrays give equal bytes."""
     with atomic(path) as temporary, temporary.open("wb") as handle:
         # numpy stamps each member with a fixed date; sorted names fix their order.
-        np.savez(handle, **{name: np.asarray(arrays[name]) for name in sorted(arrays)})
+        named: dict[str, Any] = {name: np.asarray(arrays[name]) for name in sorted(arrays)}
+        np.savez(handle, **named)
 
 
 def read_npz(path: str | os.PathLike[str], required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cdgm.utils.files import write_json
 
-# What can change a number; versions of the rest do not.
+# Libraries whose version can change a number.
 LIBRARIES = (
     "cdgm",
     "numpy",

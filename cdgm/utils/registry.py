@@ -2,7 +2,7 @@
 
 A plug-in is a frozen pydantic model. Its fields are the options a user writes in the config beside
 ``kind``, its methods are the behaviour. A registry maps ``kind`` to the class as a string and imports
-the module only when that kind is asked for. So the config knows every option without loading torch
+the module only when that kind is used. So the config knows every option without loading torch
 (plug-ins import torch inside their methods), and a file's code digest covers just the plug-ins that
 its spec names (:mod:`cdgm.workflow.code_digest`).
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from pydantic import (
@@ -46,7 +47,7 @@ def _without_coercion(schema: Any, within: bool = False) -> Any:
 
     def refuse(value: Any) -> Any:
         if isinstance(value, _COERCED[kind]) and not (kind == "bool" and isinstance(value, bool)):
-            raise PydanticKnownError(f"{kind}_type")
+            raise PydanticKnownError(cast("Any", f"{kind}_type"))
         return value
 
     return core_schema.no_info_before_validator_function(refuse, cast("CoreSchema", schema))
@@ -59,14 +60,15 @@ class Strict(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Numbers and switches are written as such: ``yes`` is no number, and neither is ``"10"``."""
+        """Numbers and switches are written as such: neither ``yes`` nor ``"10"`` is a number."""
         return _without_coercion(handler(source))
 
 
 class Plugin(Strict):
     """Base of every plug-in; subclasses narrow ``kind`` to a ``Literal`` of their own name."""
 
-    kind: str
+    #: Name in the config, a string; the type leaves it to subclasses to narrow it.
+    kind: Any
 
     @model_serializer(mode="wrap")
     def _keep_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -121,42 +123,54 @@ class Registry(Mapping[str, str]):
         return self.load(value["kind"]).model_validate(dict(value))
 
 
-class Sweep(tuple):
+class Sweep(tuple[float, ...]):
     """Several values of one number: a stack then holds members with each of them."""
 
 
-def per_member(minimum: float | None = None, above: float | None = None, maximum: float | None = None) -> Any:
-    """Type for a pydantic field with a number that may differ between the members of a stack.
+@dataclass(frozen=True)
+class PerMember:
+    """Annotates a number that may differ between the members of a stack, with its bounds.
 
-    A number in the config is that of all members. A list is a :class:`Sweep`: every seed is fitted
-    with every value, all in one stack.
+    ``rate: Annotated[float | Sweep, PerMember(above=0)]`` accepts a number, which all members share, or a
+    list, which becomes a :class:`Sweep`: every seed is fitted with every value, all in one stack.
     """
 
-    def number(value: Any) -> float:
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Parse by :meth:`parse`; a sweep is written as a list."""
+        return core_schema.no_info_plain_validator_function(
+            self.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: list(value) if isinstance(value, Sweep) else value
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        """Describe a number or a list of numbers."""
+        return {"type": ["number", "array"], "items": {"type": "number"}}
+
+    def parse(self, value: Any) -> float | Sweep:
+        """Check a number, or each number of a list."""
+        if not isinstance(value, (list, tuple)):
+            return self._number(value)
+        if len(value) == 0 or len(set(value)) != len(value):
+            raise ValueError(f"expected a number, or a list of different ones, got {list(value)}")
+        return Sweep(self._number(v) for v in value)
+
+    def _number(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ValueError(f"expected a number, got {value!r}")
         for wrong, what in (
-            (minimum is not None and value < minimum, f"of at least {minimum}"),
-            (above is not None and value <= above, f"above {above}"),
-            (maximum is not None and value > maximum, f"of at most {maximum}"),
+            (self.minimum is not None and value < self.minimum, f"of at least {self.minimum}"),
+            (self.above is not None and value <= self.above, f"above {self.above}"),
+            (self.maximum is not None and value > self.maximum, f"of at most {self.maximum}"),
         ):
             if wrong:
                 raise ValueError(f"expected a number {what}, got {value}")
         return float(value)
-
-    def parse(value: Any) -> float | Sweep:
-        if not isinstance(value, (list, tuple)):
-            return number(value)
-        if len(value) == 0 or len(set(value)) != len(value):
-            raise ValueError(f"expected a number, or a list of different ones, got {list(value)}")
-        return Sweep(number(v) for v in value)
-
-    return Annotated[
-        Any,
-        PlainValidator(parse),
-        PlainSerializer(lambda value: list(value) if isinstance(value, Sweep) else value),
-        WithJsonSchema({"type": ["number", "array"], "items": {"type": "number"}}),
-    ]
 
 
 def sweeps(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Sweep]]:
@@ -181,9 +195,11 @@ def registry_at(address: str) -> Registry:
 
 
 def field_of(registry: Registry | str) -> Any:
-    """Type for a pydantic field that holds a plug-in of ``registry``.
+    """Return the type of a pydantic field that holds a plug-in of ``registry``.
 
-    Types of the config name a registry by its address: they lie below the packages that hold plug-ins.
+    The config lies below the packages that hold plug-ins, so it names a registry by its address. Type
+    checkers cannot evaluate this call, so it stands in the ``else`` of an ``if TYPE_CHECKING:`` that imports
+    the plug-ins' base class under the same name.
     """
     registry = registry_at(registry) if isinstance(registry, str) else registry
     return Annotated[

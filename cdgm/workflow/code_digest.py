@@ -1,7 +1,8 @@
 """Digests of code: which source text can change a result, so that an edit rebuilds just what it can change.
 
 A command line's digest covers its own file and every project module that it imports, directly or not.
-Comments, docstrings and layout do not count: what is hashed is the syntax tree. Templates that these modules
+Comments, docstrings, layout and imports for type checkers alone do not count: what is hashed is the syntax
+tree. Templates that these modules
 name (``"page.html.j2"``), and templates that those name, are covered as they stand. Plug-ins
 (:mod:`cdgm.utils.registry`) are loaded by name, so they are covered only where a spec names them, and the
 tables that list them are left out: a new penalty re-fits nothing, an edited one re-fits what uses it.
@@ -114,8 +115,14 @@ def _read(file: Path, modified: int, size: int) -> _Source:
     tree = ast.parse(text, filename=str(file))
     imports: set[str] = set()
     makes_registry = False
+    for_types: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            for_types.update(part for statement in node.body for part in ast.walk(statement))
+            node.body = [ast.Pass()]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
             imports.update(_imported_modules(node))
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry":
             makes_registry = True

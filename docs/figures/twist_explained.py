@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.plotting.frames import panel_title
 from cdgm.plotting.legends import point_handle
 from cdgm.plotting.theme import LABEL_COLOURS, SOURCE_COLOURS, new_figure, theme

@@ -67,7 +67,7 @@ def test_latents_come_in_the_order_of_the_data():
     for source, name in (("background", "ctrl"), ("target", "drug")):
         own = (mixed.obs["condition"] == name).to_numpy()
         rows = torch.as_tensor(mixed.X[own].toarray())[None]
-        expected = model.ensemble.stack.posterior_means(rows, source)
+        expected = model.ensemble.stack.block_means(rows, source)
         for block in ("background", "salient"):
             whole = model.get_latent_representation(block)
             assert whole.shape == (adata.n_obs, 2)

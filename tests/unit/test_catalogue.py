@@ -8,7 +8,7 @@ import pytest
 
 from cdgm.evaluation.catalogue import METRICS, OF_PREDICTIONS, metrics_of
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines, score_space
-from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from cdgm.evaluation.metrics.truth_scores import draw_nulls, score_member
 from cdgm.utils.joint_names import JOINT
 
 ROOT = Path(__file__).parents[2]

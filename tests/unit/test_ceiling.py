@@ -11,7 +11,7 @@ from cdgm.data.bundle import Bundle
 from cdgm.evaluation.true_model import score_true_model
 from cdgm.simulation.noises import NOISES
 from cdgm.simulation.simulate import draw_latents, simulate, simulate_one, true_decoder
-from cdgm.simulation.true_posterior import posterior_means
+from cdgm.simulation.true_posterior import true_posterior_means
 from cdgm.workflow.plan import expand
 from tests.unit.builders import simulation
 from tests.unit.data_helpers import refused
@@ -72,7 +72,7 @@ def test_linear_gaussian_posteriors_are_known(latents, source):
     spec = simulation(mixing={"kind": "linear"}, noise={"kind": "gaussian", "sd": 0.5}, latents=latents)
     decode = true_decoder(spec, 3, 1)
     x = simulate_one(spec, 3, 1)[f"x/test/{source}"]
-    found = posterior_means(spec, decode, source, x, DRAWS, np.random.default_rng(0))
+    found = true_posterior_means(spec, decode, source, x, DRAWS, np.random.default_rng(0))
     # The map, column by column, from the decoder itself.
     width = 5 if source == "background" else 8
     unit = np.eye(8)[:width]
@@ -100,7 +100,7 @@ def test_counts_agree_with_draws_from_the_prior(kind):
     )
     decode = true_decoder(spec, 3, 1)
     x = simulate_one(spec, 3, 1)["x/test/target"][:12].astype(float)
-    found = posterior_means(spec, decode, "target", x, DRAWS, np.random.default_rng(0))
+    found = true_posterior_means(spec, decode, "target", x, DRAWS, np.random.default_rng(0))
     u = draw_latents(spec, "target", 300_000, np.random.default_rng(5))
     signal = decode(u)
     joined = np.concatenate(list(u.values()), axis=1)

@@ -13,9 +13,13 @@ KNOWN = {("reports", "estimator")}
 
 
 def imported(file: Path) -> set[str]:
-    """Packages of cdgm that a module imports anywhere in it, also for types alone or inside of functions."""
+    """Packages of cdgm that a module imports, also inside of functions, but not those for types alone."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdgm.evaluation.metrics.simulation import score_member
+from cdgm.evaluation.metrics.truth_scores import score_member
 from cdgm.models.inference import posterior_means
 from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train

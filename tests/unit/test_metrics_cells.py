@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, pairwise_distances, silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from cdgm.evaluation.metrics import label_scores, mixing
+from cdgm.evaluation.metrics import label_scores
 from cdgm.evaluation.metrics.latent_space_scores import score_space
+from cdgm.evaluation.metrics.source_mixing import Neighbourhood
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_collapsed_space_knows_nothing_even_of_sorted_cells():
     for flat in (np.zeros((400, 3)), np.full((400, 3), 0.7, dtype=np.float32)):
         assert label_scores.label_scores(flat, labels)["knn_accuracy"][0] == pytest.approx(0.5, abs=0.1)
         assert label_scores.label_scores(flat, labels)["silhouette"][0] == pytest.approx(0.0, abs=1e-3)
-        assert mixing.source_mixing(flat, source, "x") == pytest.approx(1.0, abs=0.05)
+        assert Neighbourhood.of(flat, source).mixing("x") == pytest.approx(1.0, abs=0.05)
 
 
 def test_mixing_is_one_when_mixed_and_the_number_of_sources_when_apart(rng):
@@ -103,15 +104,15 @@ def test_mixing_is_one_when_mixed_and_the_number_of_sources_when_apart(rng):
     source = rng.permutation(np.repeat(["x", "y"], [600, 2400]))
     apart = points + 50.0 * (source == "x")[:, None]
     for which in ("x", "y"):
-        assert mixing.source_mixing(points, source, which) == pytest.approx(1.0, abs=0.04)
-        assert mixing.source_mixing(apart, source, which) == pytest.approx(2.0, rel=0.01)
+        assert Neighbourhood.of(points, source).mixing(which) == pytest.approx(1.0, abs=0.04)
+        assert Neighbourhood.of(apart, source).mixing(which) == pytest.approx(2.0, rel=0.01)
 
 
 def test_nulls_of_mixing_hold_their_size_where_one_source_is_dense(rng):
     """A dense source gives all its cells the same neighbours; the null must not widen for that."""
     source = np.repeat(["x", "y", "y"], 300)
     points = rng.normal(size=(900, 4)) * np.where(source == "x", 0.01, 1.0)[:, None]
-    cells_ = mixing.Neighbourhood.of(points, source)
+    cells_ = Neighbourhood.of(points, source)
     drawn = [cells_.shuffled(rng) for _ in range(100)]
     assert cells_.separation() > 0.9
     assert np.mean([cells_.separation(s) for s in drawn]) == pytest.approx(0.5, abs=0.02)
@@ -126,7 +127,7 @@ def test_mixing_by_brute_force(rng):
     for i in np.flatnonzero(source == "x"):
         others = np.argsort(np.linalg.norm(points - points[i], axis=1))[1:11]
         shares.append((source[others] == "x").mean() / (59 / 119))
-    assert mixing.source_mixing(points, source, "x", k=10) == pytest.approx(np.mean(shares), abs=1e-9)
+    assert Neighbourhood.of(points, source, k=10).mixing("x") == pytest.approx(np.mean(shares), abs=1e-9)
 
 
 def test_mixing_within_cell_types_forgives_unlike_compositions(rng):
@@ -163,4 +164,4 @@ def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):
         assert joint["value"] == pytest.approx(1 / len(names), abs=0.06)
         assert joint["null_mean"] == pytest.approx(1 / len(names), abs=0.03)
         apart = points + 30.0 * np.unique(source, return_inverse=True)[1][:, None]
-        assert mixing.source_separation(apart, source) == pytest.approx(1.0)
+        assert Neighbourhood.of(apart, source).separation() == pytest.approx(1.0)

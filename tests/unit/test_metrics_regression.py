@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from cdgm.evaluation.metrics import bounds
+from cdgm.evaluation.metrics import twist_bounds
 from cdgm.evaluation.metrics.recovery import recovery_cc
 from cdgm.evaluation.metrics.regression import entanglement_r2, linear_r2, nonlinear_r2
 
@@ -61,26 +61,26 @@ def test_independent_and_collapsed_inputs_explain_nothing(latents):
 def test_the_twist_shows_only_when_both_blocks_are_known(latents, angle, least):
     z, t = latents
     target = twist(z, t, angle)
-    alone = bounds.twisted_r2(angle)
+    alone = twist_bounds.twisted_r2(angle)
     assert linear_r2(z, target) == pytest.approx(alone, abs=0.03)
     assert nonlinear_r2([z], target) == pytest.approx(alone, abs=0.03)
     assert nonlinear_r2([z, t], target) > least
     assert abs(nonlinear_r2([t], target)) < 0.015
     assert abs(nonlinear_r2([target], t)) < 0.015
     assert entanglement_r2(z, [t], target) > least - alone - 0.03
-    assert recovery_cc(z, target) == pytest.approx(bounds.twisted_recovery(angle), abs=0.03)
+    assert recovery_cc(z, target) == pytest.approx(twist_bounds.twisted_recovery(angle), abs=0.03)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
 @pytest.mark.parametrize("angle", [0.7, 2.0])
 def test_twist_correlation_against_monte_carlo(angle, dim):
     norms = np.linalg.norm(np.random.default_rng(dim).normal(size=(200_000, dim)), axis=1)
-    assert bounds.twist_correlation(angle, dim) == pytest.approx(
+    assert twist_bounds.twist_correlation(angle, dim) == pytest.approx(
         abs(np.exp(1j * angle * norms).mean()), abs=0.006
     )
 
 
 def test_an_odd_coordinate_keeps_one():
-    assert bounds.twisted_recovery(4.0, 5) == pytest.approx((4 * bounds.twist_correlation(4.0) + 1) / 5)
-    assert bounds.twisted_recovery(4.0, 4) == pytest.approx(bounds.twist_correlation(4.0))
-    assert bounds.twisted_recovery(0.0, 5) == bounds.twisted_r2(0.0, 5) == 1.0
+    assert twist_bounds.twisted_recovery(4.0, 5) == pytest.approx((4 * twist_bounds.twist_correlation(4.0) + 1) / 5)
+    assert twist_bounds.twisted_recovery(4.0, 4) == pytest.approx(twist_bounds.twist_correlation(4.0))
+    assert twist_bounds.twisted_recovery(0.0, 5) == twist_bounds.twisted_r2(0.0, 5) == 1.0

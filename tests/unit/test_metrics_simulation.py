@@ -6,7 +6,7 @@ import pytest
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.data.bundle import Bundle
 from cdgm.evaluation.fits import score_simulation
-from cdgm.evaluation.metrics.simulation import draw_nulls, score_member
+from cdgm.evaluation.metrics.truth_scores import draw_nulls, score_member
 from tests.unit.builders import fit_spec
 
 KEYS = {"source", "block", "truth", "twist", "metric", "value", "null_mean", "null_high"}

@@ -161,14 +161,14 @@ def test_twisted_posterior_has_the_elbo_of_the_plain_model():
     b.load_state_dict(a.state_dict())
     batch, noise = batch_and_noise(plain)
     torch.testing.assert_close(a(batch, noise).elbo, b(batch, noise).elbo)
-    u, v = a.posterior_means(batch.x, "target"), b.posterior_means(batch.x, "target")
+    u, v = a.block_means(batch.x, "target"), b.block_means(batch.x, "target")
     torch.testing.assert_close(v["salient"], u["salient"])
     assert (v["background"] - u["background"])[..., :4].abs().max() > 0.05
     torch.testing.assert_close(v["background"].norm(dim=-1), u["background"].norm(dim=-1))
     # In the background source nothing is twisted.
     torch.testing.assert_close(
-        a.posterior_means(batch.x, "background")["background"],
-        b.posterior_means(batch.x, "background")["background"],
+        a.block_means(batch.x, "background")["background"],
+        b.block_means(batch.x, "background")["background"],
     )
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.evaluation.table_slices import order_of, read_table
+from cdgm.evaluation.table_files import read_table
+from cdgm.evaluation.table_slices import order_of
 from cdgm.plotting import theme
 from cdgm.plotting.evidence import elbo_differences
 from cdgm.plotting.figure_data import FigureData

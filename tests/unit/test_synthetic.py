@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cdgm.config.latent_twist import Twist
 from cdgm.config.simulation import Simulation
-from cdgm.config.twist import Twist
 from cdgm.simulation.mixings.base import orthonormal
 from cdgm.simulation.simulate import simulate, simulate_one
 from cdgm.utils.random_streams import stream

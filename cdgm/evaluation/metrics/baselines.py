@@ -1,4 +1,4 @@
-"""What needs no deep model: principal components, contrastive ones, and a supervised ceiling.
+"""Baselines without a deep model: principal components, contrastive ones, and a supervised ceiling.
 
 All work on log-normalised counts, log(1 + count / cell's total x median total).
 """

@@ -1,9 +1,11 @@
-"""How one latent space of cells knows their labels: neighbours, clusters, silhouettes.
+"""How well a latent space separates labelled cells: neighbours, clusters, silhouettes.
 
 Labels are arrays of strings, "" where a cell has none.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -72,8 +74,8 @@ def balanced_accuracy(codes: np.ndarray, predicted: np.ndarray) -> float:
 def knn_accuracy(codes: np.ndarray, nearest: np.ndarray, voters: np.ndarray | None = None) -> float:
     """Leave-one-out accuracy of a vote among neighbours, balanced over classes twice.
 
-    A vote counts one over its class's size, and the accuracy is the mean over classes: a space that knows
-    nothing scores 1 / classes whatever their sizes.
+    A vote counts one over its class's size, and the accuracy is the mean over classes: a space without
+    information scores 1 / classes whatever their sizes.
 
     Parameters
     ----------
@@ -132,7 +134,8 @@ def clusters(latent: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     points = as_matrix(latent)
     if np.ptp(points, axis=0).max() <= _SMALLEST_SIZE:
         return np.zeros(len(points), dtype=np.int64)
-    return KMeans(n_clusters=k, n_init=10, random_state=seed).fit_predict(points)
+    starts: Any = 10  # scikit-learn's types name the word "auto" alone
+    return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit_predict(points)
 
 
 def label_scores(

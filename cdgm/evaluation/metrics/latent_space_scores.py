@@ -8,9 +8,9 @@ import numpy as np
 
 from cdgm.evaluation.metrics.baselines import Split, oracle_predictions, spaces
 from cdgm.evaluation.metrics.label_scores import agreement, label_scores
-from cdgm.evaluation.metrics.mixing import Neighbourhood
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.recovery import active_dims
+from cdgm.evaluation.metrics.source_mixing import Neighbourhood
 from cdgm.evaluation.metrics.split_half import as_matrix
 from cdgm.utils.joint_names import JOINT
 
@@ -57,7 +57,7 @@ def score_space(
     Returns
     -------
     list of dict
-        Tidy rows, as in :func:`cdgm.evaluation.metrics.simulation.score_member`.
+        Tidy rows, as in :func:`cdgm.evaluation.metrics.truth_scores.score_member`.
     """
     rng = np.random.default_rng(rng)
     latent = as_matrix(latent)
@@ -93,7 +93,7 @@ def score_baselines(
     rng: np.random.Generator | int = 0,
     draws: int = 50,
 ) -> list[dict[str, object]]:
-    """Score what needs no deep model, and the supervised ceiling.
+    """Score the baselines without a deep model, and the supervised ceiling.
 
     Parameters
     ----------

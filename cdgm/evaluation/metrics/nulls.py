@@ -1,4 +1,4 @@
-"""Permutation nulls: what a score gives when rows of estimate and truth no longer belong together.
+"""Permutation nulls: the distribution of a score when the rows of estimate and truth are shuffled.
 
 A null is drawn once for a study and shape and reused for its other members: it depends on sizes and
 dimensions, hardly on the member.

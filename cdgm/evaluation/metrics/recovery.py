@@ -1,10 +1,12 @@
 """How well a block explains its own truth, up to the maps that theory leaves free.
 
-Everything here is fitted on one half of the points and scored on the other, so that a block that knows
-nothing scores about 0 and not the positive number that in-sample correlations give to noise.
+Everything here is fitted on one half of the points and scored on the other, so that a block without
+information scores about 0 and not the positive number that in-sample correlations give to noise.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import numpy as np
 from scipy.linalg import qr, svd
@@ -23,7 +25,7 @@ ACTIVE_VARIANCE = 0.05
 
 def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal columns spanning centred ``x`` (n, r) and the map (d, r) that makes them from ``x``."""
-    q, r = qr(x, mode="economic", check_finite=False)
+    q, r = cast("tuple[np.ndarray, np.ndarray]", qr(x, mode="economic", check_finite=False))
     u, s, vt = svd(r, full_matrices=False, check_finite=False)
     floor = max(_SMALLEST_SD * np.sqrt(len(x)), _SMALLEST_RATIO * (s[0] if s.size else 0.0))
     keep = s > floor
@@ -82,7 +84,7 @@ def recovery_cc(estimate: np.ndarray, truth: np.ndarray) -> float:
     """Mean held-out canonical correlation over the dimensions of the truth, missing ones counted 0.
 
     This is the mean correlation coefficient after linear alignment: N(0, I) priors leave rotations within
-    a block free, so a score that asks for single coordinates asks for too much.
+    a block free, so a score of single coordinates would be too strict.
     """
     return float(held_out_correlations(estimate, truth).mean())
 

@@ -165,7 +165,7 @@ def nonlinear_r2(blocks: Sequence[np.ndarray], truth: np.ndarray) -> float:
 
 
 def entanglement_r2(block: np.ndarray, others: Sequence[np.ndarray], truth: np.ndarray) -> float:
-    """What only all blocks *together* know of a block's truth: R2(z | z-hat, t-hat) - R2(z | z-hat).
+    """R2 that the other blocks add to a block's own: R2(z | z-hat, t-hat) - R2(z | z-hat).
 
     0 for a fit that keeps the blocks apart, also for one that recovers little. The twist
     ``z' = R(c|t|) z`` is independent of t, so that no score of pairs sees it; this one does.

@@ -1,4 +1,4 @@
-"""How far latents of several fits agree: what can be checked of identifiability without a truth."""
+"""Agreement of the latents of several fits: identifiability as far as data without a truth show it."""
 
 from __future__ import annotations
 

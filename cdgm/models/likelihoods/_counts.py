@@ -1,4 +1,4 @@
-"""What likelihoods of counts share: rates from decoder outputs, and what encoders see."""
+"""Base of the likelihoods of counts: rates from decoder outputs, and the encoders' input."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class CountLikelihood(Likelihood):
-    """A law of counts given a rate for each feature.
+    """A distribution of counts given a rate for each feature.
 
     Attributes
     ----------
     link
         ``exp``: rate = library x exp(f) with the library known and 1, for simulations, where log-rates are
         piecewise affine in the latents. ``softmax``: rate = library x softmax(f) with the total count of
-        the row as its library, for cells, where that total says nothing of the state; log-rates then hold
+        the row as its library, for cells, where that total is no property of the state; log-rates then hold
         only up to a constant a cell, so the theorem for piecewise affine mixing does not apply as it stands.
     """
 

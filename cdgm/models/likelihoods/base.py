@@ -1,4 +1,4 @@
-"""What a likelihood is. Torch is imported inside methods: the config loads these modules too."""
+"""The interface of likelihoods. Methods import torch, so the config can load these modules without it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
 
 
 class Likelihood(Plugin):
-    """Law of the observations given the decoder's output.
+    """Distribution of the observations given the decoder's output.
 
     Shapes: E members, B rows, D features. Log-probabilities are in nats, with all constants.
     """
 
     support: ClassVar[Support]
-    """Which values it is a law of; data with any other value are refused."""
+    """Values that observations take; data with any other value are refused."""
 
-    @abstractmethod
     def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
-        """Start values of the learned parameters, each with a leading member axis; may be empty."""
+        """Start values of the learned parameters, each with a leading member axis; none by default."""
+        return {}
 
     def library_size(self, x: Tensor) -> Tensor:
-        """Library size (...) of observations ``x`` (..., D): what multiplies the rates of a whole row.
+        """Library size (...) of observations ``x`` (..., D): the factor of all rates of a row.
 
-        Ones unless a likelihood says otherwise, which is right where rates are those of the decoder alone.
+        Ones by default, for rates that the decoder alone determines.
         Computed once per data set, outside the training loop.
         """
         return x.new_ones(x.shape[:-1])
 
-    @abstractmethod
     def encoder_input(self, x: Tensor) -> Tensor:
-        """What the encoders see of observations ``x`` (..., D)."""
+        """Input of the encoders for observations ``x`` (..., D); by default these themselves."""
+        return x
 
-    @abstractmethod
     def constant(self, x: Tensor) -> Tensor:
-        """The part (...) of the log-probability of ``x`` (..., D) that no parameter changes.
+        """The part (...) of the log-probability of ``x`` (..., D) that no parameter changes; by default 0.
 
         It is computed once per data set, outside the training loop.
         """
+        return x.new_zeros(x.shape[:-1])
 
     @abstractmethod
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
@@ -59,6 +59,6 @@ class Likelihood(Plugin):
             Learned parameters, as :meth:`initial_parameters` names them.
         """
 
-    @abstractmethod
     def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What was learned of the noise, metric name to (E,); may be empty."""
+        """Learned parameters of the noise, metric name to (E,); none by default."""
+        return {}

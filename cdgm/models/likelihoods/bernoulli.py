@@ -17,25 +17,9 @@ class Bernoulli(Likelihood):
     kind: Literal["bernoulli"] = "bernoulli"
     support: ClassVar[Support] = "binary"
 
-    def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    def encoder_input(self, x: Tensor) -> Tensor:
-        """The observations as they are."""
-        return x
-
-    def constant(self, x: Tensor) -> Tensor:
-        """Zero for each row."""
-        return x.new_zeros(x.shape[:-1])
-
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """See :meth:`Likelihood.log_prob`."""
         from torch.nn.functional import logsigmoid
 
         # Both outcomes in one function: x f - log(1 + exp(f)) would cancel where f is large and x is 1.
         return logsigmoid((2 * x - 1) * f).sum(-1)
-
-    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}

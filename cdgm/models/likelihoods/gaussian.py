@@ -24,10 +24,6 @@ class Gaussian(Likelihood):
 
         return {"log_sd": torch.zeros(n_members, 1, 1)}
 
-    def encoder_input(self, x: Tensor) -> Tensor:
-        """The observations as they are."""
-        return x
-
     def constant(self, x: Tensor) -> Tensor:
         """``-D/2 log 2 pi`` for each row."""
         return x.new_full(x.shape[:-1], -0.5 * x.shape[-1] * math.log(2 * math.pi))

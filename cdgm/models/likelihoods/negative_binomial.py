@@ -50,7 +50,7 @@ class NegativeBinomial(CountLikelihood):
         dispersion = log_dispersion.exp()
         log_rate = self.log_rate(f, library)
         # log(1 + rate / dispersion), and not the difference of two logarithms: that of a large dispersion,
-        # where the law is nearly Poisson, would leave nothing of float32's digits. Past the threshold
+        # which is nearly Poisson, would leave nothing of float32's digits. Past the threshold
         # softplus is the identity; the usual one, 20, would cost float64 half of its digits.
         log_total = softplus(log_rate - log_dispersion, threshold=40)
         rest = (x * log_rate - (x + dispersion) * log_total).sum(-1)
@@ -67,7 +67,7 @@ def _log_gamma_ratios(x: Tensor, dispersion: Tensor) -> Tensor:
     """Sum over features of :func:`_log_gamma_ratio`, (E, B).
 
     It is zero at zero counts, which are most of the counts of cells, and ``lgamma`` with its derivative
-    is by far the dearest function here: so only the others are computed.
+    is by far the slowest function here, so only the others are computed.
     """
     members, rows, features = x.shape
     at = x.reshape(-1).nonzero().squeeze(1)

@@ -15,15 +15,7 @@ class Poisson(CountLikelihood):
 
     kind: Literal["poisson"] = "poisson"
 
-    def initial_parameters(self, n_members: int, n_features: int) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """See :meth:`Likelihood.log_prob`."""
         log_rate = self.log_rate(f, library)
         return (x * log_rate - log_rate.exp()).sum(-1)
-
-    def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}

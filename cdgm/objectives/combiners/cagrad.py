@@ -32,7 +32,7 @@ class CAGrad(GradientCombiner):
     kind: Literal["cagrad"] = "cagrad"
     c: float = Field(ge=0, lt=1)
 
-    most_sources: ClassVar[int] = MAX_DIMENSION
+    most_sources: ClassVar[int | None] = MAX_DIMENSION
 
     def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`.

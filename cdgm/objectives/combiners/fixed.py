@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from cdgm.config.design import Design
 from cdgm.objectives.combiners.base import Combiner
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.utils.registry import per_member
+from cdgm.utils.registry import PerMember, Sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ class Fixed(Combiner):
     """
 
     kind: Literal["fixed"] = "fixed"
-    ratio: dict[str, per_member(above=0)]
+    ratio: dict[str, Annotated[float | Sweep, PerMember(above=0)]]
 
     def check(self, design: Design) -> None:
         """See :meth:`Combiner.check`."""

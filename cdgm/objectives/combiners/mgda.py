@@ -29,7 +29,7 @@ class MGDA(GradientCombiner):
     kind: Literal["mgda"] = "mgda"
     normalise: Literal["none", "l2", "loss"]
 
-    most_sources: ClassVar[int] = MAX_DIMENSION
+    most_sources: ClassVar[int | None] = MAX_DIMENSION
 
     def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,11 +27,12 @@ class PCGrad(GradientCombiner):
 
     def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`."""
-        k = gram.shape[1]
+        k = int(gram.shape[1])
         if k < 3:
             orders = np.broadcast_to(np.arange(k), (len(gram), k, k))
         else:
-            orders = np.stack([rng.permuted(np.tile(np.arange(k), (k, 1)), axis=1) for rng in state])
+            generators: Sequence[np.random.Generator] = state
+            orders = np.stack([rng.permuted(np.tile(np.arange(k), (k, 1)), axis=1) for rng in generators])
         return projected(gram, orders)
 
 
@@ -44,7 +46,7 @@ def projected(gram: np.ndarray, orders: np.ndarray) -> np.ndarray:
     orders
         Order (E, K, K) in which gradient k (second axis) meets the others; itself is passed over.
     """
-    members, k, _ = gram.shape
+    members, k = len(gram), int(gram.shape[1])
     each = np.arange(members)
     total = np.zeros((members, k))
     for i in range(k):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from cdgm.config.design import Design
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.utils.registry import Plugin, per_member
+from cdgm.utils.registry import PerMember, Plugin, Sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Constraint(Plugin):
         damps oscillations; absent means off.
     """
 
-    rate: per_member(above=0)
+    rate: Annotated[float | Sweep, PerMember(above=0)]
     average: float = Field(ge=0, lt=1)
     warm_up: int = Field(ge=0)
     proportional: float = Field(0.0, ge=0)
@@ -50,7 +50,7 @@ class Constraint(Plugin):
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
 
     can_assess: ClassVar[bool] = True
-    """Whether :meth:`assess` can be asked."""
+    """Whether :meth:`assess` is defined."""
     sign: ClassVar[float] = 1.0
     """1 for a quantity to be held at or under its level, -1 for one to be held at or over it."""
 
@@ -63,9 +63,7 @@ class Constraint(Plugin):
         """Refuse a design in which the quantity does not exist, with a ValueError."""
 
     @abstractmethod
-    def assess(
-        self, members: Sequence[Constraint], posteriors: Posteriors, design: Design
-    ) -> tuple[Tensor, Tensor]:
+    def assess(self, members: Sequence[Any], posteriors: Posteriors, design: Design) -> tuple[Tensor, Tensor]:
         """Value and level (E,) on given rows, outside training.
 
         Parameters

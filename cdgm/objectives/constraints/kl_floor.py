@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from cdgm.config.design import Design
 from cdgm.objectives.constraints.base import Constraint
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.utils.registry import per_member
+from cdgm.utils.registry import PerMember, Sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class KLFloor(Constraint):
     """
 
     kind: Literal["kl_floor"] = "kl_floor"
-    level: per_member(above=0)
+    level: Annotated[float | Sweep, PerMember(above=0)]
 
     sign: ClassVar[float] = -1.0
 
@@ -46,9 +46,7 @@ class KLFloor(Constraint):
         """See :meth:`Constraint.measure`."""
         return _least([result.kl[pair] for pair in private_pairs(design)]), state
 
-    def assess(
-        self, members: Sequence[KLFloor], posteriors: Posteriors, design: Design
-    ) -> tuple[Tensor, Tensor]:
+    def assess(self, members: Sequence[Any], posteriors: Posteriors, design: Design) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.assess`."""
         from cdgm.models.comparative_vae import divergence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -13,12 +13,15 @@ from cdgm.config.design import Design
 from cdgm.objectives.constraints.base import NULL_ROWS, Constraint
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.utils.registry import field_of, per_member
+from cdgm.utils.registry import PerMember, Sweep, field_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cdgm.models.comparative_vae import Pass, Posteriors
+    from cdgm.objectives.penalties.base import Penalty
+else:
+    Penalty = field_of(PENALTIES)
 
 REFRESH = 100
 """Steps after which a null is drawn up anew from the current posteriors."""
@@ -44,9 +47,9 @@ class UpperBound(Constraint):
     """
 
     kind: Literal["upper_bound"] = "upper_bound"
-    penalty: field_of(PENALTIES)
-    level: per_member(minimum=0) = None
-    alpha: per_member(above=0, maximum=0.5) = None
+    penalty: Penalty
+    level: Annotated[float | Sweep | None, PerMember(minimum=0)] = None
+    alpha: Annotated[float | Sweep | None, PerMember(above=0, maximum=0.5)] = None
 
     @model_validator(mode="after")
     def _check(self) -> UpperBound:
@@ -103,9 +106,7 @@ class UpperBound(Constraint):
             state.steps += full
         return value, state.level
 
-    def assess(
-        self, members: Sequence[UpperBound], posteriors: Posteriors, design: Design
-    ) -> tuple[Tensor, Tensor]:
+    def assess(self, members: Sequence[Any], posteriors: Posteriors, design: Design) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.assess`."""
         value = self.penalty.measure(posteriors, design)
         if self.alpha is None:
@@ -122,7 +123,7 @@ class _State:
     level: Tensor
     alpha: Tensor | None = None
     rows: int = 0
-    latest: deque[Posteriors] = field(default_factory=deque)
+    latest: deque[Posteriors] = field(default_factory=lambda: deque[Any]())
     steps: int = 0
 
 

@@ -1,4 +1,4 @@
-"""What penalties on inactive blocks share."""
+"""The inactive blocks of a design, for the penalties on them."""
 
 from __future__ import annotations
 

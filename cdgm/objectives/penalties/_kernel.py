@@ -1,4 +1,4 @@
-"""Options that the kernel penalties share."""
+"""Bases of the penalties that compare samples by a kernel."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MMDPenalty(KernelPenalty):
         return MM_CVAE_GAMMAS if self.kernel == "mm_cvae" else None
 
     def rows(self, posterior: Posterior) -> Tensor:
-        """What is compared of a posterior, (E, n, d)."""
+        """The rows of a posterior that are compared, (E, n, d)."""
         return posterior.mean if self.of == "means" else posterior.sample
 
     def clamped(self, value: Tensor) -> Tensor:

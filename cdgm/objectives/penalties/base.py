@@ -1,12 +1,12 @@
-"""What a penalty is."""
+"""The interface of penalties."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from cdgm.config.design import Design
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.utils.registry import Plugin, per_member
+from cdgm.utils.registry import PerMember, Plugin, Sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +24,12 @@ class Penalty(Plugin):
         Factor of the quantity in the loss; absent where it is held under a level instead.
     """
 
-    weight: per_member(minimum=0) = None
+    weight: Annotated[float | Sweep | None, PerMember(minimum=0)] = None
 
     needs_inactive: ClassVar[bool] = False
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
     has_null: ClassVar[bool] = False
-    """Whether :meth:`null` says what chance alone would give."""
+    """Whether :meth:`null` is defined: the moments under chance alone."""
     is_pure: ClassVar[bool] = True
     """Whether it is a function of posteriors alone (:meth:`measure`)."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class InactiveMMD(MMDPenalty):
     """Sum over sources and their inactive blocks of MMD^2 between the block and a point mass at 0.
 
-    The block's encoder is asked to see nothing in rows whose source does not have the block. The second
+    It trains the block's encoder to find nothing in rows whose source does not have the block. The second
     term of the MM-cVAE (Weinberger et al. 2022) is this on ``samples``, ``biased``, with the kernel
     ``mm_cvae`` and weight 1e3; an estimate below 0 is set to 0 there, and for ``biased`` here.
     On ``means`` the posterior's variance is left free.

@@ -46,7 +46,7 @@ class SharedMMD(MMDPenalty):
         """See :meth:`Penalty.measure`."""
         from cdgm.objectives.kernels import mmd2
 
-        terms = []
+        terms: list[Tensor] = []
         for block, sources in _shared(design).items():
             rows = [self.rows(posteriors[source, block]) for source in sources]
             terms += [

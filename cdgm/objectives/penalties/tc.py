@@ -1,5 +1,7 @@
 """Total correlation of each source's active blocks, estimated by a discriminator."""
 
+# Torch's own types are partial (autograd.grad).
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 class TotalCorrelation(Penalty):
     """Sum over sources of KL(q(blocks) || product of q(block)), by the density-ratio trick.
 
-    A discriminator tells posterior samples of all active blocks of a source from samples of which each
+    A discriminator separates posterior samples of all active blocks of a source from samples of which each
     block comes from another row. Its logit is then the log of the ratio of the two densities, and the
     penalty is the mean logit of real rows (Abid & Zou 2019, section 3; after Kim & Mnih 2018). The
     product of marginals comes from the same batch: for two blocks its halves are swapped, as in the
@@ -63,15 +65,14 @@ class TotalCorrelation(Penalty):
 
         from cdgm.models.stacks import StackedMLP
 
-        networks = {}
+        networks: dict[str, StackedMLP] = {}
         for source, blocks in _groups(context.design):
             n_in = sum(context.dims[block] for block in blocks)
             hidden = [self.hidden] if self.hidden else []
             networks[source] = StackedMLP(len(context.members), n_in, hidden, 1, "leaky_relu").to(
                 context.device, context.dtype
             )
-            for layer in networks[source].layers:
-                layer.reset(context.generators)
+            networks[source].reset(context.generators)
         parameters = [p for network in networks.values() for p in network.parameters()]
         return Discriminators(networks, torch.optim.Adam(parameters, lr=self.learning_rate, fused=True))
 
@@ -97,7 +98,7 @@ class Discriminators:
         import torch
         from torch.nn.functional import softplus
 
-        losses = []
+        losses: list[Tensor] = []
         for source, blocks in samples.items():
             real = [block.detach() for block in blocks]
             network = self.networks[source]

@@ -1,9 +1,9 @@
-"""Registry of laws of latents; a new one is a module here and a line in the table."""
+"""Registry of distributions of latents; a new one is a module here and a line in the table."""
 
 from cdgm.utils.registry import Registry
 
 LATENTS = Registry(
-    "law of latents",
+    "distribution of latents",
     {
         "correlated": "cdgm.simulation.latents.correlated:Correlated",
         "heavy_tailed": "cdgm.simulation.latents.heavy_tailed:HeavyTailed",

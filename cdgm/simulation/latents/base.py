@@ -1,4 +1,4 @@
-"""What a law of latents is."""
+"""The interface of distributions of latents."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from cdgm.utils.registry import Plugin
 Dims = Mapping[str, int]
 
 
-class LatentLaw(Plugin):
-    """Joint law of the active blocks of each source. Models assume N(0, I); others are a misspecification.
+class LatentDistribution(Plugin):
+    """Joint distribution of a source's active blocks. Models assume N(0, I); others are a misspecification.
 
     Methods see the active blocks of a source side by side, in decoder order: (n, sum of their dims).
     """
 
     def check(self, design: Design) -> None:
-        """Refuse a design that this law has no meaning in, with a ValueError."""
+        """Refuse a design in which this distribution has no meaning, with a ValueError."""
 
     @abstractmethod
     def draw(self, design: Design, dims: Dims, source: str, n: int, rng: np.random.Generator) -> np.ndarray:
         """Latents (n, d) of the active blocks of ``source``."""
 
-    @abstractmethod
     def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (d,) and covariance (d, d) of :meth:`draw`."""
+        """Mean (d,) and covariance (d, d) of :meth:`draw`; by default 0 and the identity."""
+        d = width(design, dims, source)
+        return np.zeros(d), np.eye(d)
 
-    @abstractmethod
     def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """Log-density (...) of latents (..., d), up to a constant of the source."""
+        """Log-density (...) of latents (..., d) up to a constant of the source; by default a normal one."""
+        mean, covariance = self.moments(design, dims, source)
+        root = np.linalg.cholesky(np.linalg.inv(covariance))
+        return -0.5 * np.square((latents - mean) @ root).sum(axis=-1)
 
 
 def width(design: Design, dims: Dims, source: str) -> int:
@@ -45,9 +48,3 @@ def shared_columns(design: Design, dims: Dims, source: str) -> np.ndarray:
     return np.concatenate(
         [np.full(dims[block], len(design.blocks[block]) > 1) for block in design.active(source)]
     )
-
-
-def normal_log_density(latents: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Log-density of a normal law up to its constant, (...) for latents (..., d)."""
-    root = np.linalg.cholesky(np.linalg.inv(covariance))
-    return -0.5 * np.square((latents - mean) @ root).sum(axis=-1)

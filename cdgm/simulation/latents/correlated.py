@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentLaw, normal_log_density, shared_columns, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution, shared_columns, width
 from cdgm.simulation.latents.standard_normal import StandardNormal
 
 
-class Correlated(LatentLaw):
+class Correlated(LatentDistribution):
     """Normal, each block N(0, I) by itself, but shared and private blocks correlated.
 
     The first private dimension of a source is correlated with its first shared one, the second with the
@@ -37,7 +37,7 @@ class Correlated(LatentLaw):
             raise ValueError(f"{self.kind} latents need a source that has a shared and a private block")
 
     def draw(self, design: Design, dims: Dims, source: str, n: int, rng: np.random.Generator) -> np.ndarray:
-        """See :meth:`LatentLaw.draw`."""
+        """See :meth:`LatentDistribution.draw`."""
         latents = StandardNormal().draw(design, dims, source, n, rng)
         shared, private = self._pairs(design, dims, source)
         rest = np.sqrt(1 - self.correlation**2)
@@ -45,15 +45,11 @@ class Correlated(LatentLaw):
         return latents
 
     def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentLaw.moments`."""
+        """See :meth:`LatentDistribution.moments`."""
         covariance = np.eye(width(design, dims, source))
         shared, private = self._pairs(design, dims, source)
         covariance[shared, private] = covariance[private, shared] = self.correlation
         return np.zeros(len(covariance)), covariance
-
-    def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentLaw.log_density`."""
-        return normal_log_density(latents, *self.moments(design, dims, source))
 
     @staticmethod
     def _pairs(design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:

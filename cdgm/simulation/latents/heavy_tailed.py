@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentLaw, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution
 
 
-class HeavyTailed(LatentLaw):
+class HeavyTailed(LatentDistribution):
     """All active dimensions independent, each Student's t scaled to unit variance.
 
     Attributes
@@ -24,15 +24,10 @@ class HeavyTailed(LatentLaw):
     df: float = Field(gt=2)
 
     def draw(self, design: Design, dims: Dims, source: str, n: int, rng: np.random.Generator) -> np.ndarray:
-        """See :meth:`LatentLaw.draw`."""
+        """See :meth:`LatentDistribution.draw`."""
         blocks = [rng.standard_t(self.df, (n, dims[block])) for block in design.active(source)]
         return np.sqrt((self.df - 2) / self.df) * np.concatenate(blocks, axis=1)
 
-    def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentLaw.moments`."""
-        d = width(design, dims, source)
-        return np.zeros(d), np.eye(d)
-
     def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentLaw.log_density`."""
+        """See :meth:`LatentDistribution.log_density`."""
         return -0.5 * (self.df + 1) * np.log1p(np.square(latents) / (self.df - 2)).sum(axis=-1)

@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentLaw, normal_log_density, shared_columns
+from cdgm.simulation.latents.base import Dims, LatentDistribution, shared_columns
 from cdgm.simulation.latents.standard_normal import StandardNormal
 
 
-class Shifted(LatentLaw):
+class Shifted(LatentDistribution):
     """Normal with unit variances, but a shared block is not distributed alike in all sources.
 
     In the first source of the design all means are 0. From each source to the next the mean of every
@@ -33,15 +33,11 @@ class Shifted(LatentLaw):
             raise ValueError(f"{self.kind} latents need a block that several sources have")
 
     def draw(self, design: Design, dims: Dims, source: str, n: int, rng: np.random.Generator) -> np.ndarray:
-        """See :meth:`LatentLaw.draw`."""
+        """See :meth:`LatentDistribution.draw`."""
         mean, _ = self.moments(design, dims, source)
         return StandardNormal().draw(design, dims, source, n, rng) + mean
 
     def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentLaw.moments`."""
+        """See :meth:`LatentDistribution.moments`."""
         shared = shared_columns(design, dims, source)
         return self.shift * design.sources.index(source) * shared, np.eye(len(shared))
-
-    def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentLaw.log_density`."""
-        return normal_log_density(latents, *self.moments(design, dims, source))

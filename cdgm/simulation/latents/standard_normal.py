@@ -1,4 +1,4 @@
-"""The law that the models assume."""
+"""The distribution that the models assume."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from typing import Literal
 import numpy as np
 
 from cdgm.config.design import Design
-from cdgm.simulation.latents.base import Dims, LatentLaw, width
+from cdgm.simulation.latents.base import Dims, LatentDistribution
 
 
-class StandardNormal(LatentLaw):
+class StandardNormal(LatentDistribution):
     """All active dimensions independent and N(0, 1)."""
 
     kind: Literal["standard_normal"] = "standard_normal"
 
     def draw(self, design: Design, dims: Dims, source: str, n: int, rng: np.random.Generator) -> np.ndarray:
-        """See :meth:`LatentLaw.draw`."""
+        """See :meth:`LatentDistribution.draw`."""
         # Block after block, so that a block's numbers don't depend on the dimensions of those after it.
         return np.concatenate(
             [rng.standard_normal((n, dims[block])) for block in design.active(source)], axis=1
         )
 
-    def moments(self, design: Design, dims: Dims, source: str) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`LatentLaw.moments`."""
-        d = width(design, dims, source)
-        return np.zeros(d), np.eye(d)
-
     def log_density(self, latents: np.ndarray, design: Design, dims: Dims, source: str) -> np.ndarray:
-        """See :meth:`LatentLaw.log_density`."""
+        """See :meth:`LatentDistribution.log_density`."""
         return -0.5 * np.square(latents).sum(axis=-1)

@@ -1,4 +1,4 @@
-"""What a mixing function is, and the random orthonormal layers that most are made of."""
+"""The interface of mixing functions, and the random orthonormal layers of most of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def orthonormal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
     if n_out < n_in:
         raise ValueError(f"{n_in} inputs can't be mapped injectively to {n_out} outputs")
     q, r = np.linalg.qr(rng.standard_normal((n_out, n_in)))
-    # QR fixes the factors only up to signs; this choice makes the law uniform (Mezzadri 2007).
+    # QR fixes the factors only up to signs; this choice makes the distribution uniform (Mezzadri 2007).
     return (q * np.sign(np.diag(r))).T
 
 

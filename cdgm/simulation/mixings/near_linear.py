@@ -13,7 +13,7 @@ from cdgm.simulation.mixings.base import Mixing, MixingFunction, layered
 class NearLinear(Mixing):
     """Random orthonormal layers with ``tanh(h) + slope h`` between them (after iVAE's "xtanh").
 
-    The theorem says nothing for this class; that recovery is high here refutes nothing.
+    The theorem does not cover this class, so high recovery here does not contradict it.
 
     Attributes
     ----------

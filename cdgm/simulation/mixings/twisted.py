@@ -1,26 +1,31 @@
-"""A mixing composed with an inverse twist: the same data law from other latents."""
+"""A mixing composed with an inverse twist: the same distribution of the data from other latents."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cdgm.config.twist import Twist
+from cdgm.config.latent_twist import Twist
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.simulation.mixings.base import Latents, Mixing, MixingFunction
 from cdgm.utils.registry import field_of
 
+if TYPE_CHECKING:
+    BaseMixing = Mixing
+else:
+    BaseMixing = field_of(MIXINGS)
+
 
 class Twisted(Mixing):
-    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.config.twist`).
+    """``f o T^-1`` for a mixing ``f`` of another kind and a twist ``T`` (:mod:`cdgm.config.latent_twist`).
 
     Drawn from equal streams, it uses the same ``f`` as ``base`` alone does, so latents ``T(u)`` here
     give the very points that ``u`` gives there.
     """
 
     kind: Literal["twisted"] = "twisted"
-    base: field_of(MIXINGS)
+    base: BaseMixing
     twist: Twist
 
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:

@@ -15,7 +15,7 @@ class NegativeBinomial(Noise):
     """Counts of mean ``m = rate exp(f)`` and variance ``m + m^2 / dispersion``.
 
     They are drawn as Poisson counts whose rate is ``m`` times a gamma variable of mean 1 and variance
-    1 / dispersion, which is the same law.
+    1 / dispersion, which is the same distribution.
 
     Attributes
     ----------

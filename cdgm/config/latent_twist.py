@@ -1,8 +1,8 @@
-"""The twist: a change of latents that no data law can see.
+"""The twist: a change of latents that leaves the distribution of the data as it is.
 
 ``T(z, t) = (R(c |t|) z, t)`` rotates pairs of coordinates of one block by an angle that grows with the
-norm of another. It keeps the law N(0, I) of all latents and is the identity where the other block is
-inactive (zero), so a decoder ``f`` and ``f o T^-1`` give the same laws in every source while their
+norm of another. It keeps the distribution N(0, I) of all latents and is the identity where the other block is
+inactive (zero), so a decoder ``f`` and ``f o T^-1`` give the same distribution in every source while their
 latents differ: the witness that comparative models with unrestricted mixing are not identifiable.
 It is not piecewise affine, so it is no contradiction to the theorem for piecewise affine mixing.
 """

@@ -1,7 +1,7 @@
-r"""What any fit can reach against a twisted truth.
+r"""Bounds on the scores that any fit can reach against a twisted truth.
 
-The twist turns pairs of shared coordinates by the angle :math:`c\|t\|`. The data law is the same for all c,
-so a fit can only recover one of the truths; this is how much of another one it then holds linearly.
+The twist turns pairs of shared coordinates by the angle :math:`c\|t\|`. The data have the same
+distribution for all c, so a fit can recover one of the truths only; the bounds limit its scores on another.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How the sources of cells mix in one latent space.
+"""How well the sources of cells mix in a latent space.
 
 Neighbours are sought among equally many cells of each source, so that one scale holds for all data sets: with
 nine target cells to one background cell, a space that keeps them wholly apart would score a mere 1.1.
-Nothing here knows which source is which.
+All sources are treated alike.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Neighbourhood:
         return {str(n): float(excess[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
 
     def separation(self, source: np.ndarray | None = None) -> float:
-        """How well neighbours tell the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
+        """How well neighbours separate the sources: balanced kNN accuracy, 1 / sources mixed, 1 apart.
 
         One number for all sources, high also where one of them is merely narrower than the others.
         """
@@ -137,27 +137,3 @@ class Neighbourhood:
 
     def _asked(self, source: np.ndarray | None) -> np.ndarray:
         return np.arange(len(self.source)) if source is None else self.pool
-
-
-def source_mixing(latent: np.ndarray, source: np.ndarray, which: str, k: int = NEIGHBOURS) -> float:
-    """Share of a source among the ``k`` neighbours of its own cells, over expectation.
-
-    1 in a space where the sources mix; above it they separate, up to the number of sources.
-
-    Parameters
-    ----------
-    latent
-        (n, d), cells of all sources.
-    source
-        (n,) source of each cell.
-    which
-        The source whose cells are asked.
-    k
-        Neighbours, among equally many cells of each source.
-    """
-    return Neighbourhood.of(latent, source, k=k).mixing(which)
-
-
-def source_separation(latent: np.ndarray, source: np.ndarray, k: int = NEIGHBOURS) -> float:
-    """Balanced accuracy of telling the sources by a vote among ``k`` neighbours."""
-    return Neighbourhood.of(latent, source, k=k).separation()
