@@ -61,7 +61,7 @@ def main() -> None:
         table = read_table(results / "baselines" / row["evaluation"] / "metrics.csv")
         for variant, rows in table.groupby("variant", sort=False):
             baseline = rows.drop(columns="variant").assign(point="")
-            scores.append(with_study(baseline, place(row, variant=variant, fit="")))
+            scores.append(with_study(baseline, place(row, variant=str(variant), fit="")))
     for row in spec["ceilings"]:
         table = read_table(results / "ceilings" / row["ceiling"] / "metrics.csv")
         scores.append(with_study(table.assign(point=""), place(row, variant="ceiling", fit="")))

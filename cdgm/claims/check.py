@@ -76,7 +76,8 @@ def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, 
     fillings = len(claim.with_) if isinstance(claim.with_, tuple) else 1
     own = len(claim.conditions) - n_rule * fillings
     for i, clause in enumerate(claim.conditions):
-        start = ("conditions", i) if i < own else ("rule", claim.rule, (i - own) % n_rule)
+        in_rule = ("rule", claim.rule or "", (i - own) % max(n_rule, 1))
+        start: tuple[str | int, ...] = ("conditions", i) if i < own else in_rule
         for _, conditions in clause.alternatives():
             for j, condition in enumerate(conditions):
                 path = (*start, "conditions", j) if isinstance(clause, AnyOf) else start

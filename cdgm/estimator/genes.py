@@ -64,7 +64,7 @@ def spread(x: Any, support: Support) -> np.ndarray:
         return squares - mean**2
     from cdgm.data.genes.pearson_residuals import residual_variances
 
-    counts = sp.csr_matrix(x).astype(np.int64)
+    counts = sp.csr_matrix(x, dtype=np.int64, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     seen = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel())

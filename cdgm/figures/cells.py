@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     figure = new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(blocks) + 0.2 * names))
     panels: dict[str, list[Axes]] = {name: [] for name in SCORES}
     for band, arm in zip(bands(figure, titles), arms, strict=True):
-        left, right = band.subfigures(1, 2, width_ratios=[1.0, 1.05])
+        left, right = band.subfigures(1, 2, squeeze=False, width_ratios=[1.0, 1.05])[0]
         kinds = [(block, colouring) for block in blocks for colouring in colourings]
         grid = left.subplots(len(blocks), 2, squeeze=False)
         _draw_maps(grid.flat, of_arm(maps, arm), kinds, data)
@@ -182,7 +183,7 @@ def _draw_scores(
     name_groups(axes, [metric_title(m) for m in metrics])
 
 
-def _hollow(variant: str) -> dict[str, object]:
+def _hollow(variant: str) -> dict[str, Any]:
     """Mark of a baseline, which is no fit."""
     size = 8.5 if variant == "oracle" else 5.5
     mark = {"linestyle": "none", "marker": MARKERS[variant], "markersize": size, "markeredgewidth": 1.1}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -153,7 +154,7 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _handles(tables: Tables, study: str, plain: str) -> list[object]:
+def _handles(tables: Tables, study: str, plain: str) -> list[Artist]:
     sources, blocks = colours_of(tables, study)
     return [
         *block_handles(blocks),

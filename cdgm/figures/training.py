@@ -73,8 +73,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
             title += f"\n{wrapped(f'({missing_fits(scores)})', 19)}" if good != every else ""
         panels[0].set_title(title, fontsize=8.5, loc="center")
         for axes, quantity in zip(panels, quantities, strict=True):
-            for key, curve in pick(mine, quantity=quantity).groupby(["source", "block"], sort=False):
-                _draw_curve(axes, curve, quantity, looks[key], data)
+            curves = pick(mine, quantity=quantity).groupby(["source", "block"], sort=False)
+            for (source, block), curve in curves:
+                _draw_curve(axes, curve, quantity, looks[str(source), str(block)], data)
     for axes in grid.flat:
         if not axes.lines:
             axes.set_axis_off()
@@ -94,7 +95,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
 
 
 def _looks(history: pd.DataFrame, sources: Mapping[str, str], blocks: Mapping[str, str]) -> Looks:
-    dashes = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
+    dashes = dict(zip(reversed(list(sources)), ["-", "--", ":", "-."] * len(sources), strict=False))
     placed = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
     pairs = sorted(placed.itertuples(index=False, name=None), key=lambda p: (list(blocks).index(p[1]), p[0]))
     found = {("", ""): line_handle("mean of sources", "black", linewidth=1.8)}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType, LineStyleType
 
 from cdgm.plotting.figure_data import FigureData
 
@@ -35,7 +36,7 @@ def running_means(rows: pd.DataFrame, window: int = 1, *, center: bool = False) 
 def draw_curves(
     axes: Axes,
     rows: pd.DataFrame,
-    colour: str,
+    colour: ColorType,
     data: FigureData,
     panel: str,
     *,
@@ -44,7 +45,7 @@ def draw_curves(
     end_is_loss: bool = False,
     width: float = 1.6,
     alpha: float = 0.35,
-    dash: str = "-",
+    dash: LineStyleType = "-",
 ) -> None:
     """Draw one quantity of one arm, and add it to the source data.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 RULE_COLOUR = "#DDDDDD"
-NOTE = {"fontsize": 7.5, "color": "#555555", "zorder": 6}
+NOTE: dict[str, Any] = {"fontsize": 7.5, "color": "#555555", "zorder": 6}
 
 
 def letters(first: int = 0) -> Iterator[str]:
@@ -19,7 +20,7 @@ def letters(first: int = 0) -> Iterator[str]:
     return islice(cycle(ascii_lowercase), first, None)
 
 
-def panel_title(axes: Axes, letter: str, text: str = "", **options: object) -> None:
+def panel_title(axes: Axes, letter: str, text: str = "", **options: Any) -> None:
     """Bold letter and title at the upper left."""
     axes.set_title(rf"$\bf{{{letter}}}$" + (f"  {text}" if text else ""), **options)
 
@@ -53,7 +54,7 @@ def name_groups(axes: Axes, names: Sequence[str] | None, count: int | None = Non
         axes.set_yticks(range(count), names)
 
 
-def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | None = None) -> None:
+def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | np.ndarray | None = None) -> None:
     """Groups of vertical strips on the x axis, by default at 0, 1, ... with half a group of room around."""
     places = np.arange(len(names)) if at is None else np.asarray(at)
     axes.set_xticks(places, names)
@@ -62,7 +63,7 @@ def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | None =
     axes.set_xlim(places.min() - 0.5, places.max() + 0.5)
 
 
-def zero_line(axes: Axes, which: str, at: float = 0.0, **line: object) -> None:
+def zero_line(axes: Axes, which: str, at: float = 0.0, **line: Any) -> None:
     """A dotted line across the panel where the axis ``which`` has the value ``at``."""
-    style = {"color": "#333333", "linewidth": 0.9, "linestyle": ":", "zorder": 1.8} | line
+    style: dict[str, Any] = {"color": "#333333", "linewidth": 0.9, "linestyle": ":", "zorder": 1.8} | line
     (axes.axvline if which == "x" else axes.axhline)(at, **style)

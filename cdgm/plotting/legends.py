@@ -30,7 +30,8 @@ def point_handle(colour: str, label: str, marker: str = "o") -> Line2D:
 
 def line_handle(label: str, colour: str = "#555555", **line: Any) -> Line2D:
     """A line; ``line`` are properties of matplotlib's ``Line2D``."""
-    return Line2D([], [], color=colour, label=label, **{"linewidth": 0.9} | line)
+    look: dict[str, Any] = {"linewidth": 0.9} | line
+    return Line2D([], [], color=colour, label=label, **look)
 
 
 def tint_handle(colour: Any, label: str, edge: str = "none") -> Patch:

@@ -14,4 +14,5 @@ def read_benchmark(file: Path) -> dict[str, float]:
     """
     columns = ["s", "cpu_time", "max_rss"]
     table = pd.read_csv(file, sep="\t", na_values=["NA", "-"]).reindex(columns=columns)
-    return table.apply(pd.to_numeric, errors="coerce").iloc[0].to_dict()
+    first = table.apply(pd.to_numeric, errors="coerce").iloc[0]
+    return {column: float(first[column]) for column in columns}

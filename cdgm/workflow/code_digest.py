@@ -123,7 +123,7 @@ def _read(file: Path, modified: int, size: int) -> _Source:
         if isinstance(body, list):
             # Strings that stand alone are docstrings or notes: they do nothing.
             kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
-            node.body = kept or [ast.Pass()]
+            body[:] = kept or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return _Source(tuple(sorted(imports)), templates, digest, makes_registry and file.name == "__init__.py")
 

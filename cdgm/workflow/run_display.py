@@ -213,7 +213,8 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
     With a logger plug-in, ``--quiet``, ``--verbose`` or ``--printshellcmds`` the output stays as asked for,
     and the display only collects failures. So it does in the process of a cluster's single job.
     """
-    streams = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    named = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    streams = [handler for handler in named if isinstance(handler, logging.StreamHandler)]
     if settings.dryrun and not settings.verbose:
         for handler in streams:
             handler.addFilter(_shorten)
