@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -111,7 +113,8 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, quantity: str, look: Line2D, dat
     if quantity == "elbo_validation":
         # Early stopping keeps a member's best parameters.
         kept = running_means(rows).dropna(axis=1, how="all")
-        axes.plot(kept.idxmax(), kept.max(), "o", color="black", markersize=3.5, zorder=5, clip_on=False)
+        mark: dict[str, Any] = {"s": 12.25, "linewidth": 0, "zorder": 5, "clip_on": False}
+        sns.scatterplot(x=kept.idxmax().array, y=kept.max().array, color="black", ax=axes, **mark)
 
 
 def _explain(axes: Axes, quantity: str, looks: Looks) -> None:
