@@ -10,8 +10,8 @@ import pandas as pd
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
+from cdgm.evaluation.table_slices import read_table
 from cdgm.utils.command_line import log, run
-from cdgm.utils.errors import UserError
 from cdgm.utils.files import atomic, read_json, read_npz, write_csv
 
 MAP_COLUMNS = [
@@ -77,17 +77,6 @@ def main() -> None:
     )
     with atomic(f"{arguments.out_prefix}_history.parquet") as path:
         pd.concat(histories, ignore_index=True).to_parquet(path, index=False)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV table; empty text stays empty text."""
-    try:
-        table = pd.read_csv(
-            path, keep_default_na=False, na_values={"null_mean": [""], "null_high": [""], "value": [""]}
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable table: {error}") from error
-    return table
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def add_options(to: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
-    """Add options of :data:`OPTIONS`, with changes to what the table says of them."""
+    """Add options of :data:`OPTIONS`, with other values for some of their arguments."""
     for name in names:
         to.add_argument(name, **OPTIONS[name] | changes)
 
@@ -59,7 +59,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
 
 
 def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """The data, ready for a model, and the model's arguments that these options say.
+    """Read the data and the arguments of the model from the options.
 
     Raises
     ------

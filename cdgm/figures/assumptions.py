@@ -26,7 +26,7 @@ TITLES = {
     "dispersion_median": ("learned dispersion", "median over\nfeatures"),
 }
 LEAKAGE = ("leakage_r2", "leakage_r2_nonlinear")
-#: What the likelihood learned, of no block.
+#: Parameters of the likelihood, which belong to no block.
 LEARNED = ("noise_sd", "dispersion_median")
 LEARNED_COLOUR = "#333333"
 

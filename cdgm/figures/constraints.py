@@ -147,7 +147,7 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
         value = pick(rows, metric=f"constraint_value{ending}")
         level = pick(rows, metric=f"constraint_level{ending}").drop_duplicates(keys)
         both = value.join(level.set_index(keys)["value"].rename("level"), on=keys)
-        # A level is a number above zero; where it is none, there is no ratio.
+        # Without a level above zero there is no ratio.
         ratio = both["value"] / both["level"].where(both["level"] > 0)
         finite = both["finite"] & np.isfinite(ratio)
         parts.append(both.assign(value=ratio, metric=f"constraint_ratio{ending}", finite=finite))

@@ -27,7 +27,7 @@ from cdgm.evaluation.table_slices import (
 )
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import bands, letters, panel_title
-from cdgm.plotting.labels import arm_label
+from cdgm.plotting.labels import UNITS, arm_label
 from cdgm.plotting.legends import legend, point_handle
 from cdgm.plotting.series import scored_on
 from cdgm.plotting.sweeps import swept_columns
@@ -37,12 +37,6 @@ COLUMNS = 4
 #: A seed that leaks more than this marks its cell.
 LEAKS = 0.2
 MAPS = {"recovery_cc": "Blues", "leakage_r2": "Oranges", "elbo": "Greens", "active_dims": "Purples"}
-UNITS = {
-    "recovery_cc": "mean canonical correlation",
-    "leakage_r2": "linear R²",
-    "elbo": "nats per point",
-    "active_dims": "dimensions",
-}
 TRUE_DIMS: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.8}
 NO_FIT: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "////"}
 

@@ -26,7 +26,7 @@ from cdgm.plotting.theme import Look, looks, new_figure, theme
 from cdgm.utils.errors import bad_input
 
 COLOURS = ("#000000", "#009E73", "#CC79A7", "#0072B2")
-# Hatched, so that nobody takes it for the null's plain grey.
+# Hatched, unlike the plain grey of the null.
 SPREAD = {"facecolor": "#F7E3AF", "edgecolor": "#EBCB83", "hatch": "///", "linewidth": 0.0}
 
 

@@ -39,19 +39,14 @@ def bands(figure: Figure, titles: Sequence[str], heights: Sequence[float] | None
     return found
 
 
-def name_groups(axes: Axes, names: Sequence[str] | None, count: int | None = None) -> None:
-    """Groups of horizontal strips on the y axis: names from top to bottom, and a rule between two.
-
-    Without names, ``count`` groups keep the names of an axis that is shared.
-    """
-    count = len(names) if names is not None else count or 0
-    axes.set_ylim(max(count, 1) - 0.5, -0.5)
+def name_groups(axes: Axes, names: Sequence[str]) -> None:
+    """Groups of horizontal strips on the y axis: names from top to bottom, and a rule between two."""
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    for i in range(count - 1):
+    for i in range(len(names) - 1):
         axes.axhline(i + 0.5, color=RULE_COLOUR, linewidth=0.7, zorder=0.5)
-    if names is not None:
-        axes.set_yticks(range(count), names)
+    axes.set_yticks(range(len(names)), names)
 
 
 def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | np.ndarray | None = None) -> None:

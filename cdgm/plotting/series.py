@@ -1,4 +1,4 @@
-"""What the panels of a study show: which block, on which source, against which truth, in which colour."""
+"""Series of panels: a block on a source, against a truth, in a colour."""
 
 from __future__ import annotations
 

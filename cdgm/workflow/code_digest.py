@@ -1,4 +1,4 @@
-"""Digests of code: which source text can change a result, so that an edit rebuilds just what it can change.
+"""Digests of the source text that can change a result, so that an edit rebuilds only what it affects.
 
 A command line's digest covers its own file and every project module that it imports, directly or not.
 Comments, docstrings and layout do not count: what is hashed is the syntax tree. Templates that these modules
@@ -91,7 +91,7 @@ def text_digest(file: Path) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """What counts of a file: modules that it imports, templates, digest, whether it makes a registry."""
+    """Summary of a file: modules that it imports, templates, digest, whether it makes a registry."""
 
     imports: tuple[str, ...]
     templates: tuple[str, ...]

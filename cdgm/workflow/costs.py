@@ -1,4 +1,4 @@
-"""What a study's jobs cost, from the benchmark files that Snakemake writes beside their results."""
+"""Costs of a study's jobs, from the benchmark files that Snakemake writes."""
 
 from __future__ import annotations
 

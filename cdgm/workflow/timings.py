@@ -1,4 +1,4 @@
-"""What each kind of job of a plan cost: ``results/timings.csv``."""
+"""Costs of each kind of job of a plan: ``results/timings.csv``."""
 
 from __future__ import annotations
 
