@@ -113,8 +113,10 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, quantity: str, look: Line2D, dat
     if quantity == "elbo_validation":
         # Early stopping keeps a member's best parameters.
         kept = running_means(rows).dropna(axis=1, how="all")
-        mark: dict[str, Any] = {"s": 12.25, "linewidth": 0, "zorder": 5, "clip_on": False}
-        sns.scatterplot(x=kept.idxmax().array, y=kept.max().array, color="black", ax=axes, **mark)
+        mark: dict[str, Any] = {"marker": "o", "markersize": 3.5, "markeredgecolor": "black"}
+        mark |= {"linestyle": "none", "color": "black", "zorder": 5, "clip_on": False}
+        ends = {"x": kept.idxmax().to_numpy(), "y": kept.max().to_numpy()}
+        sns.lineplot(**ends, estimator=None, sort=False, ax=axes, **mark)
 
 
 def _explain(axes: Axes, quantity: str, looks: Looks) -> None:
