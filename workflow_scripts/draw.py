@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from cdgm.figures import FIGURES
 from cdgm.utils.command_line import run
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
     try:
-        draw = FIGURES.load(arguments.figure)
+        draw: Any = FIGURES.load(arguments.figure)
     except ValueError as error:
         raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.

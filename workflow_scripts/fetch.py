@@ -15,7 +15,7 @@ from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
-    """Parse, fetch, say where the file came from."""
+    """Parse, fetch, record the origin of the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the entry of downloads: in the config (.json)")
     parser.add_argument("--name", required=True, help="name of that entry")

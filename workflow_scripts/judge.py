@@ -31,8 +31,10 @@ def main() -> None:
     for verdict in verdicts:
         log(f"{verdict.name}: {verdict.verdict}")
     write_csv(arguments.out, claims_table(verdicts))
-    up = "../" if arguments.study else ""
-    write_text(arguments.page, claims_page(verdicts, arguments.of, up, arguments.study))
+    page = Path(arguments.page)
+    # Figures of a target are part of it; those of one study may never be drawn.
+    up, folder = ("../", page.parent) if arguments.study else ("", None)
+    write_text(page, claims_page(verdicts, arguments.of, up, arguments.study, folder))
 
 
 def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str]]:

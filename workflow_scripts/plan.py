@@ -1,4 +1,4 @@
-"""Write the plan as a table: what every id of the results stands for."""
+"""Write the plan as a table that explains every id in the results."""
 
 from __future__ import annotations
 

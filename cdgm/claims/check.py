@@ -1,4 +1,4 @@
-"""Claims whose selectors name no score, or several, are refused when the workflow starts. Pure functions."""
+"""Refuse claims whose selectors match no score, or several, before the workflow starts. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdgm.utils.errors import UserError, bad_input
 
 
 def check_claims(config: Config, files: Sequence[str | Path]) -> None:
-    """Refuse claims whose selectors pick no score, or more than one, in the config that states them.
+    """Refuse claims whose selectors match no score, or more than one.
 
     A claim is checked against the layers up to the last one that states it or its rule: a layer on top may
     leave out what the claim is about, and the claim is then not run.
@@ -42,7 +42,7 @@ def check_claims(config: Config, files: Sequence[str | Path]) -> None:
 
 
 def _stated_in(file: str | Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Claims and rules that a config file states or changes."""
+    """Names of the claims and rules that a config file states or changes."""
     layer = read_yaml(file)
     layer = layer if isinstance(layer, Mapping) else {}
     return layer.get("claims") or {}, layer.get("rules") or {}
@@ -76,7 +76,8 @@ def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, 
     fillings = len(claim.with_) if isinstance(claim.with_, tuple) else 1
     own = len(claim.conditions) - n_rule * fillings
     for i, clause in enumerate(claim.conditions):
-        start = ("conditions", i) if i < own else ("rule", claim.rule, (i - own) % n_rule)
+        in_rule = ("rule", claim.rule or "", (i - own) % max(n_rule, 1))
+        start: tuple[str | int, ...] = ("conditions", i) if i < own else in_rule
         for _, conditions in clause.alternatives():
             for j, condition in enumerate(conditions):
                 path = (*start, "conditions", j) if isinstance(clause, AnyOf) else start

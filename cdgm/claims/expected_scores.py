@@ -1,4 +1,4 @@
-"""Which scores the table of a study will hold, known from the config alone. Pure functions."""
+"""Predict the scores in the table of a study from its config. Pure functions."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NUMERALS = {5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What a study's table shows of one condition.
+    """Evidence in a study's table on one condition.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ that happens to lie on the wrong side refutes nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -144,8 +144,10 @@ def _judged(clause: Condition | AnyOf, rows: pd.DataFrame, where: str) -> Judged
 
 def _optimisation(judged: Sequence[Judged]) -> str:
     """Combine the verdicts on the conditions that ask for the quality of fits."""
-    asked = ([f.verdict for f in entry.findings if f.condition.optimisation] for entry in judged)
-    verdicts = [one_of(of_entry) for of_entry in asked if of_entry]
+    asked: Iterable[list[Verdict]] = (
+        [f.verdict for f in entry.findings if f.condition.optimisation] for entry in judged
+    )
+    verdicts: list[Verdict] = [one_of(of_entry) for of_entry in asked if of_entry]
     if not verdicts:
         return ""
     words = {"reproduced": "fits agree", "not reproduced": "optimisation differs"}

@@ -1,4 +1,4 @@
-"""Which claims a page judges, and which of them can't be judged in this configuration. Pure functions.
+"""Select the claims of a page, and those that this configuration cannot judge. Pure functions.
 
 A page belongs to a workflow target (``all``, ``perturbseq``, ...) or to a single study.
 """
@@ -29,7 +29,7 @@ def claims_of(config: Config, target: str) -> dict[str, Claim]:
 
 
 def not_run(config: Config, target: str) -> dict[str, str]:
-    """Claims on the page of a target that can't be judged there, and why.
+    """Claims on the page of a target that cannot be judged there, with the reasons.
 
     An overlay may take a study out of its target, or leave out variants and swept values. The claims on them
     are then shown as not run: that is no mistake.
@@ -62,12 +62,12 @@ def judged_studies(job: Mapping[str, Any]) -> list[str]:
 
 
 def _input(claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str, Any]:
-    # Claims as pairs, for the keys of JSON have no order.
+    # Claims are pairs, because the order of keys in JSON is not fixed.
     return {"claims": [[name, dump(claim)] for name, claim in claims.items()], "not_run": dict(reasons)}
 
 
 def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:
-    """Claims that name a score which their study does not have in this configuration, and which."""
+    """Claims that name a score which their study lacks, with the reasons."""
     scores = cache(lambda study: scores_of(config, config.studies[study]))
     missing = {name: next(_missing(claim, scores(claim.study)), None) for name, claim in claims.items()}
     return {
@@ -78,7 +78,7 @@ def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:
 
 
 def _missing(claim: Claim, scores: Sequence[Score]) -> Iterator[str]:
-    """What a claim names and its study does not have, as a column and a value."""
+    """Columns and values that a claim names and its study lacks."""
     for selector in claim.selectors():
         found, column = matching(selector, scores)
         if column == "point":

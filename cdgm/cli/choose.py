@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from cdgm.cli.data_options import (
-    add_data_arguments,
-    add_likelihood_arguments,
-    add_split_arguments,
-    opened,
-)
-from cdgm.cli.inputs import positive, present, variant
+from cdgm.cli.data_options import add_data_options, add_options, opened
+from cdgm.cli.inputs import present, variant
 from cdgm.utils.errors import UserError
 
 SUMMARY = "choose dimensions or a level: fit several and recommend one"
@@ -62,33 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dims = what.add_parser("dims", help="sizes of both blocks", epilog=DIMS, formatter_class=raw)
     model = _common(dims, "cvae")
     for block, usual in (("background", (5, 10, 20)), ("salient", (2, 5, 10))):
-        model.add_argument(
-            f"--n-{block}", type=positive, nargs="+", default=list(usual), metavar="N",
-            help=f"dimensions to try (default: {' '.join(map(str, usual))})",
-        )  # fmt: skip
+        shown = f"dimensions to try (default: {' '.join(map(str, usual))})"
+        add_options(model, f"--n-{block}", nargs="+", default=list(usual), help=shown)
     level = what.add_parser("level", help="weight or level of a variant", epilog=LEVEL, formatter_class=raw)
     model = _common(level, "hsic-mmd-cvae")
     model.add_argument(
         "--levels", type=float, nargs="+", metavar="X", help="levels to try (default: see the table)"
     )
     model.add_argument("--of", metavar="NAME", help="penalty or constraint to sweep alone (default: all)")
-    for block in ("background", "salient"):
-        model.add_argument(
-            f"--n-{block}", type=positive, default=10, metavar="N", help="dimensions (default: 10)"
-        )
+    add_options(model, "--n-background", "--n-salient")
 
 
-def _common(parser: argparse.ArgumentParser, usual: str) -> Any:
-    add_data_arguments(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+def _common(parser: argparse.ArgumentParser, usual: str) -> argparse._ArgumentGroup:
+    add_data_options(parser)
+    add_options(parser, "--overwrite")
     model = parser.add_argument_group("the fits")
-    model.add_argument("--variant", default=usual, metavar="NAME", help="how to fit (default: %(default)s)")
-    model.add_argument(
-        "--members", type=positive, default=3, metavar="N", help="seeds of each fit (default: 3)"
-    )
-    model.add_argument("--max-steps", type=positive, metavar="N", help="optimiser steps (default: 3000)")
-    add_likelihood_arguments(model)
-    add_split_arguments(model)
+    add_options(model, "--variant", default=usual)
+    add_options(model, "--members", default=3, help="seeds of each fit (default: 3)")
+    add_options(model, "--max-steps", "--likelihood", "--n-genes", "--held-out", "--seed")
     return model
 
 

@@ -6,48 +6,60 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.inputs import genes, natural, present, read_data
+from cdgm.cli.inputs import genes, natural, positive, present, read_data
 from cdgm.utils.errors import UserError
 
 #: Options that arrays have no use for.
 OF_CELLS = ("source_key", "layer", "labels_key", "n_genes")
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """DATA, --out, and the group that says what is what."""
-    parser.add_argument("data", type=Path, metavar="DATA", help="cells.h5ad or arrays.npz")
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder of the results; must be new"
-    )
+#: Options that several commands have: what :meth:`argparse.ArgumentParser.add_argument` takes.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "data": {"type": Path, "metavar": "DATA", "help": "cells.h5ad or arrays.npz"},
+    "--out": {"type": Path, "metavar": "DIR", "help": "folder of the results; must be new"},
+    "--overwrite": {"action": "store_true", "help": "replace a folder that is not empty"},
+    "--map": {"choices": ("umap", "pca"), "default": "umap", "help": "how maps are laid out (default: umap)"},
+    "--source-key": {"metavar": "COLUMN", "help": "column of obs that tells the groups apart"},
+    "--background": {"nargs": "+", "metavar": "VALUE", "help": "its value(s) for the background"},
+    "--layer": {"metavar": "NAME", "help": "layer with the observations (default: X)"},
+    "--labels-key": {"metavar": "COLUMN", "help": "labels that scores and maps show; never trained on"},
+    "--variant": {"metavar": "NAME", "help": "how to fit (default: %(default)s)"},
+    "--n-background": {"type": positive, "default": 10, "metavar": "N", "help": "dimensions (default: 10)"},
+    "--n-salient": {"type": positive, "default": 10, "metavar": "N", "help": "dimensions (default: 10)"},
+    "--members": {"type": positive, "metavar": "N", "help": "seeds fitted together (default: %(default)s)"},
+    "--likelihood": {
+        "metavar": "NAME", "help": "negative_binomial (counts), poisson, gaussian, bernoulli",
+    },
+    "--n-genes": {"type": genes, "metavar": "N", "help": "use the N most variable genes, or 'all'"},
+    "--max-steps": {"type": positive, "metavar": "N", "help": "optimiser steps (default: 3000)"},
+    "--held-out": {
+        "type": float, "default": 0.1, "metavar": "X", "help": "share not trained on (default: 0.1)",
+    },
+    "--seed": {
+        "type": natural, "default": 0, "metavar": "N", "help": "seed of the first member (default: 0)",
+    },
+}  # fmt: skip
+
+
+def add_options(to: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
+    """Add options of :data:`OPTIONS`, with other values for some of their arguments."""
+    for name in names:
+        to.add_argument(name, **OPTIONS[name] | changes)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add DATA, --out, and the group that says what is what."""
+    add_options(parser, "data")
+    add_options(parser, "--out", required=True)
     what = parser.add_argument_group("what is what")
-    what.add_argument("--source-key", metavar="COLUMN", help="column of obs that tells the groups apart")
-    what.add_argument(
-        "--background", required=True, nargs="+", metavar="VALUE", help="its value(s) for the background"
-    )
-    what.add_argument("--layer", metavar="NAME", help="layer with the observations (default: X)")
+    add_options(what, "--source-key")
+    add_options(what, "--background", required=True)
+    add_options(what, "--layer")
     return what
 
 
-def add_likelihood_arguments(model: argparse._ArgumentGroup) -> None:
-    """--likelihood and --n-genes."""
-    model.add_argument(
-        "--likelihood", metavar="NAME", help="negative_binomial (counts), poisson, gaussian, bernoulli"
-    )
-    model.add_argument("--n-genes", type=genes, metavar="N", help="use the N most variable genes, or 'all'")
-
-
-def add_split_arguments(train: argparse._ArgumentGroup) -> None:
-    """--held-out and --seed."""
-    train.add_argument(
-        "--held-out", type=float, default=0.1, metavar="X", help="share not trained on (default: 0.1)"
-    )
-    train.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="seed of the first member (default: 0)"
-    )
-
-
 def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """The data, ready for a model, and the model's arguments that these options say.
+    """Read the data and the arguments of the model from the options.
 
     Raises
     ------

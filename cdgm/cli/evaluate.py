@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cdgm.cli.data_options import add_options
 from cdgm.cli.inputs import model_folder, read_data
 
 SUMMARY = "score a model again: other rows, other labels"
@@ -26,15 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="folder of the results, or of a saved model"
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="the data that it was fitted to")
-    parser.add_argument(
-        "--labels-key", metavar="COLUMN", help="column of obs to score, in place of the fit's own"
-    )
+    add_options(parser, "data", help="the data that it was fitted to")
+    add_options(parser, "--labels-key", help="column of obs to score, in place of the fit's own")
     parser.add_argument(
         "--split", choices=("held_out", "train", "all"), help="rows to score (default: as in the fit)"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the tables; must be new")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    add_options(parser, "--out", help="folder for the tables; must be new")
+    add_options(parser, "--overwrite")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -6,12 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.data_options import (
-    add_data_arguments,
-    add_likelihood_arguments,
-    add_split_arguments,
-    opened,
-)
+from cdgm.cli.data_options import add_data_options, add_options, opened
 from cdgm.cli.inputs import positive, present, variant
 from cdgm.utils.command_line import log
 from cdgm.utils.errors import UserError
@@ -45,47 +40,31 @@ examples
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    what = add_data_arguments(parser)
-    what.add_argument(
-        "--labels-key", metavar="COLUMN", help="labels that scores and maps show; never trained on"
-    )
+    what = add_data_options(parser)
+    add_options(what, "--labels-key")
     what.add_argument("--batch-key", metavar="COLUMN", help="not supported: see docs/comparison.md")
     model = parser.add_argument_group("the model")
-    model.add_argument(
-        "--variant", default="mo-co-cvae", metavar="NAME", help="how to fit (default: %(default)s)"
-    )
-    model.add_argument(
-        "--n-background", type=positive, default=10, metavar="N", help="dimensions (default: 10)"
-    )
-    model.add_argument("--n-salient", type=positive, default=10, metavar="N", help="dimensions (default: 10)")
-    model.add_argument(
-        "--members", type=positive, default=4, metavar="N", help="seeds fitted together (default: 4)"
-    )
-    add_likelihood_arguments(model)
+    add_options(model, "--variant", default="mo-co-cvae")
+    add_options(model, "--n-background", "--n-salient")
+    add_options(model, "--members", default=4)
+    add_options(model, "--likelihood", "--n-genes")
     train = parser.add_argument_group("training")
-    train.add_argument("--max-steps", type=positive, metavar="N", help="optimiser steps (default: 3000)")
+    add_options(train, "--max-steps")
     train.add_argument(
         "--max-epochs", type=float, metavar="X", help="the same, in passes over the larger group"
     )
     train.add_argument("--batch-size", type=positive, metavar="N", help="rows of each group in a step")
     train.add_argument("--learning-rate", type=float, metavar="X", help="peak of the learning rate")
     train.add_argument(
-        "--early-stopping",
-        action="store_true",
+        "--early-stopping", action="store_true",
         help="set some training rows aside and end each member's training when their ELBO stops rising",
-    )
+    )  # fmt: skip
     train.add_argument(
-        "--patience",
-        type=positive,
-        metavar="N",
+        "--patience", type=positive, metavar="N",
         help="with --early-stopping: checks without a rise, one each 25 steps or so (default: a fifth)",
-    )
-    add_split_arguments(train)
-    other = parser.add_argument_group("results")
-    other.add_argument(
-        "--map", choices=("umap", "pca"), default="umap", help="how maps are laid out (default: umap)"
-    )
-    other.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    )  # fmt: skip
+    add_options(train, "--held-out", "--seed")
+    add_options(parser.add_argument_group("results"), "--map", "--overwrite")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -44,7 +44,7 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
 
 
 def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> UserError:
-    """Name the file and the options in an error of the estimator, which knows an object and arguments."""
+    """Replace the names of Python arguments in an error of the estimator by those of options."""
     text, data = str(error), getattr(arguments, "data", None)
     if data is None or not text.startswith("adata"):
         return error

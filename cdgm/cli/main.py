@@ -33,10 +33,10 @@ then open fit/report.html. `cdgm COMMAND --help` explains a command; docs/own_da
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the mistake, as every other one."""
+        """Raise a UserError, so that every mistake is reported alike."""
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         parsed = parser().parse_args(given)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        # Our own news only: libraries tell of fonts and connections.
+        # Libraries log fonts and connections; only messages of this package are shown.
         logging.getLogger("cdgm").setLevel(logging.INFO)
         try:
             parsed.run(parsed)
@@ -82,6 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise in_terms_of_the_command(error, parsed) from error
 
     if arguments is None:
-        # Told to stop, by a scheduler for instance: leave with nothing half-written.
+        # A scheduler may end the process: leave nothing half-written.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run(inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cdgm.cli.data_options import add_options
 from cdgm.cli.inputs import model_folder, read_data
 from cdgm.utils.errors import UserError, bad_input
 
@@ -23,15 +24,10 @@ examples
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder for the figures; must be new"
-    )
+    add_options(parser, "--out", required=True, help="folder for the figures; must be new")
     parser.add_argument("--data", type=Path, metavar="DATA", help="the AnnData file, for --colour")
     parser.add_argument("--colour", metavar="COLUMN", help="column of obs to colour cells by")
-    parser.add_argument(
-        "--map", choices=("umap", "pca"), default="umap", help="how maps are laid out (default: umap)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    add_options(parser, "--map", "--overwrite")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -107,7 +107,7 @@ class CountTotals:
     largest: int
 
     def of_genes(self, columns: np.ndarray) -> CountTotals:
-        """The totals of some genes, where the others have no counts."""
+        """Totals of some genes; the others must have no counts."""
         return replace(
             self,
             gene_totals=self.gene_totals[columns],

@@ -1,4 +1,4 @@
-"""Fetch one raw file: from the mirror folder if it is there, else from where the config says; verified."""
+"""Fetch and verify one raw file, from the mirror folder or from the address in the config."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def fetch(download: Download, name: str, out: str | os.PathLike[str]) -> dict[st
 
 
 def _clear(work: Path, keep: tuple[str, ...]) -> None:
-    """Make the folder, without what a killed process left in it."""
+    """Make the folder, and delete what a killed process left in it."""
     work.mkdir(parents=True, exist_ok=True)
     for path in work.iterdir():
         if path.name not in keep:

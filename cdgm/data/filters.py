@@ -1,4 +1,4 @@
-"""Which genes and cells pass the filters: by scanpy for counts in memory, by their totals for stored ones."""
+"""Filter genes and cells: by scanpy for counts in memory, by totals for counts in a file."""
 
 from __future__ import annotations
 

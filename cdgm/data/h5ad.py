@@ -1,4 +1,4 @@
-"""AnnData files: read whole or opened lazily; a damaged file ends in one line that names it."""
+"""Read AnnData files whole or lazily; a damaged file raises a UserError that names it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_h5ad(path: Path) -> AnnData:
 def open_h5ad(path: Path, layer: str | None = None) -> AnnData:
     """Read the tables of a file and leave the wanted matrix in it.
 
-    Layers, embeddings and graphs that nobody asked for are not read.
+    Other layers, embeddings and graphs are not read.
 
     Parameters
     ----------

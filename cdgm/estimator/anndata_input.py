@@ -1,4 +1,4 @@
-"""AnnData objects: which columns and which matrix a model uses, and reading them without a dense copy."""
+"""Register the columns and the matrix of an AnnData object, and read them without a dense copy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Registration(Strict):
 
 
 def refuse_batch_key(batch_key: object) -> None:
-    """Refuse a batch column with the reason, which a TypeError would not give."""
+    """Refuse a batch column and give the reason."""
     if batch_key is not None:
         raise UserError(
             f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
@@ -119,7 +119,7 @@ def observe(
     Parameters
     ----------
     adata, registration
-        The object, and what is what in it.
+        The object, and its columns and layer.
     support
         Of the likelihood.
     n_genes
@@ -132,7 +132,7 @@ def observe(
     Raises
     ------
     UserError
-        If the object does not hold what the registration says, or a value is none of ``support``.
+        If the object does not hold what the registration says, or a value lies outside of ``support``.
     """
     require_anndata(adata)
     hint = _RAW if support == "counts" else ""
@@ -182,7 +182,7 @@ def _in_background(column: pd.Series, registration: Registration, both: bool = T
 
 
 def require_anndata(adata: Any) -> None:
-    """Refuse what is no AnnData object."""
+    """Refuse anything but an AnnData object."""
     from anndata import AnnData
 
     if not isinstance(adata, AnnData):

@@ -1,4 +1,4 @@
-"""Variants, settings and data sets that are installed with the package: a copy of what ``config.yaml`` says.
+"""Variants, settings and data sets that the package installs: a copy of those in ``config.yaml``.
 
 ``python -m cdgm.estimator.defaults > cdgm/estimator/defaults.json`` in a checkout writes the copy
 anew; a test fails when the two drift apart.
@@ -24,7 +24,7 @@ KEPT = ("model", "training", "evaluation")
 
 @cache
 def defaults() -> dict[str, Any]:
-    """What is installed: ``design``, ``variants``, ``arrays``, ``cells``, ``many_cells``, data sets."""
+    """Return the copy: ``design``, ``variants``, ``arrays``, ``cells``, ``many_cells``, data sets."""
     return json.loads(resources.files("cdgm.estimator").joinpath("defaults.json").read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Which genes (or features) a model of a user's data sees."""
+"""Choose the genes (or features) of a model of a user's data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def choose_genes(x: Any, n_genes: int | str | None, support: Support) -> np.ndar
 
 
 def spread(x: Any, support: Support) -> np.ndarray:
-    """What genes are ranked by (genes,); a constant gene comes last."""
+    """Score that ranks genes (genes,); a constant gene comes last."""
     import scipy.sparse as sp
 
     if support != "counts":
@@ -64,7 +64,7 @@ def spread(x: Any, support: Support) -> np.ndarray:
         return squares - mean**2
     from cdgm.data.genes.pearson_residuals import residual_variances
 
-    counts = sp.csr_matrix(x).astype(np.int64)
+    counts = sp.csr_matrix(x, dtype=np.int64, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     seen = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel())

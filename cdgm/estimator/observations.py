@@ -89,7 +89,7 @@ class Observations:
                 raise UserError(f"{where}: expected an array of numbers: {error}") from error
             if values.ndim != 2 or 0 in values.shape:
                 raise bad_input(where, "shape", values.shape, "(rows, features), with at least one of each")
-            check_values(values, support, where)
+            _check_values(values, support, where)
             x[str(source)] = smallest_type(values, support)
             rows[str(source)] = np.arange(start, start + len(values))
             start += len(values)
@@ -161,25 +161,8 @@ class Scaling:
         return {s: ((values - self.centre) / self.scale).astype(np.float32)[None] for s, values in x.items()}
 
 
-def check_values(x: np.ndarray, support: Support, where: str, hint: str = "") -> None:
-    """Refuse values that are not finite numbers, or that the likelihood does not allow.
-
-    Parameters
-    ----------
-    x
-        Any array of values: the stored ones of a sparse matrix.
-    support
-        Values that the likelihood allows.
-    where
-        Named in the error.
-    hint
-        What to do, appended to the error.
-
-    Raises
-    ------
-    UserError
-        With the first such value.
-    """
+def _check_values(x: np.ndarray, support: Support, where: str) -> None:
+    """Refuse the first value that is no finite number, or that the likelihood does not allow."""
     if x.dtype.kind not in "biuf":
         raise bad_input(where, "type", str(x.dtype), "numbers")
     checks = [(~np.isfinite(x), "a finite number")] if x.dtype.kind == "f" else []
@@ -187,7 +170,7 @@ def check_values(x: np.ndarray, support: Support, where: str, hint: str = "") ->
     for bad, expected in checks:
         if bad.any():
             value = x[np.unravel_index(int(np.argmax(bad)), bad.shape)].item()
-            raise bad_input(where, "", value, f"{expected}{hint}")
+            raise bad_input(where, "", value, expected)
 
 
 def smallest_type(x: np.ndarray, support: Support) -> np.ndarray:

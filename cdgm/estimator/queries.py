@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -116,8 +116,9 @@ class Queries:
         own, design = self.observations, self.model_spec.design
         support = self.model_spec.likelihood.support
         if own.registration is not None:
-            return anndata_input.observe(data, own.registration, support, None, own.features, both=False)
-        other = Observations.from_arrays(data, support, least=1)
+            adata = cast("AnnData", data)
+            return anndata_input.observe(adata, own.registration, support, None, own.features, both=False)
+        other = Observations.from_arrays(cast("Mapping[str, Any]", data), support, least=1)
         unknown = sorted(set(other.x) - set(design.sources))
         if unknown:
             raise bad_input("data", "source", unknown[0], f"one of {list(design.sources)}")

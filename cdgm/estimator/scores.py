@@ -77,7 +77,7 @@ class Scores:
         """Score a trained model; ELBOs are on held-out rows unless ``split`` is given."""
         elbo, train = model.get_elbo(split or HELD_OUT), model.get_elbo(TRAIN, draws=1)
         # Both tables list members and sources in the same order.
-        elbo.insert(elbo.columns.get_loc("elbo") + 1, "elbo_train", train["elbo"])
+        elbo.insert(list(elbo.columns).index("elbo") + 1, "elbo_train", train["elbo"])
         design = model.model_spec.design
         private = tuple(b for b, driven in design.blocks.items() if len(driven) < len(design.sources))
         registration, ensemble = model.observations.registration, model.ensemble

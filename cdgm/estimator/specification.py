@@ -41,8 +41,10 @@ def parse_variant(value: str | Mapping[str, Any]) -> VariantSpec:
             near = difflib.get_close_matches(value, variant_names(), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UserError(f"variant: got {value!r}, expected one of {', '.join(variant_names())}{hint}")
-        value = defaults()["variants"][value]
-    spec = validated(VariantSpec, dict(value), "variant")
+        mapping = defaults()["variants"][value]
+    else:
+        mapping = value
+    spec = validated(VariantSpec, dict(mapping), "variant")
     if len(spec.points()) > 1:
         raise UserError("variant: a list of values is swept by the workflow only; give one value")
     return spec

@@ -26,7 +26,7 @@ TITLES = {
     "dispersion_median": ("learned dispersion", "median over\nfeatures"),
 }
 LEAKAGE = ("leakage_r2", "leakage_r2_nonlinear")
-#: What the likelihood learned, of no block.
+#: Parameters of the likelihood, which belong to no block.
 LEARNED = ("noise_sd", "dispersion_median")
 LEARNED_COLOUR = "#333333"
 
@@ -54,8 +54,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         rows = pick(scores, metric=metric, twist=0.0)
         series = block_series(scores, metric, blocks)
         if metric in LEARNED:
-            places = rows[["source", "block", "truth"]].drop_duplicates().to_dict("records")
-            series = [Series(place, Look(LEARNED_COLOUR)) for place in places]
+            columns = ["source", "block", "truth"]
+            places = rows[columns].drop_duplicates().itertuples(index=False)
+            series = [Series(dict(zip(columns, at, strict=True)), Look(LEARNED_COLOUR)) for at in places]
         strips(axes, rows, groups, series, data, letter, step=0.8 / max(len(series), 2), size=14)
         title, unit = TITLES[metric]
         panel_title(axes, letter, title)

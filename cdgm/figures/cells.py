@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.table_slices import BASELINES, Tables, arms_of, need, of_arm, pick, rows_of
@@ -16,7 +16,7 @@ from cdgm.plotting.cell_maps import Colouring, by_label, by_source, draw_map, la
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import band_title, bands, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import arm_label, metric_title, variant_label, with_missing
-from cdgm.plotting.legends import block_handles, legend, strip_handles
+from cdgm.plotting.legends import block_handles, legend, reference_handle, strip_handles
 from cdgm.plotting.scales import share_range
 from cdgm.plotting.series import Series, colours_of
 from cdgm.plotting.strips import strips
@@ -29,6 +29,7 @@ SCORES = {
     "mixing": ("source_mixing", "source_mixing_strongest", "source_mixing_within"),
 }
 MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
+SIZES = {"oracle": 8.5}
 #: Beyond this many arms a figure has maps only.
 MANY_ARMS = 3
 #: Maps beside each other where there are maps only.
@@ -72,7 +73,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     figure = new_figure(10.0, 0.5 + len(arms) * (0.8 + 2.1 * len(blocks) + 0.2 * names))
     panels: dict[str, list[Axes]] = {name: [] for name in SCORES}
     for band, arm in zip(bands(figure, titles), arms, strict=True):
-        left, right = band.subfigures(1, 2, width_ratios=[1.0, 1.05])
+        left, right = band.subfigures(1, 2, squeeze=False, width_ratios=[1.0, 1.05])[0]
         kinds = [(block, colouring) for block in blocks for colouring in colourings]
         grid = left.subplots(len(blocks), 2, squeeze=False)
         _draw_maps(grid.flat, of_arm(maps, arm), kinds, data)
@@ -98,7 +99,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         for axes in panels[name]:
             axes.xaxis.set_major_locator(MaxNLocator(6))
     baselines = [v for v in BASELINES if (scores["variant"] == v).any()]
-    references = [Line2D([], [], label=variant_label(v), **_hollow(v)) for v in baselines]
+    references = [reference_handle(variant_label(v), MARKERS[v], SIZES.get(v, 5.5)) for v in baselines]
     legend(figure, [*block_handles(colours), *references, *strip_handles()])
     return figure, data.table()
 
@@ -177,13 +178,9 @@ def _draw_scores(
         rows = pick(scores, variant=variant)
         rows = rows[np.isfinite(rows["value"]) & rows["metric"].isin(metrics)]
         values = rows.groupby("metric", sort=False)["value"].median()
-        axes.plot(values, [metrics.index(m) + (0.84 - step) / 2 for m in values.index], **_hollow(variant))
+        places = [metrics.index(m) + (0.84 - step) / 2 for m in values.index]
+        mark = {"s": SIZES.get(variant, 5.5) ** 2, "linewidth": 1.1, "color": "white", "zorder": 4}
+        mark |= {"marker": MARKERS[variant], "edgecolor": REFERENCE_COLOUR, "legend": False}
+        sns.scatterplot(x=values.array, y=places, ax=axes, **mark)
         data.add(panel, "reference", rows.drop_duplicates("metric"), seed=None, value=values.to_numpy())
     name_groups(axes, [metric_title(m) for m in metrics])
-
-
-def _hollow(variant: str) -> dict[str, object]:
-    """Mark of a baseline, which is no fit."""
-    size = 8.5 if variant == "oracle" else 5.5
-    mark = {"linestyle": "none", "marker": MARKERS[variant], "markersize": size, "markeredgewidth": 1.1}
-    return {**mark, "markerfacecolor": "white", "markeredgecolor": REFERENCE_COLOUR, "zorder": 4}

@@ -64,7 +64,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     titles = [setting_label(s) if len(settings) > 1 else "" for s in settings]
     for band, setting in zip(bands(figure, titles), settings, strict=True):
         mine = pick(scores, setting=setting)
-        top, bottom = band.subfigures(2, 1, height_ratios=heights)
+        top, bottom = band.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         _spaces_panels(top, mine, variants, spaces, data)
         _cost_panels(bottom, tables, study, mine, list(variants), spaces, plain, data)
     handles = [point_handle(look.colour, swept_label(v), look.marker) for v, look in variants.items()]

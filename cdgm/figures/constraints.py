@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -146,14 +147,14 @@ def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
         value = pick(rows, metric=f"constraint_value{ending}")
         level = pick(rows, metric=f"constraint_level{ending}").drop_duplicates(keys)
         both = value.join(level.set_index(keys)["value"].rename("level"), on=keys)
-        # A level is a number above zero; where it is none, there is no ratio.
+        # Without a level above zero there is no ratio.
         ratio = both["value"] / both["level"].where(both["level"] > 0)
         finite = both["finite"] & np.isfinite(ratio)
         parts.append(both.assign(value=ratio, metric=f"constraint_ratio{ending}", finite=finite))
     return pd.concat(parts, ignore_index=True)
 
 
-def _handles(tables: Tables, study: str, plain: str) -> list[object]:
+def _handles(tables: Tables, study: str, plain: str) -> list[Artist]:
     sources, blocks = colours_of(tables, study)
     return [
         *block_handles(blocks),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -97,12 +98,13 @@ def _null(axes: Axes, rows: pd.DataFrame, numbers: int, letter: str, data: Figur
         data.add(letter, "null_high", fits.iloc[:1], seed=None, value=high, setting=None)
 
 
-def _handles(scores: pd.DataFrame, arms: Mapping[Arm, Look]) -> list[object]:
-    handles: list[object] = []
+def _handles(scores: pd.DataFrame, arms: Mapping[Arm, Look]) -> list[Artist]:
+    handles: list[Artist] = []
     several = len({variant for _, variant in arms}) > 1
     for (base, variant), look in arms.items():
-        mine = pick(scores, base=base, variant=variant).groupby("number")
-        gone = [f"{number(value)}: {missing_fits(rows)}" for value, rows in mine if missing_fits(rows)]
+        mine = pick(scores, base=base, variant=variant)
+        notes = {value: missing_fits(pick(mine, number=value)) for value in sorted(mine["number"].unique())}
+        gone = [f"{number(value)}: {note}" for value, note in notes.items() if note]
         label = setting_label(base) + (f", {variant_label(variant)}" if several else "")
         label += f" ({'; '.join(gone)})" if gone else ""
         handles.append(strip_handle(look.colour, label, look.marker))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -26,7 +27,7 @@ from cdgm.evaluation.table_slices import (
 )
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import bands, letters, panel_title
-from cdgm.plotting.labels import arm_label
+from cdgm.plotting.labels import UNITS, arm_label
 from cdgm.plotting.legends import legend, point_handle
 from cdgm.plotting.series import scored_on
 from cdgm.plotting.sweeps import swept_columns
@@ -36,14 +37,8 @@ COLUMNS = 4
 #: A seed that leaks more than this marks its cell.
 LEAKS = 0.2
 MAPS = {"recovery_cc": "Blues", "leakage_r2": "Oranges", "elbo": "Greens", "active_dims": "Purples"}
-UNITS = {
-    "recovery_cc": "mean canonical correlation",
-    "leakage_r2": "linear R²",
-    "elbo": "nats per point",
-    "active_dims": "dimensions",
-}
-TRUE_DIMS = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.8}
-NO_FIT = {"facecolor": "white", "edgecolor": "#999999", "hatch": "////"}
+TRUE_DIMS: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.8}
+NO_FIT: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "////"}
 
 
 @dataclass(frozen=True)
@@ -173,8 +168,8 @@ def _heat(axes: Axes, cells: pd.DataFrame, metric: str, scale: Normalize, grid: 
     table = cells.pivot(index="y", columns="x", values="value")
     table = table.reindex(index=range(len(grid.rows)), columns=range(len(grid.columns)))
     axes.add_patch(Rectangle((0, 0), *table.shape[::-1], **NO_FIT, linewidth=0, zorder=0.5))
-    white = {"linewidths": 1.0, "linecolor": "white", "zorder": 1}
-    bare = {"cbar": False, "xticklabels": False, "yticklabels": False}
+    white: dict[str, Any] = {"linewidths": 1.0, "linecolor": "white", "zorder": 1}
+    bare: dict[str, Any] = {"cbar": False, "xticklabels": False, "yticklabels": False}
     sns.heatmap(table, cmap=_tones(metric), norm=scale, ax=axes, **white, **bare)
     axes.invert_yaxis()
     axes.set_xticks(np.arange(len(grid.columns)) + 0.5, [f"{v:g}" for v in grid.columns])
@@ -200,19 +195,20 @@ def _seeds(axes: Axes, rows: pd.DataFrame, cells: pd.DataFrame, metric: str, sca
     if rows.empty:
         return
     place = cells.loc[rows["setting"]]
-    value = rows["value"].to_numpy()
+    along = np.asarray(scale(rows["value"].to_numpy(), clip=False))
     marks = pd.DataFrame(
         {
-            "x": place["x"].to_numpy() + 0.08 + 0.84 * np.asarray(scale(value, clip=True)),
+            "x": place["x"].to_numpy() + 0.08 + 0.84 * np.clip(along, 0.0, 1.0),
             "y": place["y"].to_numpy() + 0.23,
             "ink": place["ink"].to_numpy(),
-            "marker": np.select([value < scale.vmin - 1e-12, value > scale.vmax + 1e-12], ["<", ">"], "o"),
+            "marker": np.select([along < -1e-12, along > 1.0 + 1e-12], ["<", ">"], "o"),
         }
     )
     leaky = rows.loc[rows["value"] > LEAKS, "setting"].unique() if metric == "leakage_r2" else []
     if len(leaky):
-        corner = cells.loc[leaky, ["x", "y", "ink"]] + {"x": 0.86, "y": 0.86, "ink": ""}
-        marks = pd.concat([marks, corner.assign(marker="^")])
+        corner = cells.loc[leaky, ["x", "y", "ink"]]
+        corner = corner.assign(x=corner["x"] + 0.86, y=corner["y"] + 0.86, marker="^")
+        marks = pd.concat([marks, corner])
     for (marker, ink), some in marks.groupby(["marker", "ink"]):
         mark = {"marker": marker, "s": 5 if marker == "o" else 10, "alpha": 1.0 if marker == "^" else 0.55}
         sns.scatterplot(some, x="x", y="y", color=ink, ax=axes, linewidth=0, legend=False, zorder=4, **mark)

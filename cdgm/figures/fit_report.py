@@ -39,7 +39,7 @@ def map_table(latents: pd.DataFrame, blocks: Sequence[str], way: str, most: int 
     rows = latents.iloc[np.linspace(0, len(latents) - 1, min(most, len(latents))).astype(int)]
     parts = []
     for block in blocks:
-        columns = [c for c in latents if c.rpartition("_")[0] == block]
+        columns = [c for c in map(str, latents) if c.rpartition("_")[0] == block]
         xy = place(rows[columns].to_numpy(dtype=float), way)
         axes = WAYS[way] if len(columns) > 2 else "latent"
         part = rows[["cell", "source", "label"]].assign(block=block, axes=axes, x=xy[:, 0], y=xy[:, 1])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -94,7 +97,9 @@ def _level(axes: Axes, rows: pd.DataFrame, colour: str, letter: str, data: Figur
     if rows.empty:
         return
     median = running_means(rows).median(axis=1).rename("value").dropna()
-    axes.plot(median.index, median, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=4.5)
+    line: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2)), "zorder": 4.5}
+    at = {"x": median.index.to_numpy(), "y": median.to_numpy()}
+    sns.lineplot(**at, estimator=None, color=colour, ax=axes, **line)
     place = rows.iloc[:1].drop(columns=["step", "value"])
     data.add(letter, "level", median.reset_index().merge(place, how="cross"), seed=None)
 

@@ -6,10 +6,12 @@ Settings with a swept number are drawn by :mod:`cdgm.figures.objectives_swept`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -152,7 +154,9 @@ def _trade(
         mark = {"ax": axes, "marker": look.marker, "color": look.colour, "legend": False}
         data.add(letter, "left out", mine[~mine["finite"]])
         both = mine[mine["finite"]].drop_duplicates(["seed", "source"])
-        both = both.pivot(index="seed", columns="source", values="value").reindex(columns=sources).dropna()
+        both = (
+            both.pivot(index="seed", columns="source", values="value").reindex(columns=list(sources)).dropna()
+        )
         if both.empty:
             continue
         x, y = both.median()
@@ -206,7 +210,7 @@ def _name(
     """Names and markers of variants beside their strips, and which fits are missing."""
     name_groups(axes, [short_label(variant) if labelled else "" for variant in variants])
     axes.tick_params(axis="y", pad=12)
-    place = {"transform": axes.get_yaxis_transform()}
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
     for i, variant in enumerate(variants):
         look = of_variant[variant[0]]
         axes.plot(-0.025, i, look.marker, markersize=5, color=look.colour, **place, clip_on=False)
@@ -217,7 +221,7 @@ def _name(
 
 def _variant_handles(
     variants: Sequence[SweptVariant], of_variant: Mapping[str, Look], plain: str
-) -> list[object]:
+) -> list[Artist]:
     """Points of variants; those of a swept one with the line that joins them."""
     swept_ones = {variant for variant, point in variants if point}
     handles = []

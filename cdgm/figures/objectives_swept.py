@@ -72,7 +72,7 @@ def draw_swept(
     leakage: list[Axes] = []
     for band, base in zip(bands(figure, [setting_label(b) for b in bases]), bases, strict=True):
         mine = pick(scores, base=base)
-        upper, lower = band.subfigures(2, 1)
+        upper, lower = band.subfigures(2, 1, squeeze=False)[:, 0]
         top, bottom = list(upper.subplots(1, len(sources) + 1)), list(lower.subplots(1, 2))
         shown = chain(_evidence(mine, of_source, looks, plain, word), _blocks(mine, of_block, looks))
         for axes, letter, (title, unit, rows, series) in zip(top + bottom, letters(), shown, strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -132,7 +132,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, variants: dict[str, Look], data: Figu
         axes.axhline(names.index(WORST) - 0.5, color="#888888", linewidth=0.7, zorder=0.6)
 
 
-def _title(scores: pd.DataFrame, variants: Sequence[str]) -> str:
+def _title(scores: pd.DataFrame, variants: Iterable[str]) -> str:
     """Name of a setting, how many sources it has, and which fits are missing."""
     sources = pick(scores, metric="recovery_cc")["source"].nunique()
     text = f"{setting_label(scores['setting'].iloc[0])} ({sources} sources)"

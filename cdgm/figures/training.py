@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -73,8 +75,9 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
             title += f"\n{wrapped(f'({missing_fits(scores)})', 19)}" if good != every else ""
         panels[0].set_title(title, fontsize=8.5, loc="center")
         for axes, quantity in zip(panels, quantities, strict=True):
-            for key, curve in pick(mine, quantity=quantity).groupby(["source", "block"], sort=False):
-                _draw_curve(axes, curve, quantity, looks[key], data)
+            curves = pick(mine, quantity=quantity).groupby(["source", "block"], sort=False)
+            for (source, block), curve in curves:
+                _draw_curve(axes, curve, quantity, looks[str(source), str(block)], data)
     for axes in grid.flat:
         if not axes.lines:
             axes.set_axis_off()
@@ -94,7 +97,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
 
 
 def _looks(history: pd.DataFrame, sources: Mapping[str, str], blocks: Mapping[str, str]) -> Looks:
-    dashes = dict(zip(reversed(sources), ["-", "--", ":", "-."] * len(sources), strict=False))
+    dashes = dict(zip(reversed(list(sources)), ["-", "--", ":", "-."] * len(sources), strict=False))
     placed = pick(history, quantity="kl")[["source", "block"]].drop_duplicates()
     pairs = sorted(placed.itertuples(index=False, name=None), key=lambda p: (list(blocks).index(p[1]), p[0]))
     found = {("", ""): line_handle("mean of sources", "black", linewidth=1.8)}
@@ -110,7 +113,10 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, quantity: str, look: Line2D, dat
     if quantity == "elbo_validation":
         # Early stopping keeps a member's best parameters.
         kept = running_means(rows).dropna(axis=1, how="all")
-        axes.plot(kept.idxmax(), kept.max(), "o", color="black", markersize=3.5, zorder=5, clip_on=False)
+        mark: dict[str, Any] = {"marker": "o", "markersize": 3.5, "markeredgecolor": "black"}
+        mark |= {"linestyle": "none", "color": "black", "zorder": 5, "clip_on": False}
+        ends = {"x": kept.idxmax().to_numpy(), "y": kept.max().to_numpy()}
+        sns.lineplot(**ends, estimator=None, sort=False, ax=axes, **mark)
 
 
 def _explain(axes: Axes, quantity: str, looks: Looks) -> None:

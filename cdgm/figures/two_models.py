@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -25,7 +26,7 @@ from cdgm.plotting.theme import Look, looks, new_figure, theme
 from cdgm.utils.errors import bad_input
 
 COLOURS = ("#000000", "#009E73", "#CC79A7", "#0072B2")
-# Hatched, so that nobody takes it for the null's plain grey.
+# Hatched, unlike the plain grey of the null.
 SPREAD = {"facecolor": "#F7E3AF", "edgecolor": "#EBCB83", "hatch": "///", "linewidth": 0.0}
 
 
@@ -73,7 +74,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     panel_title(axes, panel, f"what the {block} block recovers")
 
     names = {m: with_missing(name, pick(scores, setting=m), " ") for m, name in models.items()}
-    handles = [strip_handle(look[m].colour, name, look[m].marker) for m, name in names.items()]
+    handles: list[Artist] = [strip_handle(look[m].colour, name, look[m].marker) for m, name in names.items()]
     handles.append(Patch(**SPREAD, label=f"spread over seeds of the {models[plain]} (± 1 sd)"))
     legend(figure, [*handles, *strip_handles()], columns=3 if len(models) == 3 else 2)
     return figure, data.table()
@@ -105,7 +106,8 @@ def _block_and_angles(scores: pd.DataFrame, study: str, models: Sequence[str]) -
         found = [sorted(s) for s in sets]
         raise bad_input(f"scores of study {study!r}", "twist", found, "0 and one other angle for every model")
     block = str((medians.max(axis=1) - medians.min(axis=1)).idxmax())
-    return block, [0.0, float(medians.loc[block].drop(0.0).idxmax())]
+    turned = medians.loc[block].drop(0.0).dropna()
+    return block, [0.0, float(turned.index.to_numpy(dtype=float)[np.argmax(turned)])]
 
 
 def _by_seed(axes: Axes, elbo: pd.DataFrame, look: Mapping[str, Look], data: FigureData, panel: str) -> None:

@@ -6,9 +6,11 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
@@ -134,7 +136,7 @@ def _setting(
     for place, name in names.items():
         _above(grid[0], place, name, va="bottom", offset=4, fontsize=8.5)
     grid[-1].set_xticks(layout.places, [_numbers(column) for column in layout.columns], fontsize=7.5)
-    for (variant, point), bad in _tint_emptied(grid, layout, rows).items():
+    for (variant, point), bad in _tint_emptied(list(grid), layout, rows).items():
         place = {"setting": rows["setting"].iloc[0], "variant": variant, "point": point}
         data.add(letter, "emptied", **place, value=bad)
     band.align_ylabels(grid)
@@ -166,10 +168,10 @@ def _numbers(column: SweptVariant) -> str:
     return "\n".join(number(value) for value in swept(column[1])[1].values())
 
 
-def _above(axes: Axes, place: float, text: str, offset: float, **options: object) -> None:
+def _above(axes: Axes, place: float, text: str, offset: float, **options: Any) -> None:
     """Text at the upper end of a panel, ``offset`` points above it."""
-    where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-    axes.annotate(text, (place, 1.0), (0, offset), **where, linespacing=1.1, **options)
+    options |= {"textcoords": "offset points", "ha": "center", "linespacing": 1.1}
+    axes.annotate(text, (place, 1.0), (0, offset), xycoords=("data", "axes fraction"), **options)
 
 
 def _emptied(rows: pd.DataFrame) -> dict[SweptVariant, tuple[int, int]]:
@@ -184,7 +186,10 @@ def _emptied(rows: pd.DataFrame) -> dict[SweptVariant, tuple[int, int]]:
     found = active < truth.reindex(active.index).fillna(1.0)
     found = found.groupby(level=["variant", "point", "seed"]).any()
     counts = found.groupby(level=["variant", "point"]).agg(["sum", "size"])
-    return {column: (int(row["sum"]), int(row["size"])) for column, row in counts.iterrows()}
+    return {
+        (variant, point): (int(bad), int(every))
+        for (variant, point), bad, every in zip(counts.index, counts["sum"], counts["size"], strict=True)
+    }
 
 
 def _tint_emptied(panels: Sequence[Axes], layout: _Layout, rows: pd.DataFrame) -> dict[SweptVariant, int]:
@@ -227,7 +232,7 @@ def _scales(panels: dict[str, list[Axes]]) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _handles(tables: Tables, study: str, plain: str) -> list[object]:
+def _handles(tables: Tables, study: str, plain: str) -> list[Artist]:
     sources, blocks = colours_of(tables, study)
     handles = [*block_handles(blocks)]
     if plain:

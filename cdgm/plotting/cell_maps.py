@@ -91,8 +91,8 @@ def draw_map(axes: Axes, cells: pd.DataFrame, colouring: Colouring, name: str = 
     groups = pd.Categorical(cells[colouring.column], list(colouring.colours))
     data = anndata.AnnData(
         obs=pd.DataFrame({"group": groups}, index=np.arange(len(cells)).astype(str)),
-        obsm={"X_map": cells[["x", "y"]].to_numpy(dtype=float)},
     )
+    data.obsm["X_map"] = cells[["x", "y"]].to_numpy(dtype=float)
     look = {"palette": colouring.colours, "na_color": UNLABELLED_COLOUR, "marker": "o", "alpha": 0.8}
     look["size"] = float(np.clip(7000 / len(cells), 2.5, 12.0))
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType, LineStyleType
 
 from cdgm.plotting.figure_data import FigureData
 
@@ -35,7 +36,7 @@ def running_means(rows: pd.DataFrame, window: int = 1, *, center: bool = False) 
 def draw_curves(
     axes: Axes,
     rows: pd.DataFrame,
-    colour: str,
+    colour: ColorType,
     data: FigureData,
     panel: str,
     *,
@@ -44,7 +45,7 @@ def draw_curves(
     end_is_loss: bool = False,
     width: float = 1.6,
     alpha: float = 0.35,
-    dash: str = "-",
+    dash: LineStyleType = "-",
 ) -> None:
     """Draw one quantity of one arm, and add it to the source data.
 
@@ -78,9 +79,11 @@ def draw_curves(
         data.add(panel, kind, drawn.merge(place.drop(columns="point"), how="cross"))
         if kind == "left out":
             ends = drawn.groupby("unit").last()
-            axes.plot(ends["step"], ends["value"], "x", color=colour, markersize=5, zorder=5)
+            cross = {"marker": "x", "s": 25, "linewidth": 1.0, "zorder": 5}
+            sns.scatterplot(ends, x="step", y="value", color=colour, ax=axes, **cross)
         else:
-            median = part.median(axis=1).rename("value").dropna()
-            axes.plot(median, color=colour, linewidth=width, linestyle=dash, zorder=4)
-            data.add(panel, "median", median.reset_index().merge(place, how="cross"), seed=None)
+            median = part.median(axis=1).rename("value").dropna().reset_index()
+            line = {"linewidth": width, "linestyle": dash, "zorder": 4}
+            sns.lineplot(median, x="step", y="value", estimator=None, color=colour, ax=axes, **line)
+            data.add(panel, "median", median.merge(place, how="cross"), seed=None)
     axes.set(xlabel=names[0], ylabel=names[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ class FigureData:
     def __init__(self) -> None:
         self._frames: list[pd.DataFrame] = []
 
-    def add(self, panel: str, kind: str, rows: pd.DataFrame | None = None, **fixed: object) -> None:
+    def add(self, panel: str, kind: str, rows: pd.DataFrame | None = None, **fixed: Any) -> None:
         """Add marks: the columns that matter of ``rows``, or one row, with ``fixed`` values over them.
 
         Parameters

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 RULE_COLOUR = "#DDDDDD"
-NOTE = {"fontsize": 7.5, "color": "#555555", "zorder": 6}
+NOTE: dict[str, Any] = {"fontsize": 7.5, "color": "#555555", "zorder": 6}
 
 
 def letters(first: int = 0) -> Iterator[str]:
@@ -19,7 +20,7 @@ def letters(first: int = 0) -> Iterator[str]:
     return islice(cycle(ascii_lowercase), first, None)
 
 
-def panel_title(axes: Axes, letter: str, text: str = "", **options: object) -> None:
+def panel_title(axes: Axes, letter: str, text: str = "", **options: Any) -> None:
     """Bold letter and title at the upper left."""
     axes.set_title(rf"$\bf{{{letter}}}$" + (f"  {text}" if text else ""), **options)
 
@@ -38,22 +39,17 @@ def bands(figure: Figure, titles: Sequence[str], heights: Sequence[float] | None
     return found
 
 
-def name_groups(axes: Axes, names: Sequence[str] | None, count: int | None = None) -> None:
-    """Groups of horizontal strips on the y axis: names from top to bottom, and a rule between two.
-
-    Without names, ``count`` groups keep the names of an axis that is shared.
-    """
-    count = len(names) if names is not None else count or 0
-    axes.set_ylim(max(count, 1) - 0.5, -0.5)
+def name_groups(axes: Axes, names: Sequence[str]) -> None:
+    """Groups of horizontal strips on the y axis: names from top to bottom, and a rule between two."""
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    for i in range(count - 1):
+    for i in range(len(names) - 1):
         axes.axhline(i + 0.5, color=RULE_COLOUR, linewidth=0.7, zorder=0.5)
-    if names is not None:
-        axes.set_yticks(range(count), names)
+    axes.set_yticks(range(len(names)), names)
 
 
-def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | None = None) -> None:
+def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | np.ndarray | None = None) -> None:
     """Groups of vertical strips on the x axis, by default at 0, 1, ... with half a group of room around."""
     places = np.arange(len(names)) if at is None else np.asarray(at)
     axes.set_xticks(places, names)
@@ -62,7 +58,7 @@ def number_groups(axes: Axes, names: Sequence[str], at: Sequence[float] | None =
     axes.set_xlim(places.min() - 0.5, places.max() + 0.5)
 
 
-def zero_line(axes: Axes, which: str, at: float = 0.0, **line: object) -> None:
+def zero_line(axes: Axes, which: str, at: float = 0.0, **line: Any) -> None:
     """A dotted line across the panel where the axis ``which`` has the value ``at``."""
-    style = {"color": "#333333", "linewidth": 0.9, "linestyle": ":", "zorder": 1.8} | line
+    style: dict[str, Any] = {"color": "#333333", "linewidth": 0.9, "linestyle": ":", "zorder": 1.8} | line
     (axes.axvline if which == "x" else axes.axhline)(at, **style)

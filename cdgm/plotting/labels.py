@@ -8,34 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from cdgm.evaluation.catalogue import METRICS
 from cdgm.evaluation.table_slices import Arm, seeds_of
 from cdgm.plotting.sweeps import SweptVariant, swept
 
-METRIC_TITLES = {
-    "recovery_cc": "recovery (mean canonical correlation)",
-    "recovery_r2": "recovery (linear R²)",
-    "recovery_r2_nonlinear": "recovery (nonlinear R²)",
-    "leakage_cc": "leakage (mean canonical correlation)",
-    "leakage_cc_max": "leakage (largest canonical correlation)",
-    "leakage_cc_excess": "leakage over its null (canonical correlation)",
-    "leakage_r2": "leakage (linear R²)",
-    "leakage_r2_nonlinear": "leakage (nonlinear R²)",
-    "entanglement_r2": "entanglement (nonlinear R² added\nby the other block)",
-    "mcc": "mean correlation of matched axes",
-    "hsic": "dependence of blocks (HSIC)",
-    "kl": "KL (nats)",
-    "active_dims": "active dimensions",
-    "elbo": "held-out ELBO (nats per point)",
-    "noise_sd": "learned noise (sd)",
-    "knn_accuracy": "balanced kNN\naccuracy",
-    "ari": "adjusted Rand\nindex",
-    "nmi": "normalised mutual\ninformation",
-    "silhouette": "silhouette",
-    "source_mixing": "source mixing",
-    "source_mixing_strongest": "source mixing,\nstrongest class",
-    "source_mixing_within": "source mixing,\nwithin cell type",
-    "source_separation": "source separation",
-}
 #: Units of metrics, for axes of panels whose titles name the metric.
 UNITS = {
     "recovery_cc": "mean canonical correlation",
@@ -74,7 +50,7 @@ VARIANT_LABELS = {
 
 def metric_title(metric: str) -> str:
     """Human name of a metric, for axes."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
+    return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
 
 
 def setting_label(setting: str, width: int | None = None) -> str:

@@ -28,9 +28,16 @@ def point_handle(colour: str, label: str, marker: str = "o") -> Line2D:
     return Line2D([], [], color=colour, marker=marker, markersize=5.5, linestyle="none", label=label)
 
 
+def reference_handle(label: str, marker: str, size: float) -> Line2D:
+    """The hollow mark of a baseline, which is no fit."""
+    edge = {"markeredgecolor": theme.REFERENCE_COLOUR, "markeredgewidth": 1.1, "markerfacecolor": "white"}
+    return line_handle(label, linestyle="none", marker=marker, markersize=size, **edge)
+
+
 def line_handle(label: str, colour: str = "#555555", **line: Any) -> Line2D:
     """A line; ``line`` are properties of matplotlib's ``Line2D``."""
-    return Line2D([], [], color=colour, label=label, **{"linewidth": 0.9} | line)
+    look: dict[str, Any] = {"linewidth": 0.9} | line
+    return Line2D([], [], color=colour, label=label, **look)
 
 
 def tint_handle(colour: Any, label: str, edge: str = "none") -> Patch:

@@ -32,9 +32,9 @@ def share_range(
         getattr(axes, f"set_{which}lim")(bottom - margin, top + margin)
 
 
-def leakage_scale(panels: Sequence[Axes], which: str, *, least: float = 0.2) -> None:
-    """One scale for all panels of leakage, which reaches at least from 0 to ``least``."""
-    values = _ends(panels, which, 0.0, least)
+def leakage_scale(panels: Sequence[Axes], which: str) -> None:
+    """One scale for all panels of leakage, which reaches at least from 0 to 0.2."""
+    values = _ends(panels, which, 0.0, 0.2)
     low, high = min(values), max(values)
     ticks = [t for t in (-0.5, -0.1, -0.02, 0.0, 0.02, 0.1, 0.5, 1.0) if low - 0.005 <= t <= high * 1.1]
     for axes in panels:
@@ -68,7 +68,6 @@ def signed_scale(
     linear: float,
     low: float | None = None,
     high: float | None = None,
-    linear_share: float = 1.0,
 ) -> None:
     """One scale for all panels: linear up to ``linear`` on both sides of zero and logarithmic beyond.
 
@@ -84,8 +83,6 @@ def signed_scale(
         Where the logarithmic part begins.
     low, high
         Values that the range holds at least.
-    linear_share
-        Length of the linear part on one side of zero, in decades of the logarithmic part.
     """
     found = _ends(panels, which, low, high)
     if not found:
@@ -94,13 +91,13 @@ def signed_scale(
     if max(abs(bottom), abs(top)) <= 2 * linear:
         share_range(panels, which, low, high)
         return
-    stretched = _stretch(np.array([bottom, top]), linear, linear_share)
+    stretched = _stretch(np.array([bottom, top]), linear)
     margin = 0.06 * (stretched[1] - stretched[0]) or 0.5
-    bottom, top = _shrink(stretched + np.array([-margin, margin]), linear, linear_share)
+    bottom, top = _shrink(stretched + np.array([-margin, margin]), linear)
     for axes in panels:
-        getattr(axes, f"set_{which}scale")("symlog", linthresh=linear, linscale=linear_share)
+        getattr(axes, f"set_{which}scale")("symlog", linthresh=linear, linscale=1.0)
         getattr(axes, f"set_{which}lim")(bottom, top)
-        _fix_ticks(axes, which, _ticks(bottom, top, linear, linear_share))
+        _fix_ticks(axes, which, _ticks(bottom, top, linear))
 
 
 def _ends(panels: Sequence[Axes], which: str, *least: float | None) -> list[float]:
@@ -126,27 +123,27 @@ def _tick_text(value: float) -> str:
     return f"{number(float(digits))}·10{raised}"
 
 
-def _stretch(values: np.ndarray, linear: float, share: float) -> np.ndarray:
-    """Places on the axis, in decades of its logarithmic part."""
-    far = np.log10(np.maximum(np.abs(values), linear) / linear) + share
-    return np.sign(values) * np.where(np.abs(values) > linear, far, share * np.abs(values) / linear)
+def _stretch(values: np.ndarray, linear: float) -> np.ndarray:
+    """Places on the axis, in decades of its logarithmic part; the linear part is as long as a decade."""
+    far = np.log10(np.maximum(np.abs(values), linear) / linear) + 1.0
+    return np.sign(values) * np.where(np.abs(values) > linear, far, np.abs(values) / linear)
 
 
-def _shrink(places: np.ndarray, linear: float, share: float) -> np.ndarray:
+def _shrink(places: np.ndarray, linear: float) -> np.ndarray:
     """Inverse of :func:`_stretch`."""
-    far = linear * 10 ** (np.maximum(np.abs(places), share) - share)
-    return np.sign(places) * np.where(np.abs(places) > share, far, linear * np.abs(places) / share)
+    far = linear * 10 ** (np.maximum(np.abs(places), 1.0) - 1.0)
+    return np.sign(places) * np.where(np.abs(places) > 1.0, far, linear * np.abs(places))
 
 
-def _ticks(low: float, high: float, linear: float, share: float, gap: float = 0.17) -> list[float]:
-    """Zero, ``linear`` and round numbers beyond, as many as lie ``gap`` of the axis apart."""
+def _ticks(low: float, high: float, linear: float) -> list[float]:
+    """Zero, ``linear`` and round numbers beyond, as many as lie a sixth of the axis apart."""
     tops = max(abs(low), abs(high), linear)
     decades = linear * 10.0 ** np.arange(int(np.floor(np.log10(tops / linear) + 1e-9)) + 1)
     fine = [decades * f for f in (1, 2, 5)], [decades * f for f in (1, 3)]
     choices = [np.sort(np.concatenate(f)) for f in fine]
-    length = np.ptp(_stretch(np.array([low, high]), linear, share))
+    length = np.ptp(_stretch(np.array([low, high]), linear))
     for kept in [*choices, *(decades[::stride] for stride in range(1, len(decades) + 1))]:
         ticks = [t for t in sorted({0.0, *kept, *-kept}) if low <= t <= high]
-        if len(ticks) < 2 or np.diff(_stretch(np.array(ticks), linear, share)).min() >= gap * length:
+        if len(ticks) < 2 or np.diff(_stretch(np.array(ticks), linear)).min() >= 0.17 * length:
             break
     return ticks

@@ -1,9 +1,9 @@
-"""What the panels of a study show: which block, on which source, against which truth, in which colour."""
+"""Series of panels: a block on a source, against a truth, in a colour."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from cdgm.plotting.theme import BLOCK_COLOURS, SOURCE_COLOURS, Look, colours
 class Series(NamedTuple):
     """Rows of a table that are drawn in one look: those whose columns equal ``where``."""
 
-    where: Mapping[str, object]
+    where: Mapping[str, Any]
     look: Look
 
 

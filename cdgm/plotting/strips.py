@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,15 @@ from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.series import Series
 from cdgm.plotting.theme import NULL_COLOUR, Look
 
+#: The axis on which groups lie.
+Axis = Literal["x", "y"]
 #: Share of a strip's room over which its points are spread.
 SPREAD = 0.64
 #: Share of a strip's room that the bar at the median takes.
 BAR = 0.8
 
 
-def interval_ends(values: pd.Series) -> tuple[float, float]:
+def interval_ends(values: Iterable[float]) -> tuple[float, float]:
     """Ends of the exact 95 % interval of the median, NaN where values are too few for one."""
     interval = median_interval(values)
     return interval.low, interval.high
@@ -36,8 +39,8 @@ def strips(
     data: FigureData,
     panel: str,
     *,
-    category: str = "y",
-    at: Sequence[float] | None = None,
+    category: Axis = "y",
+    at: Sequence[float] | np.ndarray | None = None,
     step: float | None = None,
     join: Sequence[Hashable] | None = None,
     null: bool = True,
@@ -94,7 +97,7 @@ def _draw(
     look: Look,
     data: FigureData,
     panel: str,
-    category: str,
+    category: Axis,
     step: float,
     join: Sequence[Hashable] | None,
     null: bool,
@@ -128,7 +131,7 @@ def _draw(
     if good.empty:
         return
     names = axes.get_xlabel(), axes.get_ylabel()
-    mark = {"color": look.colour, "ax": axes, "legend": False}
+    mark: dict[str, Any] = {"color": look.colour, "ax": axes, "legend": False}
     sns.scatterplot(
         good, **places("_spread"), **mark, marker=look.marker, s=size, alpha=0.55, linewidth=0, zorder=3
     )
@@ -148,14 +151,14 @@ def _draw(
         # A group without a median breaks the line.
         gaps = strip["value"].reindex(range(len(join))).isna().cumsum()
         strip = strip.assign(_join=[f"{gaps[i]} {join[i]}" for i in strip.index])
-        line = {"linewidth": 0.9, "alpha": 0.8, "zorder": 2.5, "linestyle": look.line}
+        line: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8, "zorder": 2.5, "linestyle": look.line}
         sns.lineplot(
             strip, **places("_place"), **mark, **line, units="_join", estimator=None, orient=category
         )
     axes.set(xlabel=names[0], ylabel=names[1])
 
 
-def null_band(axes: Axes, high: float, ends: tuple[float, float], category: str = "x") -> None:
+def null_band(axes: Axes, high: float, ends: tuple[float, float], category: Axis = "x") -> None:
     """Shade all up to the null's 95 % quantile between ``ends`` on the axis ``category``."""
     if not np.isfinite(high):
         return
@@ -163,6 +166,6 @@ def null_band(axes: Axes, high: float, ends: tuple[float, float], category: str 
     low = high - 100.0
     corner, size, tip = (ends[0], low), (ends[1] - ends[0], high - low), (sum(ends) / 2, high)
     if category == "y":
-        corner, size, tip = corner[::-1], size[::-1], tip[::-1]
+        corner, size, tip = ((b, a) for a, b in (corner, size, tip))
     axes.add_artist(Rectangle(corner, *size, facecolor=NULL_COLOUR, edgecolor="none", zorder=1.5))
     axes.update_datalim([tip])

@@ -1,4 +1,4 @@
-"""Which numbers a study sweeps, read back from the labels of its settings and of points of its variants."""
+"""Swept numbers of a study, parsed from the labels of its settings and points."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ without pyplot: no global state, no display.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import matplotlib
 import matplotlib.style
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 
 matplotlib.use("Agg")
 
@@ -73,10 +74,12 @@ SIZES = {
 }
 
 
-def theme() -> AbstractContextManager[None]:
+@contextmanager
+def theme() -> Iterator[None]:
     """Context (or decorator) with the project's theme, whatever the user's own matplotlibrc says."""
     rc: dict[str, Any] = dict(sns.axes_style("ticks")) | dict(sns.plotting_context("paper")) | SIZES
-    return matplotlib.style.context(["default", rc])
+    with matplotlib.style.context(["default", rc]):
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -96,7 +99,7 @@ class Look:
     colour: str
     marker: str = "o"
     hollow: bool = False
-    line: object = "-"
+    line: LineStyleType = "-"
 
 
 def looks(names: Iterable[Name], palette: Sequence[str] = VARIANT_COLOURS) -> dict[Name, Look]:

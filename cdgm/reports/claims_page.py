@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cdgm.claims.findings import ALPHA, FEWEST_SEEDS
 from cdgm.claims.judge import ClaimVerdict
@@ -11,7 +12,13 @@ from cdgm.reports.rendering import render
 from cdgm.reports.verdicts import BADGES, SOURCES, verdict_counts
 
 
-def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "", up: str = "", study: str = "") -> str:
+def claims_page(
+    verdicts: Sequence[ClaimVerdict],
+    of: str = "",
+    up: str = "",
+    study: str = "",
+    folder: Path | None = None,
+) -> str:
     """Lay out verdicts on claims.
 
     Parameters
@@ -24,6 +31,9 @@ def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "", up: str = "", st
         Path from the page's folder to ``results/``, such as ``"../"``.
     study
         The study whose claims these are; empty for those of all studies of a target.
+    folder
+        The page's folder. A figure that is not drawn there is named by the command that draws it; without a
+        folder every figure is shown.
 
     Returns
     -------
@@ -46,4 +56,5 @@ def claims_page(verdicts: Sequence[ClaimVerdict], of: str = "", up: str = "", st
         coverage=round(100 * (1 - ALPHA)),
         fewest=FEWEST_SEEDS,
         interval_plot=interval_plot,
+        is_drawn=lambda figure: folder is None or (folder / f"{figure}.png").is_file(),
     )

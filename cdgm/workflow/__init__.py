@@ -1,1 +1,1 @@
-"""What Snakemake needs: plan and specifications of jobs, code digests, costs, and what a run shows."""
+"""Parts of the Snakemake workflow: plan and specifications of jobs, code digests, costs, display of a run."""

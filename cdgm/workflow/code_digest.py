@@ -1,4 +1,4 @@
-"""Digests of code: which source text can change a result, so that an edit rebuilds just what it can change.
+"""Digests of the source text that can change a result, so that an edit rebuilds only what it affects.
 
 A command line's digest covers its own file and every project module that it imports, directly or not.
 Comments, docstrings, layout and imports for type checkers alone do not count: what is hashed is the syntax
@@ -92,7 +92,7 @@ def text_digest(file: Path) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """What counts of a file: modules that it imports, templates, digest, whether it makes a registry."""
+    """Summary of a file: modules that it imports, templates, digest, whether it makes a registry."""
 
     imports: tuple[str, ...]
     templates: tuple[str, ...]
@@ -130,7 +130,7 @@ def _read(file: Path, modified: int, size: int) -> _Source:
         if isinstance(body, list):
             # Strings that stand alone are docstrings or notes: they do nothing.
             kept = [s for s in body if not (isinstance(s, ast.Expr) and _is_string(s.value))]
-            node.body = kept or [ast.Pass()]
+            body[:] = kept or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return _Source(tuple(sorted(imports)), templates, digest, makes_registry and file.name == "__init__.py")
 

@@ -1,4 +1,4 @@
-"""What a study's jobs cost, from the benchmark files that Snakemake writes beside their results."""
+"""Costs of a study's jobs, from the benchmark files that Snakemake writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_json
-from cdgm.workflow.benchmarks import read_benchmark
 
 COST_COLUMNS = [
     "study", "setting", "variant", "stage", "job", "members", "steps", "seconds", "cpu_seconds", "memory_mb",
@@ -58,3 +57,14 @@ def costs_table(study: str, rows: Sequence[Mapping[str, str]], results: Path) ->
                 }
             )  # fmt: skip
     return pd.DataFrame(table, columns=COST_COLUMNS)
+
+
+def read_benchmark(file: Path) -> dict[str, float]:
+    """Wall seconds ``s``, processor seconds ``cpu_time`` and memory ``max_rss`` (MB) of a job.
+
+    Jobs that end within a second or so are not measured: their numbers are NaN.
+    """
+    columns = ["s", "cpu_time", "max_rss"]
+    table = pd.read_csv(file, sep="\t", na_values=["NA", "-"]).reindex(columns=columns)
+    first = table.apply(pd.to_numeric, errors="coerce").iloc[0]
+    return {column: float(first[column]) for column in columns}

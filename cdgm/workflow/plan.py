@@ -206,7 +206,7 @@ def _expand_setting(
     for file_start in range(seeds.first, end, seeds.per_file):
         replicates = tuple(range(file_start, min(file_start + seeds.per_file, end)))
         if simulation is None:
-            dataset = template.dataset
+            dataset = template.dataset or ""  # checked above
         else:
             dataset = identify(simulation.mixing.slug, dump(simulation), replicates, config.root_seed)
             plan.simulations[dataset] = SimulationJob(simulation, replicates)

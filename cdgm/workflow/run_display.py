@@ -1,4 +1,4 @@
-"""What a run of the workflow shows: a bar on a terminal, a line a job elsewhere, and failures at the end.
+"""Display of a run of the workflow: a bar on a terminal, lines in a log, and failures at the end.
 
 Snakemake's own log, with inputs, outputs and reasons of every job, stays whole in ``.snakemake/log``.
 """
@@ -71,7 +71,7 @@ class RunDisplay(logging.Handler):
         self.interrupted = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Follow one event; what Snakemake logs of other kinds is left to it."""
+        """Follow one event; Snakemake handles other kinds of records."""
         try:
             follow = getattr(self, f"_{getattr(record, 'event', None) or 'message'}", None)
             if follow is not None:
@@ -80,7 +80,7 @@ class RunDisplay(logging.Handler):
             self.handleError(record)
 
     def shows(self, record: logging.LogRecord) -> bool:
-        """Filter of Snakemake's own stream: while jobs run, only what is neither told here nor usual."""
+        """Filter Snakemake's own stream: while jobs run, it shows only unusual messages."""
         if self.stream is None or self.begun is None:
             return True
         event = str(getattr(record, "event", None) or "")
@@ -112,12 +112,12 @@ class RunDisplay(logging.Handler):
         self.seconds.setdefault(job.rule, []).append(took)
         self.remaining[job.rule] -= 1
         self.finished += 1
-        # Targets that only gather others have no log, and are no work.
+        # Targets that only gather others do no work and have no log.
         if job.log:
             self._tell(f"{job} {took:.0f} s")
 
     def _job_error(self, record: Any) -> None:
-        # A sentence is enough of what a cluster says; it goes on with advice.
+        # The first sentence of a cluster's message is enough; advice follows it.
         said = str(record.rule_msg or "no message; it was stopped from outside").split(". ")[0]
         log = str(record.log[0]) if record.log else ""
         path = Path(log)
@@ -134,7 +134,7 @@ class RunDisplay(logging.Handler):
         self.interrupted |= _contains(record, ("Terminating processes on user request",))
 
     def end(self, stream: TextIO = sys.stderr) -> None:
-        """Say at the end which jobs failed and why: above, each stands among the lines of others."""
+        """Report the failed jobs and their reasons at the end of the run."""
         self.close()
         kept = "finished results are kept, and the same command continues"
         # Ctrl-C stops jobs too, some before they can say so.
@@ -213,7 +213,8 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
     With a logger plug-in, ``--quiet``, ``--verbose`` or ``--printshellcmds`` the output stays as asked for,
     and the display only collects failures. So it does in the process of a cluster's single job.
     """
-    streams = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    named = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    streams = [handler for handler in named if isinstance(handler, logging.StreamHandler)]
     if settings.dryrun and not settings.verbose:
         for handler in streams:
             handler.addFilter(_shorten)
@@ -229,7 +230,7 @@ def follow_run(logger: logging.Logger, settings: Any, is_main_process: bool = Tr
 
 
 def _shorten(record: Any) -> bool:
-    """Show of a job's inputs and reasons, which name a hundred files and more, only the beginning."""
+    """Shorten the inputs and reasons of a job, which may name hundreds of files."""
     if getattr(record, "event", None) == "job_info":
         record.reason = textwrap.shorten(record.reason, LONGEST_REASON, placeholder=" ...")
         if len(record.input) > MOST_INPUTS:

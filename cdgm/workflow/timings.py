@@ -1,4 +1,4 @@
-"""What each kind of job of a plan cost: ``results/timings.csv``."""
+"""Costs of each kind of job of a plan: ``results/timings.csv``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_timings(path: Path, config: Config, plan: Plan, benchmarks: Path) -> N
     """
     import pandas as pd
 
-    from cdgm.workflow.benchmarks import read_benchmark
+    from cdgm.workflow.costs import read_benchmark
 
     jobs = pd.DataFrame(
         [

@@ -81,6 +81,8 @@ def test_twist_correlation_against_monte_carlo(angle, dim):
 
 
 def test_an_odd_coordinate_keeps_one():
-    assert twist_bounds.twisted_recovery(4.0, 5) == pytest.approx((4 * twist_bounds.twist_correlation(4.0) + 1) / 5)
+    assert twist_bounds.twisted_recovery(4.0, 5) == pytest.approx(
+        (4 * twist_bounds.twist_correlation(4.0) + 1) / 5
+    )
     assert twist_bounds.twisted_recovery(4.0, 4) == pytest.approx(twist_bounds.twist_correlation(4.0))
     assert twist_bounds.twisted_recovery(0.0, 5) == twist_bounds.twisted_r2(0.0, 5) == 1.0

@@ -18,7 +18,7 @@ from cdgm.reports.captions import questions, read_caption
 from cdgm.reports.rendering import TEMPLATES
 from cdgm.reports.verdicts import BADGES
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import write_json
+from cdgm.utils.files import write_json, write_text
 from cdgm.utils.joint_names import JOINT
 from workflow_scripts import index, judge
 
@@ -171,11 +171,15 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     assert {"gain", "away"} <= set(page.ids)
 
 
-def test_the_claims_of_one_study_have_a_page_of_their_own(judged):
+def test_the_claims_of_one_study_have_a_page_that_shows_the_figures_that_are_drawn(judged, tmp_path):
+    page = judged(scores(0.2), name="claims/s")
+    assert page.text.startswith("Claims and verdicts: study s")
+    assert page.pictures == []
+    assert "Figure twist is not drawn yet: snakemake --cores 2 results/figures/s/twist.png" in page.text
+    write_text(tmp_path / "results/figures/s/twist.png", "")
     page = judged(scores(0.2), name="claims/s")
     assert {"../index_x.html", "s.csv", "../figures/s/twist.pdf"} <= set(page.links)
     assert page.pictures == ["../figures/s/twist.png"]
-    assert page.text.startswith("Claims and verdicts: study s")
 
 
 @pytest.mark.parametrize(

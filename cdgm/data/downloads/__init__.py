@@ -1,4 +1,4 @@
-"""Where a raw file of real data can come from; each kind is a plug-in."""
+"""Sources of raw files. Each kind of download is a plug-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all downloads share: the file's name, size, checksums and licence."""
+"""Base of the downloads: name, size, checksums and licence of a file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Download(Plugin):
 
 
 class Remote(Download):
-    """A file from elsewhere: it is never used unverified."""
+    """A file from a server, which is always verified."""
 
     @model_validator(mode="after")
     def _verifiable(self) -> Remote:
@@ -88,7 +88,7 @@ class Remote(Download):
         return self
 
     def by_hand(self) -> str:
-        """Say what someone without network can do; ends an error line."""
+        """Explain how to provide the file without a network, for the end of an error."""
         algorithm, _, value = (self.known_hash() or "").partition(":")
         return (
             f"without network, put the file of {self.size} bytes and {algorithm} {value} into a folder "

@@ -1,4 +1,4 @@
-"""A pooch downloader that resumes: after a cut, the server is asked for just the rest of the file."""
+"""A downloader for pooch that resumes an interrupted download."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class ResumableDownloader:
             raise DownloadFailed(f"connection closed{self._after()}", again=True)
 
     def _begun(self, expected: dict[str, Any]) -> tuple[int, str | None]:
-        """Bytes that can be kept of the expected file, and the validator they came with."""
+        """Size of the partial file, and its validator, if it belongs to the expected file."""
         noted = None
         with contextlib.suppress(UserError):
             noted = read_json(self.note)

@@ -1,4 +1,4 @@
-"""Which genes a model sees; each way of choosing is a plug-in and blind to labels and sources."""
+"""Choice of genes. Each method is a plug-in and uses neither labels nor sources."""
 
 from __future__ import annotations
 

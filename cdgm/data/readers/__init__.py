@@ -1,4 +1,4 @@
-"""How a raw file becomes cells; each format is a plug-in."""
+"""Readers of raw files. Each format is a plug-in."""
 
 from __future__ import annotations
 

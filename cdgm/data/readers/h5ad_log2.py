@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,9 +12,6 @@ from cdgm.data.count_matrix import Csr
 from cdgm.data.read_cells import Cells, read_cells
 from cdgm.data.readers.base import Labels, Reader
 from cdgm.utils.errors import bad_input
-
-if TYPE_CHECKING:
-    pass
 
 
 class H5adLog2(Reader):
