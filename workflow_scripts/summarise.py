@@ -49,21 +49,21 @@ def main() -> None:
         return {"study": arguments.study, **named, **more}
 
     for row in spec["rows"]:
-        table = read_part(results / "evaluations" / row["evaluation"] / "metrics.csv")
+        table = read_table(results / "evaluations" / row["evaluation"] / "metrics.csv")
         scores.append(with_study(table, place(row)))
         fit = results / "fits" / row["fit"]
         members = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json")).members
         history = long_history(read_npz(fit / "history.npz", ("step",)), members)
         histories.append(with_study(history, place(row)))
         if spec["baselines"]:
-            maps.append(with_study(read_part(results / "maps" / f"{row['evaluation']}.csv"), place(row)))
+            maps.append(with_study(read_table(results / "maps" / f"{row['evaluation']}.csv"), place(row)))
     for row in spec["baselines"]:
-        table = read_part(results / "baselines" / row["evaluation"] / "metrics.csv")
+        table = read_table(results / "baselines" / row["evaluation"] / "metrics.csv")
         for variant, rows in table.groupby("variant", sort=False):
             baseline = rows.drop(columns="variant").assign(point="")
             scores.append(with_study(baseline, place(row, variant=str(variant), fit="")))
     for row in spec["ceilings"]:
-        table = read_part(results / "ceilings" / row["ceiling"] / "metrics.csv")
+        table = read_table(results / "ceilings" / row["ceiling"] / "metrics.csv")
         scores.append(with_study(table.assign(point=""), place(row, variant="ceiling", fit="")))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
     summary = summarise(long)

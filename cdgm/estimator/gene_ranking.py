@@ -11,6 +11,7 @@ import torch
 
 from cdgm.evaluation.group_comparison import compare_groups
 from cdgm.evaluation.metrics.independence import spread_rows
+from cdgm.models.likelihoods._counts import CountLikelihood
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _changes(ensemble: Ensemble, x: np.ndarray, source: str, block: str) -> np.n
 
 def _decoded(stack: ComparativeVAE, latents: dict[str, torch.Tensor]) -> torch.Tensor:
     """Log2 rates at a library size of 1 (counts), else the decoder's output; (E, B, D)."""
-    f = stack.decode(latents)
-    if stack.likelihood.support != "counts":
+    f, likelihood = stack.decode(latents), stack.likelihood
+    if not isinstance(likelihood, CountLikelihood):
         return f
-    return stack.likelihood.log_rate(f, torch.ones_like(f[..., :1])) / np.log(2.0)
+    return likelihood.log_rate(f, torch.ones_like(f[..., :1])) / np.log(2.0)

@@ -15,6 +15,7 @@ from cdgm.config.validation import validated
 from cdgm.estimator.interpretation import AGREE
 from cdgm.estimator.selection.sweep import JUDGED, MEASURED, distinct, judged, sweep, words
 from cdgm.estimator.specification import parse_variant
+from cdgm.objectives.constraints.upper_bound import UpperBound
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class LevelledVariant:
         found += [
             ("constraints", i, c.name, "level" if c.alpha is None else "alpha")
             for i, c in enumerate(spec.constraints)
-            if c.kind == "upper_bound"
+            if isinstance(c, UpperBound)
         ]
         names = list(dict.fromkeys(name for _, _, name, _ in found))
         if not found:
