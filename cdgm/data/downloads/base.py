@@ -28,7 +28,7 @@ class Download(Plugin):
         Licence of the data, for the report.
     """
 
-    filename: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=200)]
+    filename: Annotated[str, Field(pattern=r"^[_A-Za-z0-9][_.+A-Za-z0-9-]*$", max_length=200)]
     size: Annotated[int, Field(gt=0)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
