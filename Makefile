@@ -49,7 +49,7 @@ env: $(VENV)/project.stamp ## create .venv with the versions of requirements.loc
 
 # One line for each package that pip collects: overwritten on a terminal, every 20th in a log.
 COUNT_PACKAGES = awk -v all="$$(grep -c == requirements.lock)" -v terminal="$$([ -t 1 ] && echo 1)" ' \
-	/^Collecting/ { n++; line = sprintf("environment: package %d of %d, %s", n, all, $$2); \
+	/^(Collecting|Processing)/ { n++; line = sprintf("environment: package %d of %d, %s", n, all, $$2); \
 		if (terminal) { printf "\r\033[K%s", line } else if (n % 20 == 0) { print line }; fflush() } \
 	/^Installing/ { if (terminal) { printf "\r\033[K" }; print "environment: unpacking " n " packages"; fflush() }'
 

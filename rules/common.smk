@@ -27,7 +27,7 @@ os.environ.update(
 if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
-from cdgm.claims.check import check_claims
+from cdgm.claims.check_selectors import check_claims
 from cdgm.claims.scope import (
     claims_of,
     judged_studies,
@@ -42,7 +42,7 @@ from cdgm.config.layers import file_with, load_layers
 from cdgm.workflow.plan import dump, expand, plan_rows
 from cdgm.figures import FIGURES, WITH_COSTS
 from cdgm.workflow.job_specs import write_specs
-from cdgm.workflow.run_display import follow_run
+from cdgm.workflow.run_progress import follow_run
 from cdgm.workflow.timings import write_timings
 
 

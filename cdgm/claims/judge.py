@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cdgm.claims.findings import Finding, Verdict, find, not_run
+from cdgm.claims.condition_verdicts import Finding, Verdict, find, not_run
 from cdgm.config.claim import AnyOf, Claim, Condition
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.utils.errors import UserError

@@ -38,7 +38,7 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
         return read_npz(path)
     if path.suffix != ".h5ad":
         raise bad_input(path, "", path.suffix, "a file .h5ad (AnnData) or .npz (an array a source)")
-    from cdgm.data.h5ad import read_h5ad
+    from cdgm.data.h5ad_file import read_h5ad
 
     return read_h5ad(path)
 

@@ -14,11 +14,11 @@ from cdgm.utils.registry import Strict, field_of
 
 if TYPE_CHECKING:
     from cdgm.data.downloads.base import Download
-    from cdgm.data.genes.base import GeneSelection
+    from cdgm.data.gene_selection.base import GeneSelection
     from cdgm.data.readers.base import Reader
 else:
     Download = field_of("cdgm.data.downloads:DOWNLOADS")
-    GeneSelection = field_of("cdgm.data.genes:GENES")
+    GeneSelection = field_of("cdgm.data.gene_selection:GENES")
     Reader = field_of("cdgm.data.readers:READERS")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
-from cdgm.config.support import WORDS
+from cdgm.config.value_support import WORDS
 from cdgm.utils.registry import Strict, field_of, registry_at
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cdgm.config.support import Support, violations
+from cdgm.config.value_support import Support, violations
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_npz
 

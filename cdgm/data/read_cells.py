@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.config.support import Support, violations
+from cdgm.config.value_support import Support, violations
 from cdgm.data import count_matrix
 from cdgm.data.count_matrix import Csr, MatrixInFile, StoredCounts, in_memory
 from cdgm.data.csc_file import RowsOfColumns
-from cdgm.data.h5ad import open_h5ad, reading
+from cdgm.data.h5ad_file import open_h5ad, reading
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:

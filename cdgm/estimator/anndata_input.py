@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.data.count_matrix import in_memory
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources

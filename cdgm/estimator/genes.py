@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.utils.errors import bad_input
 
 #: More genes are not taken without being asked for: most would be noise, and all are held as a dense array.
@@ -62,7 +62,7 @@ def spread(x: Any, support: Support) -> np.ndarray:
         mean = np.asarray(x.mean(axis=0, dtype=np.float64)).ravel()
         squares = np.bincount(x.indices, x.data.astype(np.float64) ** 2, x.shape[1]) / x.shape[0]
         return squares - mean**2
-    from cdgm.data.genes.pearson_residuals import residual_variances
+    from cdgm.data.gene_selection.pearson_residuals import residual_variances
 
     counts = sp.csr_matrix(x, dtype=np.int64, copy=True)
     counts.sum_duplicates()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.config.support import Support, violations
+from cdgm.config.value_support import Support, violations
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:

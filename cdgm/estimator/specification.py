@@ -11,8 +11,8 @@ from typing import Any
 from cdgm.config.design import Design
 from cdgm.config.fit import FitSpec, ModelSpec, VariantSpec
 from cdgm.config.layers import merge
-from cdgm.config.support import Support
 from cdgm.config.validation import validated
+from cdgm.config.value_support import Support
 from cdgm.estimator.defaults import defaults, variant_names
 from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.utils.errors import UserError, bad_input

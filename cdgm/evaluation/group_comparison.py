@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 
 
 def compare_groups(rows: np.ndarray, reference: np.ndarray, support: Support = "counts") -> pd.DataFrame:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from cdgm.evaluation.table_slices import BASELINES, Tables, median_of, need, order_of, pick, rows_of
-from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.elbo_differences import plain_variant, with_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, bands, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import setting_label, swept_label, variant_label, with_missing

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from cdgm.evaluation.table_slices import Tables, fits_of, pick
-from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.elbo_differences import plain_variant, with_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import bands, letters, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import UNITS, setting_label, swept_label, variant_label, with_missing, wrapped

@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 
 from cdgm.evaluation.table_slices import Tables, fits_of, median_of, order_of, pick, rows_of
 from cdgm.figures.objectives_swept import draw_swept
-from cdgm.plotting.evidence import elbo_differences, plain_variant
+from cdgm.plotting.elbo_differences import elbo_differences, plain_variant
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, letters, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import (

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.evaluation.table_slices import pick
-from cdgm.plotting.evidence import elbo_differences
+from cdgm.plotting.elbo_differences import elbo_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, bands, letters, number_groups, panel_title, zero_line
 from cdgm.plotting.labels import (

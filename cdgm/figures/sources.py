@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
-from cdgm.plotting.evidence import elbo_differences, plain_variant
+from cdgm.plotting.elbo_differences import elbo_differences, plain_variant
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import bands, name_groups, panel_title, zero_line
 from cdgm.plotting.labels import UNITS, missing_fits, setting_label, variant_label

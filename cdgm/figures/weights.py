@@ -16,7 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from cdgm.evaluation.table_slices import Tables, fits_of, median_of, pick
-from cdgm.plotting.evidence import plain_variant, with_differences
+from cdgm.plotting.elbo_differences import plain_variant, with_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import NOTE, bands, number_groups, panel_title, zero_line
 from cdgm.plotting.labels import number, setting_label, variant_label

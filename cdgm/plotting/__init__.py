@@ -1,0 +1,1 @@
+"""What figures share: theme, labels, strips, curves, frames, scales, and saving."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cdgm.claims.findings import ALPHA, FEWEST_SEEDS
+from cdgm.claims.condition_verdicts import ALPHA, FEWEST_SEEDS
 from cdgm.claims.judge import ClaimVerdict
 from cdgm.reports.intervals import interval_plot
 from cdgm.reports.rendering import render

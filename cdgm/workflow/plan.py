@@ -16,8 +16,8 @@ from cdgm.config.fit import FitSpec, ModelSpec
 from cdgm.config.layers import file_with, merge, read_yaml
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
-from cdgm.config.support import WORDS, holds
 from cdgm.config.validation import validated
+from cdgm.config.value_support import WORDS, holds
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json
 

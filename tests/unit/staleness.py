@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from cdgm.data.downloads import DOWNLOADS
-from cdgm.data.genes import GENES
+from cdgm.data.gene_selection import GENES
 from cdgm.data.readers import READERS
 from cdgm.figures import FIGURES
 from cdgm.models.likelihoods import LIKELIHOODS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdgm.claims.check import check_claims
+from cdgm.claims.check_selectors import check_claims
 from cdgm.config.claim import AnyOf
 from cdgm.config.layers import load_layers
 from cdgm.config.study import Config, parse_config

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdgm.claims.check import check_claims
+from cdgm.claims.check_selectors import check_claims
 from cdgm.claims.expected_scores import scores_of
 from cdgm.claims.scope import judged_studies, judging_of_study, judging_of_target, not_run
 from cdgm.config.layers import load_layers

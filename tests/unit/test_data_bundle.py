@@ -111,7 +111,7 @@ def test_config_and_bundle_stay_light():
     code = (
         "import sys, cdgm.data.bundle, cdgm.config.dataset\n"
         "from cdgm.data.downloads import DOWNLOADS\n"
-        "from cdgm.data.genes import GENES\n"
+        "from cdgm.data.gene_selection import GENES\n"
         "from cdgm.data.readers import READERS\n"
         "[registry.load(kind) for registry in (DOWNLOADS, GENES, READERS) for kind in registry]\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -9,8 +9,8 @@ import torch
 
 from cdgm.data import count_matrix as module
 from cdgm.data.count_matrix import StoredCounts, blocks, count_totals, in_memory
-from cdgm.data.genes import GENES
-from cdgm.data.genes.pearson_residuals import residual_variances, variances_by_blocks
+from cdgm.data.gene_selection import GENES
+from cdgm.data.gene_selection.pearson_residuals import residual_variances, variances_by_blocks
 from cdgm.data.preprocess import preprocess, write_prepared
 from cdgm.data.readers import READERS
 from cdgm.models.likelihoods import LIKELIHOODS

@@ -11,7 +11,7 @@ from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
-from cdgm.data.genes import GENES
+from cdgm.data.gene_selection import GENES
 from cdgm.data.preprocess import preprocess, write_prepared
 from cdgm.utils.random_streams import stream
 from tests.unit.data_helpers import made_counts, refused, sparse, treated, write_h5ad

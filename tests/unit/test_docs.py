@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdgm.claims.check import check_claims
+from cdgm.claims.check_selectors import check_claims
 from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.claims.scope import not_run
 from cdgm.config.claim import AnyOf, Claim, Condition, Selector
@@ -125,7 +125,7 @@ def test_every_written_key_is_explained():
 
 def _registries():
     from cdgm.data.downloads import DOWNLOADS
-    from cdgm.data.genes import GENES
+    from cdgm.data.gene_selection import GENES
     from cdgm.data.readers import READERS
     from cdgm.models.likelihoods import LIKELIHOODS
     from cdgm.objectives.combiners import COMBINERS

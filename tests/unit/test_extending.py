@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cdgm.claims.check import check_claims
+from cdgm.claims.check_selectors import check_claims
 from cdgm.claims.scope import not_run
 from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config

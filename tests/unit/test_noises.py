@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from cdgm.config.support import holds, violations
+from cdgm.config.value_support import holds, violations
 from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.simulation.noises import NOISES
 from cdgm.simulation.simulate import simulate_one

@@ -7,7 +7,7 @@ import pytest
 from cdgm.evaluation.table_files import read_table
 from cdgm.evaluation.table_slices import order_of
 from cdgm.plotting import theme
-from cdgm.plotting.evidence import elbo_differences
+from cdgm.plotting.elbo_differences import elbo_differences
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.labels import setting_label
 from cdgm.plotting.scales import signed_scale

@@ -123,7 +123,7 @@ EDITS = {
         "cdgm/data/preprocess.py", constant, NOTHING
     ),
     "a constant in a download": Edit("cdgm/data/downloads/local.py", constant, {"fetch": 1}),
-    "a constant in how claims are judged": Edit("cdgm/claims/findings.py", constant, JUDGE),
+    "a constant in how claims are judged": Edit("cdgm/claims/condition_verdicts.py", constant, JUDGE),
     "a constant in the page of claims": Edit("cdgm/reports/intervals.py", constant, JUDGE),
     "a constant in the first page": Edit("cdgm/reports/index.py", constant, INDEX),
     "a word in the template of the first page": Edit(
@@ -133,7 +133,7 @@ EDITS = {
     "a word in the template of one's own fits": Edit(
         "cdgm/reports/templates/fit.html.j2", replaced("What to believe</h2>", "Beliefs</h2>"), NOTHING
     ),
-    "a constant in what is checked of claims": Edit("cdgm/claims/check.py", constant, NOTHING),
+    "a constant in what is checked of claims": Edit("cdgm/claims/check_selectors.py", constant, NOTHING),
     # Command lines and rules.
     "a constant in a command line": Edit("workflow_scripts/summarise.py", constant, TABLES),
     "a comment in a command line": Edit("workflow_scripts/fit.py", comment, NOTHING),

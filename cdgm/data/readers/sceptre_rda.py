@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from cdgm.data.count_matrix import Csr, tidy
-from cdgm.data.h5ad import reading
+from cdgm.data.h5ad_file import reading
 from cdgm.data.read_cells import Cells, check_block, refuse_repeated
 from cdgm.data.readers.base import Reader
 from cdgm.utils.errors import UserError, bad_input

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.models.likelihoods.base import Likelihood
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.utils.registry import Plugin
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.config.support import Support
+from cdgm.config.value_support import Support
 from cdgm.simulation.noises.base import Noise
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdgm.workflow.run_display import RunDisplay, follow_run
+from cdgm.workflow.run_progress import RunDisplay, follow_run
 
 
 class Clock:

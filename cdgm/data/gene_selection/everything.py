@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from cdgm.data.count_matrix import Counts
-from cdgm.data.genes.base import GeneSelection
+from cdgm.data.gene_selection.base import GeneSelection
 
 
 class Everything(GeneSelection):

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from cdgm.data.count_matrix import Counts, count_totals
-from cdgm.data.genes.base import GeneSelection, enough
+from cdgm.data.gene_selection.base import GeneSelection, enough
 
 
 class MostExpressed(GeneSelection):
