@@ -1,1 +1,1 @@
-"""Real cells: downloads, readers, filters, choice of genes, known effects, and the data set that fits read."""
+"""Real cells: downloads, readers, filters, gene choice, known effects, and the data set that fits read."""
