@@ -12,6 +12,7 @@ Where Slurm can't be run, one line says why and the exit code is 0.
 import argparse
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -163,8 +164,8 @@ def planned_fits(run: Run) -> list[str]:
     done = subprocess.run(
         run.command("--dry-run", "--cores", 1), cwd=run.checkout, capture_output=True, text=True, check=True
     )
-    fits = {part.split("/")[2] for part in done.stdout.replace(",", " ").split() if "results/fits/" in part}
-    return sorted(fits)
+    # Whole paths only: Snakemake cuts long lists, in an order that differs from call to call.
+    return sorted(set(re.findall(r"results/fits/([^/\s]+)/model\.npz", done.stdout)))
 
 
 def compare(run: Run, reference: Path) -> None:
