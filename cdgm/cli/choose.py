@@ -73,7 +73,8 @@ def _common(parser: argparse.ArgumentParser, usual: str) -> argparse._ArgumentGr
     model = parser.add_argument_group("the fits")
     add_options(model, "--variant", default=usual)
     add_options(model, "--members", default=3, help="seeds of each fit (default: 3)")
-    add_options(model, "--max-steps", "--likelihood", "--n-genes", "--held-out", "--seed")
+    add_options(model, "--max-steps", "--early-stopping", "--device")
+    add_options(model, "--likelihood", "--n-genes", "--held-out", "--seed")
     return model
 
 
@@ -90,6 +91,8 @@ def run(arguments: argparse.Namespace) -> None:
             "n_salient": arguments.n_salient,
             "n_members": arguments.members,
             "max_steps": arguments.max_steps,
+            "early_stopping": arguments.early_stopping,
+            "device": arguments.device,
             "variant": variant(arguments.variant),
         }
         if arguments.what == "dims":

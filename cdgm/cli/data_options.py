@@ -31,6 +31,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "NAME", "help": "negative_binomial (counts), poisson, gaussian, bernoulli",
     },
     "--n-genes": {"type": genes, "metavar": "N", "help": "use the N most variable genes, or 'all'"},
+    "--early-stopping": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "set some training rows aside and end each member's training when their ELBO stops rising "
+        "(default: wherever each group has 200 training rows)",
+    },
+    "--device": {
+        "choices": ("cpu", "cuda", "auto"), "default": "cpu", "help": "where to train (default: cpu)",
+    },
     "--max-steps": {"type": positive, "metavar": "N", "help": "optimiser steps (default: 3000)"},
     "--held-out": {
         "type": float, "default": 0.1, "metavar": "X", "help": "share not trained on (default: 0.1)",

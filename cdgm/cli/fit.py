@@ -55,15 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--batch-size", type=positive, metavar="N", help="rows of each group in a step")
     train.add_argument("--learning-rate", type=float, metavar="X", help="peak of the learning rate")
-    train.add_argument(
-        "--early-stopping", action="store_true",
-        help="set some training rows aside and end each member's training when their ELBO stops rising",
-    )  # fmt: skip
+    add_options(train, "--early-stopping")
     train.add_argument(
         "--patience", type=positive, metavar="N",
-        help="with --early-stopping: checks without a rise, one each 25 steps or so (default: a fifth)",
+        help="of early stopping: checks without a rise, one each 25 steps or so (default: a fifth)",
     )  # fmt: skip
-    add_options(train, "--held-out", "--seed")
+    add_options(train, "--device", "--held-out", "--seed")
     add_options(parser.add_argument_group("results"), "--map", "--overwrite")
 
 
@@ -74,8 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.max_steps is not None and arguments.max_epochs is not None:
         raise UserError("--max-steps and --max-epochs: expected one of them")
-    if arguments.patience is not None and not arguments.early_stopping:
-        raise UserError("--patience: is about --early-stopping, which is missing")
+    if arguments.patience is not None and arguments.early_stopping is False:
+        raise UserError("--patience: is about early stopping, which --no-early-stopping turns off")
     provenance = Provenance()
     # First of all: a folder that cannot be written should not be noticed after the fit.
     with atomic_folder(arguments.out, arguments.overwrite) as folder:
@@ -88,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.max_steps,
             arguments.max_epochs,
             early_stopping=arguments.early_stopping,
+            device=arguments.device,
             **present(
                 batch_size=arguments.batch_size,
                 learning_rate=arguments.learning_rate,

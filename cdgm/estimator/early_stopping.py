@@ -26,6 +26,9 @@ DRAWS = 4
 #: Default patience, as a share of all checks of a training.
 PATIENCE = 0.2
 
+#: Training rows of the smallest source from which early stopping is the default: a tenth of fewer is noise.
+ENOUGH_ROWS = 200
+
 Step = Annotated[int, Field(ge=0)]
 
 
@@ -48,17 +51,29 @@ class EarlyStopping(Strict):
     share: float = Field(0.1, gt=0, lt=1)
 
     @classmethod
-    def requested(cls, early_stopping: bool, **values: Any) -> EarlyStopping | None:
+    def requested(cls, early_stopping: bool | None, fewest: int, **values: Any) -> EarlyStopping | None:
         """Rule of the arguments of ``ComparativeModel.train``, None without one; a value None is the default.
+
+        Parameters
+        ----------
+        early_stopping
+            None where the size of the data decides: with :data:`ENOUGH_ROWS` training rows in each source
+            some can be spared.
+        fewest
+            Training rows of the smallest source.
+        values
+            Attributes of the rule.
 
         Raises
         ------
         UserError
-            If a value is wrong, or is given without ``early_stopping``.
+            If a value is wrong, or is given where there is no early stopping.
         """
         given = {name: value for name, value in values.items() if value is not None}
-        if not isinstance(early_stopping, (bool, np.bool_)):
-            raise bad_input("train", "early_stopping", early_stopping, "True or False")
+        if early_stopping is not None and not isinstance(early_stopping, (bool, np.bool_)):
+            raise bad_input("train", "early_stopping", early_stopping, "True, False or None")
+        if early_stopping is None:
+            early_stopping = bool(given) or fewest >= ENOUGH_ROWS
         checks = {
             "patience": (Integral, lambda value: value >= 1, "a whole number of at least 1"),
             "min_delta": (Real, lambda value: 0 <= value < math.inf, "a number of at least 0, nats a row"),
@@ -67,7 +82,8 @@ class EarlyStopping(Strict):
         for name, value in given.items():
             kind, allowed, expected = checks[name]
             if not early_stopping:
-                raise bad_input("train", f"early_stopping_{name}", value, "early_stopping=True beside it")
+                expected = "no early_stopping=False beside it"
+                raise bad_input("train", f"early_stopping_{name}", value, expected)
             if isinstance(value, bool) or not isinstance(value, kind) or not allowed(value):
                 raise bad_input("train", f"early_stopping_{name}", value, expected)
             given[name] = int(value) if kind is Integral else float(value)
@@ -153,6 +169,13 @@ class Stopping(Strict):
     last_step: tuple[Step, ...]
     stopped_early: tuple[bool, ...]
     best_elbo: tuple[float | None, ...]
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Stopping]) -> Stopping:
+        """Result of a stack whose parts were trained apart, members in order."""
+        per_member = ("best_step", "last_step", "stopped_early", "best_elbo")
+        values = {name: tuple(v for part in parts for v in getattr(part, name)) for name in per_member}
+        return cls(rule=parts[0].rule, **values)
 
     def __str__(self) -> str:
         last, best = (

@@ -11,7 +11,7 @@ from cdgm.config.fit import FitSpec
 from cdgm.estimator.early_stopping import EarlyStopping, Stopping, Watcher
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means
-from cdgm.training.loop import train
+from cdgm.training.spread import joined, parts_of, train_spread
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.random_streams import stream
 
@@ -58,17 +58,20 @@ class Ensemble:
         x
             Training rows of each source, as the network takes them (1, n, D).
         advance
-            Called with the number of steps that were finished since the last call.
+            Called with the number of steps of members that were finished since the last call.
         rule, validation
             Early stopping and its rows (1, n, D); None without.
         """
-        watcher = stopping = None
-        if rule is not None and validation is not None:
-            checks = -(-spec.training.steps // spec.training.log_every)
-            watcher = Watcher(rule.for_checks(checks), validation, spec.seeds)
-        trained = train(spec, x, [0] * len(spec.seeds), advance, watcher)
-        if watcher is not None:
-            trained, stopping = watcher.finish(trained)
+        parts = parts_of(spec, next(iter(x.values())).shape[-1])
+        if rule is None or validation is None:
+            trained = joined(spec, train_spread(spec, x, advance, [None] * len(parts)))
+            return cls(spec, trained.model, trained.finite, trained.history)
+        checks = -(-spec.training.steps // spec.training.log_every)
+        watchers = [Watcher(rule.for_checks(checks), validation, spec.seeds[part]) for part in parts]
+        found = train_spread(spec, x, advance, watchers)
+        ended = [watcher.finish(part) for watcher, part in zip(watchers, found, strict=True)]
+        trained = joined(spec, [part for part, _ in ended])
+        stopping = Stopping.of_parts([stopping for _, stopping in ended])
         return cls(spec, trained.model, trained.finite, trained.history, stopping)
 
     @property

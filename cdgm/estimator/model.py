@@ -211,12 +211,13 @@ class ComparativeModel(Queries):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         progress_bar: bool = True,
-        early_stopping: bool = False,
+        early_stopping: bool | None = None,
         early_stopping_patience: int | None = None,
         early_stopping_min_delta: float | None = None,
         early_stopping_share: float | None = None,
+        device: str = "cpu",
     ) -> None:
-        """Fit all members.
+        """Fit all members, side by side on the cores of this machine.
 
         The learning rate rises and falls once over the whole training (a one-cycle schedule), with early
         stopping too, which therefore guards against overfitting but saves no time without it: see
@@ -236,7 +237,8 @@ class ComparativeModel(Queries):
             Show a bar on a terminal or in a notebook.
         early_stopping
             Set training rows aside (a third part, ``validation``), end the training of a member when their
-            ELBO stops rising, and keep the parameters at which it was highest. Held-out rows stay unseen.
+            ELBO stops rising, and keep the parameters at which it was highest. Held-out rows stay unseen. By
+            default wherever each source has 200 training rows.
         early_stopping_patience
             Checks in a row without an improvement after which a member stops; a fifth of all checks by
             default. Each record of :attr:`history` is a check, every 25 steps or so.
@@ -244,14 +246,18 @@ class ComparativeModel(Queries):
             Rise in nats a row that counts as an improvement; 0 by default.
         early_stopping_share
             Share of each source's training rows to set aside, 500 rows at most; 0.1 by default.
+        device
+            Where to train: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
 
         Raises
         ------
         UserError
             If an argument is wrong, or a source has too few rows to set some aside.
         """
+        whole = self.split.set_aside(0, self.seeds[0]).rows(TRAIN)
         rule = EarlyStopping.requested(
             early_stopping,
+            min(map(len, whole.values())),
             patience=early_stopping_patience,
             min_delta=early_stopping_min_delta,
             share=early_stopping_share,
@@ -259,13 +265,22 @@ class ComparativeModel(Queries):
         split = self.split.set_aside(rule.share if rule else 0, self.seeds[0])
         x = self.observations.select(split.rows(TRAIN))
         training = specification.training_values(
-            self.protocol, list(map(len, x.values())), max_steps, max_epochs, batch_size, learning_rate
+            self.protocol,
+            list(map(len, x.values())),
+            max_steps,
+            max_epochs,
+            batch_size,
+            learning_rate,
+            device,
         )
         spec = specification.fit_spec(self.model_spec, self.variant, training, self.seeds)
         # The scale is that of training rows: validation rows have no part in it.
         scaling = Scaling.of(x, self.scaling.centre is not None)
         validation = scaling.apply(self.observations.select(split.rows(VALIDATION))) if rule else None
-        with progress("training", spec.training.steps, "steps", bar=progress_bar, keep=True) as advance:
+        steps = spec.training.steps * len(self.seeds)
+        until = ", or until their validation ELBO stops rising" if rule else ""
+        logger.info("training %d members for %d steps%s", len(self.seeds), spec.training.steps, until)
+        with progress("training", steps, "steps of members", bar=progress_bar, keep=True) as advance:
             ensemble = Ensemble.train(spec, scaling.apply(x), advance, rule, validation)
         self.split, self.scaling, self.ensemble = split, scaling, ensemble
         for seed, finite in zip(self.seeds, ensemble.finite, strict=True):

@@ -6,10 +6,10 @@ import difflib
 import math
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args
 
 from cdgm.config.design import Design
-from cdgm.config.fit import FitSpec, ModelSpec, VariantSpec
+from cdgm.config.fit import FitSpec, ModelSpec, TrainingSpec, VariantSpec
 from cdgm.config.layers import merge
 from cdgm.config.validation import validated
 from cdgm.config.value_support import Support
@@ -89,6 +89,7 @@ def training_values(
     max_epochs: float | None,
     batch_size: int | None,
     learning_rate: float | None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Settings of a training: those of a :func:`protocol`, with the arguments that are given.
 
@@ -99,10 +100,13 @@ def training_values(
     rows
         Training rows of each source. A batch holds no more than the fewest, unless ``batch_size`` is given;
         an epoch is a pass over the most.
-    max_steps, max_epochs, batch_size, learning_rate
+    max_steps, max_epochs, batch_size, learning_rate, device
         As in ``ComparativeModel.train``.
     """
-    training = dict(base["training"])
+    devices = get_args(TrainingSpec.model_fields["device"].annotation)
+    if device not in devices:
+        raise bad_input("train", "device", device, f"one of {', '.join(devices)}")
+    training = base["training"] | {"device": device}
     if batch_size is None:
         training["batch_size"] = min(training["batch_size"], min(rows))
     else:

@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 # A step that takes less writes no line: a log shows what someone waits for.
 SECONDS_BETWEEN_LINES = 15.0
+# The first line comes as soon as the time left can be told.
+SECONDS_TO_FIRST_LINE = 2.0
 
 
 @contextlib.contextmanager
@@ -50,7 +52,7 @@ def progress(
             shown.refresh()
         return
     done, began = start, time.monotonic()
-    last = began
+    last = began - SECONDS_BETWEEN_LINES + SECONDS_TO_FIRST_LINE
 
     def advance(more: int) -> None:
         nonlocal done, last

@@ -7,7 +7,7 @@ import torch
 
 import cdgm
 from cdgm.cli.main import main
-from cdgm.estimator.early_stopping import EarlyStopping, Patience, Watcher, validation_elbo
+from cdgm.estimator.early_stopping import ENOUGH_ROWS, EarlyStopping, Patience, Watcher, validation_elbo
 from cdgm.estimator.split import Split
 from cdgm.training.loop import train
 from tests.unit import small_cells
@@ -254,14 +254,14 @@ def test_the_command_line(tmp_path, capsys):
     assert "elbo_validation" in drawn
 
 
-ON = {"early_stopping": True}
+ON, OFF = {"early_stopping": True}, {"early_stopping": False}
 
 
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({"early_stopping": 10}, ["early_stopping: got 10", "True or False"]),
-        ({"early_stopping_patience": 5}, ["early_stopping_patience: got 5", "early_stopping=True"]),
+        ({"early_stopping": 10}, ["early_stopping: got 10", "True, False or None"]),
+        (OFF | {"early_stopping_patience": 5}, ["early_stopping_patience: got 5", "early_stopping=False"]),
         (ON | {"early_stopping_patience": 0}, ["patience: got 0", "at least 1"]),
         (ON | {"early_stopping_min_delta": -1}, ["min_delta: got -1", "at least 0"]),
         (ON | {"early_stopping_share": 1}, ["share: got 1", "between 0 and 1"]),
@@ -273,3 +273,17 @@ def test_mistakes_are_refused_and_change_nothing(options, parts, plain):
     before = plain.ensemble, plain.split, plain.scaling
     refused(lambda: plain.train(max_steps=2, **options), "train", *parts)
     assert (plain.ensemble, plain.split, plain.scaling) == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "on"),
+    [
+        (ENOUGH_ROWS, {}, True),
+        (ENOUGH_ROWS - 1, {}, False),
+        # Whoever sets the patience wants early stopping.
+        (ENOUGH_ROWS - 1, {"patience": 3}, True),
+    ],
+)
+def test_rows_decide_whether_it_is_on_by_default(rows, given, on):
+    assert (EarlyStopping.requested(None, rows, **given) is not None) == on
+    assert EarlyStopping.requested(True, rows, **given) is not None

@@ -56,6 +56,8 @@ def choose_dimensions(
     n_members: int = 3,
     max_steps: int | None = None,
     progress_bar: bool = True,
+    early_stopping: bool | None = None,
+    device: str = "cpu",
     variant: str | Mapping[str, Any] = "cvae",
     **options: Any,
 ) -> Dimensions:
@@ -75,7 +77,7 @@ def choose_dimensions(
         Sizes to try.
     n_members
         Members of each fit, two or more.
-    max_steps, progress_bar
+    max_steps, progress_bar, early_stopping, device
         As in ``ComparativeModel.train``.
     variant
         How to fit. The plain sum of ELBOs takes a third of the time of the default of ``ComparativeModel``,
@@ -96,7 +98,11 @@ def choose_dimensions(
     # The columns of a point are its arguments.
     points = [(pair, pair) for pair in pairs]
     options = options | {"variant": variant}
-    return recommend(sweep("choose_dimensions", data, points, n_members, max_steps, progress_bar, options))
+    training = {
+        "max_steps": max_steps, "progress_bar": progress_bar,
+        "early_stopping": early_stopping, "device": device,
+    }  # fmt: skip
+    return recommend(sweep("choose_dimensions", data, points, n_members, training, options))
 
 
 def recommend(table: pd.DataFrame) -> Dimensions:

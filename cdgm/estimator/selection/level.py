@@ -185,6 +185,8 @@ def choose_level(
     n_members: int = 3,
     max_steps: int | None = None,
     progress_bar: bool = True,
+    early_stopping: bool | None = None,
+    device: str = "cpu",
     **options: Any,
 ) -> Level:
     """Fit a variant without its penalties (or constraints) and at several levels of them; recommend one.
@@ -208,7 +210,7 @@ def choose_level(
         Name of a penalty or constraint to sweep alone; by default all penalties, or else all constraints.
     n_members
         Members of each fit, two or more.
-    max_steps, progress_bar
+    max_steps, progress_bar, early_stopping, device
         As in ``ComparativeModel.train``.
     options
         Further arguments of ``ComparativeModel``, or of ``ComparativeModel.from_arrays``: above all the
@@ -224,7 +226,11 @@ def choose_level(
         ({"level": level, "strength": i}, {"variant": swept.at(level)})
         for i, level in enumerate(swept.weakest_first(levels))
     ]
-    table = sweep("choose_level", data, points, n_members, max_steps, progress_bar, options)
+    training = {
+        "max_steps": max_steps, "progress_bar": progress_bar,
+        "early_stopping": early_stopping, "device": device,
+    }  # fmt: skip
+    table = sweep("choose_level", data, points, n_members, training, options)
     table, level, reason = recommend_level(table, swept.title)
     return Level(table, level, swept.at(level), reason, swept.title)
 

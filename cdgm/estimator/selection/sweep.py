@@ -42,8 +42,7 @@ def sweep(
     data: AnnData | Mapping[str, Any],
     points: Iterable[tuple[Mapping[str, float], Mapping[str, Any]]],
     n_members: int,
-    max_steps: int | None,
-    progress_bar: bool,
+    training: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Fit every point and measure it.
@@ -58,8 +57,8 @@ def sweep(
         For each point: its columns in the table, and its own arguments of ``ComparativeModel``.
     n_members
         Members of each fit, two or more.
-    max_steps, progress_bar
-        As in ``ComparativeModel.train``.
+    training
+        Arguments of ``ComparativeModel.train``.
     options
         Arguments of ``ComparativeModel`` (or ``from_arrays``) that all points share.
 
@@ -81,7 +80,7 @@ def sweep(
     rows = []
     for columns, model in models:
         name = ", ".join(f"{key} {value:g}" for key, value in columns.items())
-        model.train(max_steps, progress_bar=progress_bar)
+        model.train(**training)
         if model.ensemble.finite.sum() < 2:
             logger.warning("%s: fewer than two members are finite", name)
             continue
