@@ -1,0 +1,55 @@
+"""Write the table of verdicts of docs/findings.md from the results of a run.
+
+    python -m tests.unit.findings results/claims.csv results/claims_perturbseq.csv
+
+A claim has the verdict of the first file that judged it.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+PAGE = Path(__file__).parents[2] / "docs/findings.md"
+HEAD = "| claim | by | verdict | condition: estimate [interval] |\n|---|---|---|---|\n"
+SIGNS = {"at_least": "≥", "at_most": "≤"}
+
+
+def deciding(rows: pd.DataFrame) -> pd.Series:
+    """The condition to show: of a claim that is reproduced the first one, else the first that decided it."""
+    verdict = rows["claim_verdict"].iloc[0]
+    held = rows["verdict"] == verdict
+    if verdict == "reproduced":
+        # Of several alternatives, one of which all conditions hold.
+        whole = held.groupby([rows["alternative"], rows["group_verdict"]]).transform("all")
+        return rows[held & whole].iloc[0]
+    return rows[held & (rows["group_verdict"] == verdict)].iloc[0]
+
+
+def line(rows: pd.DataFrame) -> str:
+    """One row of the table."""
+    row = deciding(rows)
+    statement = row["statement"].removesuffix(".") + "."
+    source = {"ours": "here"}.get(row["source"], row["source"])
+    at = f" ({row['alternative']})" if row["alternative"] else ""
+    found = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}"
+    return (
+        f"| {statement} | {source} | {row['claim_verdict']} | {row['condition']}{at}: {found}, {wanted} |\n"
+    )
+
+
+def main(files: list[str]) -> None:
+    """Rewrite the rows."""
+    judged = pd.concat(
+        [pd.read_csv(file, keep_default_na=False, na_values={"estimate": ""}) for file in files]
+    )
+    judged = judged[judged["claim_verdict"] != "not run"]
+    judged = judged.drop_duplicates(["claim", "condition", "alternative"])
+    rows = "".join(line(group) for _, group in judged.groupby("claim", sort=False))
+    before, head, rest = PAGE.read_text(encoding="utf-8").partition(HEAD)
+    PAGE.write_text(before + head + rows + "\n" + rest.partition("\n\n")[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
