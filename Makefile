@@ -183,6 +183,11 @@ bench: env ## throughput of stacked fits against single ones, and what objective
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/objectives.py
 
+.PHONY: bench-own-data
+bench-own-data: env ## `cdgm fit` with its defaults, alone and beside a busy process
+	$(BIN)/cdgm datasets get immune_spikein --out .bench-immune.h5ad --overwrite
+	$(BIN)/python -m benchmarks.own_data .bench-immune.h5ad source background
+
 .PHONY: bench-memory
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
