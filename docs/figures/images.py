@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import twist_explained
+import witnesses_explained
 from PIL import Image
 
 from cdgm.plotting.theme import DPI
@@ -16,6 +17,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, COLOURS = 1200, 96
 #: Picture to the figure that it is a small copy of, in the folder of the runs.
 COPIES = {"twist.png": "results/figures/identifiability/twist.png", "maps.png": "fit/figures/maps.png"}
+#: Picture to what draws it without any run.
+DRAWN = {
+    "twist_explained.png": twist_explained.draw,
+    "quantised_twist.png": witnesses_explained.quantised_twist,
+    "gate.png": witnesses_explained.gate,
+}
 PAGE, PAGE_SIZE = "fit/report.html", (1100, 1250)
 
 
@@ -24,7 +31,9 @@ def shrink(source: Path, target: Path) -> None:
     with Image.open(source) as picture:
         picture = picture.convert("RGB")
         picture.thumbnail((WIDTH, 10 * WIDTH), Image.Resampling.LANCZOS)
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+        # The usual method averages rare colours, those of thin lines.
+        few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(target, optimize=True)
 
 
 def photograph(page: Path, target: Path) -> None:
@@ -47,9 +56,10 @@ def photograph(page: Path, target: Path) -> None:
 
 def main(runs: Path, images: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "twist_explained.png"
-        twist_explained.draw().savefig(drawn, dpi=DPI)
-        shrink(drawn, images / drawn.name)
+        for name, draw in DRAWN.items():
+            drawn = Path(folder) / name
+            draw().savefig(drawn, dpi=DPI)
+            shrink(drawn, images / name)
     for name, figure in COPIES.items():
         shrink(runs / figure, images / name)
     photograph(runs / PAGE, images / "report.png")

@@ -9,6 +9,7 @@ import seaborn as sns
 import witnesses
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from cdgm.evaluation.metrics.regression import nonlinear_r2
 from cdgm.plotting.frames import NOTE, panel_title
@@ -59,7 +60,7 @@ def _quadrants(axes: Axes, values: np.ndarray, truth: np.ndarray) -> None:
     """A scatter plot in the colours and markers of the quadrants of the simulated truth."""
     places = 2 * (truth[:, 1] > 0) + (truth[:, 0] > 0)
     rows = pd.DataFrame({"x": values[:, 0], "y": values[:, 1], "quadrant": places})
-    look = {"palette": list(LABEL_COLOURS[:4]), "markers": list(MARKERS[:4]), "linewidth": 0, "s": 9}
+    look = {"palette": list(LABEL_COLOURS[:4]), "markers": list(MARKERS[:4]), "linewidth": 0, "s": 7}
     sns.scatterplot(
         rows.sample(frac=1, random_state=0),
         x="x",
@@ -70,7 +71,14 @@ def _quadrants(axes: Axes, values: np.ndarray, truth: np.ndarray) -> None:
         ax=axes,
         **look,
     )
-    axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal", xticks=[-2, 0, 2], yticks=[-2, 0, 2])
+    axes.set(
+        xlim=(-LIMIT, LIMIT),
+        ylim=(-LIMIT, LIMIT),
+        aspect="equal",
+        xticks=[-2, 0, 2],
+        yticks=[-2, 0, 2],
+        ylabel="",
+    )
 
 
 def _outputs(axes: Axes, f, twisted: bool) -> None:
@@ -97,35 +105,41 @@ def _outputs(axes: Axes, f, twisted: bool) -> None:
         ax=axes,
     )
     axes.axvline(1.0, color=REFERENCE_COLOUR, linewidth=0.9, linestyle=":")
-    axes.text(1.04, 0.97, "edge: max |t| = 1", transform=axes.get_xaxis_transform(), va="top", **NOTE)
-    axes.set(xlabel="first coordinate of t, others 0", ylabel="output, z held")
+    axes.text(0.97, 0.03, "edge of T", transform=axes.get_xaxis_transform(), ha="right", **NOTE)
+    axes.set(
+        xlabel="first coordinate of t, others 0",
+        ylabel=f"{SHOWN} of {FEATURES} outputs, z fixed",
+        ylim=(-0.37, 0.37),
+    )
 
 
 @theme()
 def gate(seed: int = 0) -> Figure:
-    """The map of the gate, its law in the target, its error, and where it leaves the salient truth."""
+    """The map of the gate, its distribution in the target, its error, and where it leaves the salient truth."""
     rng = np.random.default_rng(seed)
     w, t = rng.standard_normal((2, 4000, 1))
-    colours = dict(zip(WIDTHS.values(), VARIANT_COLOURS_BESIDE_BLOCKS[:3], strict=False))
+    looks = [*VARIANT_COLOURS_BESIDE_BLOCKS[2:4], BLOCK_COLOURS[0], "#000000"]
     figure = new_figure(9.0, 6.4)
     panels = dict(zip("abcd", figure.subplots(2, 2).flat, strict=True))
 
     grid = np.linspace(-2.5, 2.5, 401)[:, None]
-    heights = {"t' = 0": 0.0, "t' = .2": 0.2, "t' = .5": 0.5, "t' = 2": 2.0}
+    heights = {"|t'| = 0": 0.0, "|t'| = .2": 0.2, "|t'| = .5": 0.5, "|t'| = 2": 2.0}
     curves = {name: witnesses.gate(grid, np.full_like(grid, s), 0.3)[:, 0] for name, s in heights.items()}
     curves = pd.DataFrame(curves).assign(w=grid).melt("w", var_name="at", value_name="t")
-    shades = sns.color_palette("viridis", len(heights))
+    shades = sns.color_palette("viridis", len(heights) + 1)[:-1]
     sns.lineplot(curves, x="w", y="t", hue="at", style="at", palette=shades, ax=panels["a"])
     panels["a"].set(xlabel="spare background coordinate w", ylabel="t that the decoder uses")
     panels["a"].legend(title=None, handlelength=3)
     panel_title(panels["a"], "a", "the gate, d = .3")
 
-    laws = pd.concat(
-        pd.DataFrame({"t": witnesses.gate(w, t, d)[:, 0], "width": name}) for d, name in WIDTHS.items()
-    )
-    sns.ecdfplot(laws, x="t", hue="width", palette=colours, legend=False, ax=panels["b"], linewidth=1.3)
-    _normal(panels["b"])
-    panel_title(panels["b"], "b", "law of t in the target")
+    at = np.linspace(-LIMIT, LIMIT, 137)
+    below = {name: (witnesses.gate(w, t, d) <= at).mean(axis=0) for d, name in WIDTHS.items()}
+    laws = pd.DataFrame(below | {"truth, N(0, 1)": norm.cdf(at)}).assign(t=at)
+    laws = laws.melt("t", var_name="law", value_name="below")
+    sns.lineplot(laws, x="t", y="below", hue="law", style="law", palette=looks, ax=panels["b"])
+    panels["b"].set(xlim=(-LIMIT, LIMIT), xlabel="t in the target", ylabel="share of rows below")
+    panels["b"].legend(title=None, handlelength=3)
+    panel_title(panels["b"], "b", "distribution of t in the target")
 
     widths = np.geomspace(0.02, 2.0, 25)
     errors = pd.DataFrame(
@@ -150,7 +164,7 @@ def gate(seed: int = 0) -> Figure:
     names = ("in the background block (w)", "in the salient block (t')")
     shares = pd.DataFrame(
         {"d": d, "r2": nonlinear_r2([known], witnesses.gate(w, t, d)), "known": name}
-        for d in np.geomspace(0.02, 8.0, 14)
+        for d in np.geomspace(0.02, 2.0, 12)
         for known, name in zip((w, t), names, strict=True)
     )
     sns.lineplot(
@@ -174,15 +188,6 @@ def gate(seed: int = 0) -> Figure:
     panels["d"].legend(title=None, loc="center left")
     panel_title(panels["d"], "d", "where the salient truth is")
     return figure
-
-
-def _normal(axes: Axes) -> None:
-    """The truth's law, and a legend for it and for the widths."""
-    from scipy.stats import norm
-
-    grid = np.linspace(-LIMIT, LIMIT, 201)
-    axes.plot(grid, norm.cdf(grid), color=REFERENCE_COLOUR, linewidth=2.6, alpha=0.45, zorder=1)
-    axes.set(xlim=(-LIMIT, LIMIT), xlabel="t", ylabel="share of rows below")
 
 
 FIGURES = {"quantised_twist": quantised_twist, "gate": gate}

@@ -11,6 +11,8 @@ from tests.unit.theory_helpers import mixing, p_equal_laws
 
 #: No source has the shared block alone.
 PRIVATE_EACH = {"sources": ["a", "b"], "blocks": {"shared": ["a", "b"], "own_a": ["a"], "own_b": ["b"]}}
+#: Each pair of sources has a block, and none has one alone.
+PAIRS = {"sources": ["a", "b", "c"], "blocks": {"ab": ["a", "b"], "bc": ["b", "c"], "ca": ["c", "a"]}}
 #: Two blocks of the same sources: nothing tells them apart.
 SAME_SOURCES = {"sources": ["a", "b"], "blocks": {"first": ["a", "b"], "second": ["a", "b"], "own": ["b"]}}
 
@@ -31,9 +33,10 @@ def orthogonal(rng, *sizes):
         (CONTRASTIVE, [[0], [1]]),
         (PRIVATE_EACH, [[0], [1], [2]]),
         (THREE_SOURCES, [[0], [1], [2]]),
+        (PAIRS, [[0], [1], [2]]),
         (SAME_SOURCES, [[0, 1], [2]]),
     ],
-    ids=["contrastive", "private_each", "three", "same_sources"],
+    ids=["contrastive", "private_each", "three", "pairs", "same_sources"],
 )
 def test_small_rotations_that_keep_all_laws_are_those_within_blocks(design, classes):
     """Of linear mixing M: skew A with M (A P_k - P_k A) M' = 0 for every source, P_k its active latents."""

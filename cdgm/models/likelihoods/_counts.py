@@ -19,8 +19,8 @@ class CountLikelihood(Likelihood):
     link
         ``exp``: rate = library x exp(f) with the library known and 1, for simulations, where log-rates are
         piecewise affine in the latents. ``softmax``: rate = library x softmax(f) with the total count of
-        the row as its library, for cells, where that total is no property of the state; log-rates then hold
-        only up to a constant a cell, so the theorem for piecewise affine mixing does not apply as it stands.
+        the row as its library, for cells, where that total is no property of the state. Given totals, counts
+        reveal finitely many moments of the rates, so the theorem for piecewise affine mixing does not apply.
     """
 
     support: ClassVar[Support] = "counts"

@@ -13,7 +13,8 @@ from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
 class MGDA(GradientCombiner):
     """Min-norm point of the convex hull of the sources' gradients (Désidéri 2012; Sener & Koltun 2018).
 
-    Unless it is zero, a small step against the min-norm point itself lowers the loss of every source.
+    Unless it is zero, a small plain step against the min-norm point of *exact* gradients lowers the loss
+    of every source. Where gradients are mostly noise, of mean squared norm v_k, weights go as 1 / v_k.
     Its weights sum to 1; they are multiplied by the number of sources K, so that equal weights are the
     plain sum of the losses and penalties keep the strength that they have beside it.
 

@@ -1,4 +1,4 @@
-"""Leaky ReLU mixing: injective and piecewise affine, where the theory promises identifiable blocks."""
+"""Leaky ReLU mixing: injective, continuous and piecewise affine, as the theorem on blocks demands."""
 
 from __future__ import annotations
 
