@@ -108,15 +108,15 @@ def test_the_total_correlation_vanishes_for_joint_samples_alone():
     values = []
     for joint in (True, False):
         rng = np.random.default_rng(7)
-        sizes = dict.fromkeys(DESIGN.sources, 400)
+        sizes = dict.fromkeys(DESIGN.sources, 200)
         state = penalty.start(
-            ObjectiveContext([penalty], DESIGN, dims, sizes, 400, torch.float64, [stream("tc", root=1)])
+            ObjectiveContext([penalty], DESIGN, dims, sizes, 200, torch.float64, [stream("tc", root=1)])
         )
         found = []
-        for _ in range(400):
-            posteriors = posteriors_at_truth(OBLIQUE, 1.0, rng, 400, joint)
+        for _ in range(300):
+            posteriors = posteriors_at_truth(OBLIQUE, 1.0, rng, 200, joint)
             found.append(penalty.value(Pass(torch.zeros(0), {}, posteriors, {}), DESIGN, state).item())
-        values.append(np.mean(found[200:]))
+        values.append(np.mean(found[150:]))
     joint, apart = values
     assert abs(joint) < 0.01
     assert apart > 0.03
