@@ -115,7 +115,7 @@ def _outputs(axes: Axes, f, twisted: bool) -> None:
 
 @theme()
 def gate(seed: int = 0) -> Figure:
-    """The map of the gate, its distribution in the target, its error, and where it leaves the salient truth."""
+    """The map of the gate, its distribution in the target, its error, and where the salient truth is."""
     rng = np.random.default_rng(seed)
     w, t = rng.standard_normal((2, 4000, 1))
     looks = [*VARIANT_COLOURS_BESIDE_BLOCKS[2:4], BLOCK_COLOURS[0], "#000000"]

@@ -1,5 +1,7 @@
 """The counterexamples of docs/theory.md: equal laws from other blocks, and what each assumption excludes."""
 
+import importlib
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -7,6 +9,7 @@ from scipy import integrate, stats
 from cdgm.evaluation.metrics.independence import hsic_test
 from cdgm.evaluation.metrics.regression import entanglement_r2, linear_r2, nonlinear_r2
 from docs.figures import witnesses
+from tests.guide import DOCS
 from tests.unit.theory_helpers import mixing, p_equal_laws
 
 ROWS = 300
@@ -158,3 +161,14 @@ def test_the_mirrored_gate_moves_the_background_truth_of_the_target_into_the_sal
     ones = np.ones_like(steps)
     along = witnesses.mirrored_gate(0.8 * ones, steps * ones, 0.3 * steps, 0.05)
     assert np.abs(np.diff(along, axis=0)).max() < 0.03
+
+
+# ---------------------------------------------------------------- figures
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_page_are_drawn(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "figures")
+    explained = importlib.import_module("witnesses_explained")
+    assert len(explained.quantised_twist().axes) == 6
+    assert len(explained.gate().axes) == 4
