@@ -11,19 +11,31 @@ from cdgm.config.simulation import Simulation
 from cdgm.evaluation.metrics.independence import hsic_test
 from cdgm.evaluation.metrics.regression import linear_r2, nonlinear_r2
 from cdgm.models.comparative_vae import Pass, Posterior
+from cdgm.models.source_data import SourceData, assemble
+from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.penalties import PENALTIES
-from cdgm.simulation.simulate import simulate_one, true_decoder
+from cdgm.objectives.per_source import PerSourceGradients
+from cdgm.simulation.simulate import simulate, simulate_one, true_decoder
 from cdgm.simulation.true_posterior import true_posterior_means
+from cdgm.training.loop import train
 from cdgm.utils.random_streams import stream
 from tests.guide import ROOT
-from tests.unit.builders import CONTRASTIVE
+from tests.unit.builders import CONTRASTIVE, fit_spec
 
 DESIGN = Design.model_validate(CONTRASTIVE)
 SHARED, SALIENT, FEATURES = 2, 2, 6
 MMD = {"estimator": "unbiased", "kernel": "expected_distance"}
 HSIC = {"kind": "hsic", "estimator": "unbiased"}
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def stated_simulation(sizes):
+    """The simulation of the protocol `simulation`, with other numbers of rows."""
+    stated = CONFIG["protocols"]["simulation"]["simulation"]
+    return Simulation.model_validate(stated | sizes | {"design": CONFIG["designs"]["contrastive"]})
+
 
 # ---------------------------------------------------------------- penalties at the right dimensions
 
@@ -183,17 +195,53 @@ def test_no_loss_rises_along_exact_gradients_alone():
     assert (gains.min(axis=1) < 0).mean() > 0.3
 
 
+@pytest.mark.slow
+def test_weights_of_mgda_follow_the_noise_late_in_a_fit():
+    """Two members of the protocol `simulation`: noise is most of each gradient, and sets the weight."""
+    sizes = {"n_train": {"background": 4000, "target": 4000}, "n_test": {"background": 2, "target": 2}}
+    spec = stated_simulation(sizes)
+    drawn = simulate(spec, [200, 201], CONFIG["root_seed"])
+    x = {source: drawn[f"x/train/{source}"] for source in DESIGN.sources}
+    fit = fit_spec(
+        (0, 1),
+        dims=spec.dims,
+        model={"encoder_hidden": [64, 64], "decoder_hidden": [64, 64]},
+        training={"steps": 1000, "batch_size": 64, "learning_rate": 4e-3},
+        variant={"combiner": {"kind": "mgda", "normalise": "none"}},
+    )
+    model = train(fit, x, [0, 1]).model
+    apart = PerSourceGradients(model, flatten_parameters(model, 2))
+    data = {s: SourceData(x[s], [0, 1], fit.model.likelihood, torch.float32) for s in x}
+    generator = torch.Generator().manual_seed(0)
+    draws = []
+    for _ in range(100):
+        rows = {s: torch.randint(4000, (2, 64), generator=generator) for s in x}
+        noise = {
+            block: torch.randn(2, 64 * len(of), spec.dims[block], generator=generator)
+            for block, of in DESIGN.blocks.items()
+        }
+        elbo = apart.forward(assemble(data, rows), noise).elbo
+        draws.append(apart.gradients(-elbo.sum()).apart.double().clone())
+    gradients = torch.stack(draws).numpy()  # (draws, members, sources, parameters)
+    noise = gradients.var(axis=0, ddof=1).sum(axis=-1)
+    assert (noise / np.square(gradients).sum(axis=-1).mean(axis=0)).min() > 0.7
+    weights = np.stack([mgda(draw) for draw in gradients]).mean(axis=0)
+    inverse = (1 / noise) / (1 / noise).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(weights, inverse, atol=0.05)
+    # The mean gradients alone would have chosen other weights.
+    assert np.abs(mgda(gradients.mean(axis=0)) - inverse).max() > 0.1
+
+
 # ---------------------------------------------------------------- the true model, and the ELBO
 
 
 @pytest.mark.slow
 def test_posterior_means_of_the_true_model_do_not_leak():
     """On the simulations of the study `identifiability`, where fits leak: as the page reports."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    sizes = {"n_train": {"background": 2, "target": 2}, "n_test": {"background": 2, "target": 2000}}
-    stated = config["protocols"]["simulation"]["simulation"]
-    spec = Simulation.model_validate(stated | sizes | {"design": config["designs"]["contrastive"]})
-    root = config["root_seed"]
+    spec = stated_simulation(
+        {"n_train": {"background": 2, "target": 2}, "n_test": {"background": 2, "target": 2000}}
+    )
+    root = CONFIG["root_seed"]
     rows, decode = simulate_one(spec, 200, root), true_decoder(spec, 200, root)
     rng = np.random.default_rng(12)
     means = true_posterior_means(spec, decode, "target", rows["x/test/target"], 500, rng).means
