@@ -2,41 +2,131 @@
 
 Everything here is fitted on one half of the points and scored on the other, so that a block without
 information scores about 0 and not the positive number that in-sample correlations give to noise.
+
+All linear scores follow from the second moments of the two halves. Where a truth is (..., n, q), leading axes
+stack truths of the same rows: the shuffled ones of a null are scored together.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import qr, svd
 from scipy.optimize import linear_sum_assignment
 
-from cdgm.evaluation.metrics.split_half import as_matrix, column_correlations, halves, paired
+from cdgm.evaluation.metrics.split_half import as_matrix, halves, paired
 
 # Axes whose sd is below these (absolute, for latents with a N(0, 1) prior; relative to the largest axis)
 # hold float32 rounding and nothing else: whitening would blow it up to unit size.
 _SMALLEST_SD = 1e-6
 _SMALLEST_RATIO = 1e-6
+#: Variance of a column below which it counts as constant.
+SMALLEST_VARIANCE = 1e-12
 
 #: Variance of a posterior mean above which a dimension counts as active (Burda et al. 2016 use .01).
 ACTIVE_VARIANCE = 0.05
 
 
-def _whitening(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal columns spanning centred ``x`` (n, r) and the map (d, r) that makes them from ``x``."""
-    q, r = cast("tuple[np.ndarray, np.ndarray]", qr(x, mode="economic", check_finite=False))
-    u, s, vt = svd(r, full_matrices=False, check_finite=False)
-    floor = max(_SMALLEST_SD * np.sqrt(len(x)), _SMALLEST_RATIO * (s[0] if s.size else 0.0))
-    keep = s > floor
-    return q @ u[:, keep], vt[keep].T / s[keep]
+class Moments(NamedTuple):
+    """Means and centred second moments (divided by n) of x (n, p) and y (..., n, q)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> Moments:
+        """Of samples. Means are taken off the products, which float64 bears unless they are 1e6 sds."""
+        n = len(x)
+        mx, my = x.mean(axis=0), np.full(n, 1 / n) @ y
+        xy = x.T @ y / n - mx[:, None] * my[..., None, :]
+        yy = y.swapaxes(-1, -2) @ y / n - my[..., :, None] * my[..., None, :]
+        return cls(mx, my, x.T @ x / n - mx[:, None] * mx, xy, yy)
+
+    def directions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Canonical correlations (..., r) and directions (..., p, r), (..., q, r); r is the smaller of p, q.
+
+        Beyond the smaller of the two ranks they are 0.
+        """
+        wx, x_rank = _whitening(self.xx)
+        wy, y_rank = _whitening(self.yy)
+        u, s, vt = np.linalg.svd(wx.T @ self.xy @ wy, full_matrices=False)
+        within = np.arange(s.shape[-1]) < np.minimum(x_rank, y_rank)
+        keep = within[..., None, :]
+        return np.clip(s, 0.0, 1.0) * within, wx @ u * keep, wy @ vt.swapaxes(-1, -2) * keep
+
+    def correlations(self) -> np.ndarray:
+        """Of each column of x with each of y, (..., p, q), 0 where one is constant."""
+        sds = [np.sqrt(np.diagonal(m, axis1=-2, axis2=-1).clip(min=0)) for m in (self.xx, self.yy)]
+        of_x, of_y = (np.where(sd > _SMALLEST_SD, 1.0 / np.maximum(sd, _SMALLEST_SD), 0.0) for sd in sds)
+        return of_x[:, None] * self.xy * of_y[..., None, :]
+
+
+def _whitening(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The map (..., d, d) to uncorrelated axes of variance 1, largest first, and their number (..., 1).
+
+    Columns beyond that number, which hold no more than rounding, are 0.
+    """
+    variance, axes = np.linalg.eigh(covariance)
+    sd = np.sqrt(variance[..., ::-1].clip(min=0))
+    keep = sd > np.maximum(_SMALLEST_SD, _SMALLEST_RATIO * sd[..., :1])
+    return axes[..., ::-1] * (keep / np.where(keep, sd, 1.0))[..., None, :], keep.sum(axis=-1, keepdims=True)
+
+
+def _variances(covariance: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Along each direction (..., d, r)."""
+    return (directions * (covariance @ directions)).sum(axis=-2).clip(min=0)
+
+
+class Halves(NamedTuple):
+    """Moments of an estimate (n, p) and a truth (..., n, q) on the fit half and on the score half."""
+
+    fit: Moments
+    score: Moments
+
+    @classmethod
+    def of(cls, estimate: np.ndarray, truth: np.ndarray) -> Halves:
+        """Of paired rows."""
+        estimate, truth = paired(estimate, truth)
+        return cls(*(Moments.of(estimate[rows], truth[..., rows, :]) for rows in halves(len(estimate))))
+
+    def canonical_correlations(self) -> np.ndarray:
+        """See :func:`held_out_correlations`."""
+        _, a, b = self.fit.directions()
+        norms = np.sqrt(_variances(self.score.xx, a) * _variances(self.score.yy, b))
+        shared = (a * (self.score.xy @ b)).sum(axis=-2)
+        values = np.zeros(self.fit.y.shape)
+        values[..., : a.shape[-1]] = np.where(norms > 0, shared / np.where(norms > 0, norms, 1.0), 0.0)
+        return values
+
+    def r2(self) -> np.ndarray:
+        """Share (...) of the truth's variance that least squares with intercept explains."""
+        fit, score = self
+        weights = np.linalg.pinv(fit.xx, rcond=_SMALLEST_RATIO**2, hermitian=True) @ fit.xy
+        bias = score.y - fit.y - ((score.x - fit.x) @ weights)
+        missed = score.yy.trace(axis1=-2, axis2=-1) + np.square(bias).sum(axis=-1)
+        missed += np.einsum("...ij,...ij->...", weights, score.xx @ weights - 2 * score.xy)
+        total = score.yy.trace(axis1=-2, axis2=-1)
+        varies = total > SMALLEST_VARIANCE * score.y.shape[-1]
+        return np.where(varies, 1.0 - missed / np.where(varies, total, 1.0), 0.0)[()]
+
+    def mcc(self) -> np.ndarray:
+        """See :func:`mcc`."""
+        fitted, scored = self.fit.correlations(), self.score.correlations()
+        values = np.empty(fitted.shape[:-2])
+        for place in np.ndindex(values.shape):
+            pairs = linear_sum_assignment(-np.abs(fitted[place]))
+            values[place] = (np.sign(fitted[place][pairs]) * scored[place][pairs]).sum()
+        return (values / fitted.shape[-1])[()]
 
 
 def canonical_directions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Canonical correlations and directions in the sample, by QR and SVD.
+    r"""Canonical correlations and directions in the sample.
 
-    With :math:`X = Q_x R_x` and :math:`Y = Q_y R_y` centred, the correlations are the singular values of
-    :math:`Q_x^\top Q_y` (Björck & Golub 1973). Constant and linearly dependent columns are left out.
+    The correlations are the singular values of the covariance of x and y once both are whitened. Constant and
+    linearly dependent columns are left out.
 
     Parameters
     ----------
@@ -46,17 +136,12 @@ def canonical_directions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
     Returns
     -------
     correlations : ndarray (r,)
-        Descending, r = the smaller of the two ranks.
+        Descending, r = the smaller of p and q; 0 beyond the smaller of the two ranks.
     x_directions : ndarray (p, r)
+        0 beyond that rank, as are the others.
     y_directions : ndarray (q, r)
     """
-    x, y = paired(x, y)
-    qx, wx = _whitening(x - x.mean(axis=0))
-    qy, wy = _whitening(y - y.mean(axis=0))
-    if qx.shape[1] == 0 or qy.shape[1] == 0:
-        return np.zeros(0), np.zeros((x.shape[1], 0)), np.zeros((y.shape[1], 0))
-    u, s, vt = svd(qx.T @ qy, full_matrices=False, check_finite=False)
-    return np.clip(s, 0.0, 1.0), wx @ u, wy @ vt.T
+    return Moments.of(*paired(x, y)).directions()
 
 
 def held_out_correlations(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -65,19 +150,14 @@ def held_out_correlations(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray
     Parameters
     ----------
     estimate, truth
-        Arrays of shape (n, p) and (n, q).
+        Arrays of shape (n, p) and (..., n, q).
 
     Returns
     -------
-    ndarray (q,)
+    ndarray (..., q)
         In the order of the fit half; 0 for those that the estimate has no dimension left for.
     """
-    estimate, truth = paired(estimate, truth)
-    fit, score = halves(len(truth))
-    _, a, b = canonical_directions(estimate[fit], truth[fit])
-    values = np.zeros(truth.shape[1])
-    values[: a.shape[1]] = column_correlations(estimate[score] @ a, truth[score] @ b)
-    return values
+    return Halves.of(estimate, truth).canonical_correlations()
 
 
 def recovery_cc(estimate: np.ndarray, truth: np.ndarray) -> float:
@@ -89,21 +169,14 @@ def recovery_cc(estimate: np.ndarray, truth: np.ndarray) -> float:
     return float(held_out_correlations(estimate, truth).mean())
 
 
-def mcc(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Strong mean correlation coefficient: one fitted coordinate for each true one.
+def mcc(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Strong mean correlation coefficient (...): one fitted coordinate for each true one.
 
     Pairs and signs come from the fit half (Hungarian algorithm on absolute correlations, as in Hyvärinen
     & Morioka 2016), values from the score half; a true coordinate without partner counts 0. For reference:
     it is low for a rotated, perfectly recovered block.
     """
-    estimate, truth = paired(estimate, truth)
-    fit, score = halves(len(truth))
-    p, q = estimate.shape[1], truth.shape[1]
-    columns = [np.repeat(estimate[fit], q, axis=1), np.tile(truth[fit], p)]
-    table = column_correlations(*columns).reshape(p, q)
-    rows, cols = linear_sum_assignment(-np.abs(table))
-    values = column_correlations(estimate[score][:, rows], truth[score][:, cols])
-    return float((np.sign(table[rows, cols]) * values).sum() / q)
+    return Halves.of(estimate, truth).mcc()
 
 
 def alignment(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

@@ -21,14 +21,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from cdgm.evaluation.metrics.recovery import SMALLEST_VARIANCE, Halves
 from cdgm.evaluation.metrics.split_half import as_matrix, halves, paired
 
 WIDTHS = (0.4, 0.8)
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 #: Points used for the fit, and of these for choosing width and ridge (half to fit, half to validate).
-FIT_POINTS = 1600
-CHOICE_POINTS = 1000
-_SMALLEST_VARIANCE = 1e-12
+FIT_POINTS = int(__import__("os").environ.get("FP", 1600))
+CHOICE_POINTS = int(__import__("os").environ.get("CP", 1000))
 
 
 def explained(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -36,25 +36,21 @@ def explained(truth: np.ndarray, prediction: np.ndarray) -> float:
 
     SST is about the mean of the scored points; a prediction worse than that mean scores below 0.
     """
-    total = float(((truth - truth.mean(axis=0)) ** 2).sum())
-    if total <= _SMALLEST_VARIANCE * truth.size:
+    total = float(np.square(truth - truth.mean(axis=0)).sum())
+    if total <= SMALLEST_VARIANCE * truth.size:
         return 0.0
-    return 1.0 - float(((truth - prediction) ** 2).sum()) / total
+    return 1.0 - float(np.square(truth - prediction).sum()) / total
 
 
-def linear_r2(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Held-out R2 of least squares with intercept.
+def linear_r2(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Held-out R2 (...) of least squares with intercept.
 
     Parameters
     ----------
     estimate, truth
-        Arrays of shape (n, p) and (n, q); collapsed columns of ``estimate`` do no harm.
+        Arrays of shape (n, p) and (..., n, q); collapsed columns of ``estimate`` do no harm.
     """
-    estimate, truth = paired(estimate, truth)
-    fit, score = halves(len(truth))
-    centre, mean = estimate[fit].mean(axis=0), truth[fit].mean(axis=0)
-    weights = np.linalg.lstsq(estimate[fit] - centre, truth[fit] - mean, rcond=1e-6)[0]
-    return explained(truth[score], (estimate[score] - centre) @ weights + mean)
+    return Halves.of(estimate, truth).r2()
 
 
 class KernelRegression:
@@ -76,13 +72,12 @@ class KernelRegression:
         fit, self._score = halves(self._rows)
         self._fit = fit[:FIT_POINTS]
         self._blocks = [self._scaled(block) for block in inputs]
-        self._grams: dict[float, np.ndarray] = {}
 
     def _scaled(self, block: np.ndarray) -> np.ndarray:
         """Centre and divide by the root of the total variance, both from the fit half."""
         train = block[self._fit]
         total = float(train.var(axis=0).sum())
-        if total <= _SMALLEST_VARIANCE:
+        if total <= SMALLEST_VARIANCE:
             return np.zeros(block.shape, dtype=np.float32)
         return ((block - train.mean(axis=0)) / np.sqrt(total)).astype(np.float32)
 
@@ -100,32 +95,42 @@ class KernelRegression:
             kernel = factor if place == 0 else np.multiply(kernel, factor, out=kernel)
         return kernel
 
-    def _gram(self, width: float) -> np.ndarray:
-        if width not in self._grams:
-            self._grams[width] = self._kernel(self._fit, self._fit, width)
-        return self._grams[width]
+    def _scores(
+        self,
+        fit: np.ndarray,
+        score: np.ndarray,
+        targets: Sequence[np.ndarray],
+        width: float,
+        ridges: Sequence[float],
+    ) -> list[list[float]]:
+        """Scores of each ridge and target, fitted and scored on the given rows."""
+        means = [target[fit].mean(axis=0) for target in targets]
+        stacked = np.hstack([target[fit] - mean for target, mean in zip(targets, means, strict=True)])
+        edges = np.cumsum([target.shape[1] for target in targets])[:-1]
+        gram, across = self._kernel(fit, fit, width), self._kernel(score, fit, width)
+        scores = []
+        for ridge in ridges:
+            predictions = np.split(across @ _solve(gram, ridge, stacked), edges, axis=1)
+            scores.append(
+                [
+                    explained(target[score], prediction + mean)
+                    for target, prediction, mean in zip(targets, predictions, means, strict=True)
+                ]
+            )
+        return scores
 
-    def _choose(self, targets: list[np.ndarray]) -> list[tuple[float, float]]:
+    def _choose(self, targets: Sequence[np.ndarray]) -> list[tuple[float, float]]:
         """Width and ridge of each target, by validation on part of the fit half."""
-        n = min(len(self._fit), CHOICE_POINTS)
         # Fit and validation points alternate, for the reason that halves() gives.
-        train, check = np.arange(0, n, 2), np.arange(1, n, 2)
-        values = [target[self._fit] for target in targets]
-        means = [value[train].mean(axis=0) for value in values]
-        stacked = np.hstack([value[train] - mean for value, mean in zip(values, means, strict=True)])
-        edges = np.cumsum([value.shape[1] for value in values])[:-1]
-        best = [(-np.inf, (WIDTHS[-1], RIDGES[-1]))] * len(targets)
+        some = self._fit[:CHOICE_POINTS]
+        grid = [(width, ridge) for width in reversed(WIDTHS) for ridge in reversed(RIDGES)]
         # From stiff to pliable, so that a tie keeps the stiffer one.
-        for width in reversed(WIDTHS):
-            gram = self._gram(width)
-            for ridge in reversed(RIDGES):
-                weights = _solve(gram[np.ix_(train, train)], ridge, stacked)
-                predictions = np.split(gram[np.ix_(check, train)] @ weights, edges, axis=1)
-                for i, prediction in enumerate(predictions):
-                    value = explained(values[i][check], prediction + means[i])
-                    if value > best[i][0]:
-                        best[i] = (value, (width, ridge))
-        return [choice for _, choice in best]
+        scores = [
+            of_ridge
+            for width in reversed(WIDTHS)
+            for of_ridge in self._scores(some[::2], some[1::2], targets, width, RIDGES[::-1])
+        ]
+        return [grid[best] for best in np.argmax(scores, axis=0)]
 
     def r2(self, targets: Sequence[np.ndarray]) -> list[float]:
         """Held-out R2 of each target.
@@ -140,15 +145,12 @@ class KernelRegression:
             raise ValueError(f"targets must have {self._rows} rows, got {[len(v) for v in values]}")
         choices = self._choose(values)
         scores = [0.0] * len(values)
-        for width, ridge in sorted(set(choices)):
-            members = [i for i, choice in enumerate(choices) if choice == (width, ridge)]
-            means = [values[i][self._fit].mean(axis=0) for i in members]
-            stacked = np.hstack([values[i][self._fit] - mean for i, mean in zip(members, means, strict=True)])
-            weights = _solve(self._gram(width), ridge, stacked)
-            predictions = self._kernel(self._score, self._fit, width) @ weights
-            edges = np.cumsum([values[i].shape[1] for i in members])[:-1]
-            for i, mean, prediction in zip(members, means, np.split(predictions, edges, axis=1), strict=True):
-                scores[i] = explained(values[i][self._score], prediction + mean)
+        for width in sorted({width for width, _ in choices}):
+            members = [i for i, choice in enumerate(choices) if choice[0] == width]
+            ridges = sorted({choices[i][1] for i in members})
+            found = self._scores(self._fit, self._score, [values[i] for i in members], width, ridges)
+            for place, i in enumerate(members):
+                scores[i] = found[ridges.index(choices[i][1])][place]
         return scores
 
 

@@ -26,8 +26,8 @@ def halves(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(0, n, 2), np.arange(1, n, 2)
 
 
-def as_matrix(values: np.ndarray) -> np.ndarray:
-    """Float64 copy of shape (n, d); a vector becomes one column.
+def as_matrix(values: np.ndarray, stacked: bool = False) -> np.ndarray:
+    """Float64 copy of shape (n, d); a vector becomes one column. If ``stacked``, leading axes may precede.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def as_matrix(values: np.ndarray) -> np.ndarray:
     """
     matrix = np.asarray(values, dtype=np.float64)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    if matrix.ndim != 2:
+    if matrix.ndim < 2 or (matrix.ndim > 2 and not stacked):
         raise ValueError(f"expected an array of shape (n, d), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("scores need finite values: leave members that diverged out")
@@ -45,22 +45,14 @@ def as_matrix(values: np.ndarray) -> np.ndarray:
 
 
 def paired(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as matrices of equally many rows.
+    """Both as matrices of equally many rows; ``y`` may be a stack of them, (..., n, d).
 
     Raises
     ------
     ValueError
         If the numbers of rows differ.
     """
-    x, y = as_matrix(x), as_matrix(y)
-    if len(x) != len(y):
-        raise ValueError(f"rows must pair up, got {len(x)} and {len(y)}")
+    x, y = as_matrix(x), as_matrix(y, stacked=True)
+    if len(x) != y.shape[-2]:
+        raise ValueError(f"rows must pair up, got {len(x)} and {y.shape[-2]}")
     return x, y
-
-
-def column_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each column of ``x`` with the same column of ``y``, 0 where one is constant."""
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    norms = np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
-    safe = np.where(norms > 0, norms, 1.0)
-    return np.where(norms > 0, (x * y).sum(axis=0) / safe, 0.0)

@@ -12,12 +12,14 @@ import numpy as np
 
 from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, spread_rows
 from cdgm.evaluation.metrics.nulls import NO_NULL, Null, row, summary
-from cdgm.evaluation.metrics.recovery import active_dims, alignment, held_out_correlations, mcc
-from cdgm.evaluation.metrics.regression import KernelRegression, linear_r2
+from cdgm.evaluation.metrics.recovery import Halves, active_dims, alignment
+from cdgm.evaluation.metrics.regression import KernelRegression
 from cdgm.utils.joint_names import JOINT
 
 Blocks = Mapping[str, np.ndarray]
 Sources = Mapping[str, Blocks]
+#: Numbers of shuffled truths that are scored at once.
+STACKED_NUMBERS = 100_000
 #: Nulls by (source, block, truth, metric).
 Nulls = Mapping[tuple[str, str, str, str], Null]
 
@@ -87,8 +89,9 @@ def draw_nulls(
 ) -> dict[tuple[str, str, str, str], Null]:
     """Permutation nulls of every recovery and leakage score, from one member.
 
-    Rows of the estimate are shuffled against the truth. For ``entanglement_r2`` only the *other* blocks
-    are: the question there is what they add to the block's own knowledge. The same nulls serve all twists.
+    Rows of the truth are shuffled against the estimate, whose factorisations serve all draws. For
+    ``entanglement_r2`` only the *other* blocks are: the question there is what they add to the block's own
+    knowledge. The same nulls serve all twists.
 
     Parameters
     ----------
@@ -97,30 +100,31 @@ def draw_nulls(
     rng
         Generator or seed.
     draws, nonlinear_draws, entanglement_draws
-        Permutations of the linear scores (milliseconds each), of the nonlinear ones (which share a
-        factorisation) and of the entanglement (a factorisation each).
+        Permutations of the linear scores, of the nonlinear ones (both share factorisations) and of the
+        entanglement (a factorisation each).
     """
     rng = np.random.default_rng(rng)
     nulls: dict[tuple[str, str, str, str], Null] = {}
     for source, true_blocks in truths.items():
         blocks = {name: means[source][name] for name in true_blocks}
+        alone: dict[str, float] = {}
         for name, estimate in blocks.items():
-            regression = KernelRegression([estimate])
+            regression, shuffled = KernelRegression([estimate]), {}
             for truth, values in true_blocks.items():
                 orders = [rng.permutation(len(values)) for _ in range(draws)]
-                drawn: dict[str, list[float]] = {}
-                for order in orders:
-                    for metric, value in _linear_scores(name == truth, estimate[order], values):
-                        drawn.setdefault(metric, []).append(value)
-                drawn.pop("alignment_min", None), drawn.pop("alignment_max", None)
-                # Shuffling the truth gives the same distribution and keeps the inputs' factorisation.
-                metric = "recovery_r2_nonlinear" if name == truth else "leakage_r2_nonlinear"
-                drawn[metric] = regression.r2([values[order] for order in orders[:nonlinear_draws]])
+                drawn = _linear_nulls(name == truth, estimate, values, orders)
                 nulls |= {(source, name, truth, metric): summary(v) for metric, v in drawn.items()}
                 if "leakage_cc" in drawn:
                     mean, high = nulls[source, name, truth, "leakage_cc"]
                     nulls[source, name, truth, "leakage_cc_excess"] = (0.0, high - mean)
-        for key, null in _entanglement_nulls(blocks, true_blocks, rng, entanglement_draws).items():
+                shuffled[truth] = [values[order] for order in orders[:nonlinear_draws]]
+            # One call, so that all truths share the factorisations.
+            scores = regression.r2([true_blocks[name], *(v for values in shuffled.values() for v in values)])
+            alone[name] = scores.pop(0)
+            for truth, values in shuffled.items():
+                drawn, scores = scores[: len(values)], scores[len(values) :]
+                nulls[source, name, truth, _nonlinear(name, truth)] = summary(drawn)
+        for key, null in _entanglement_nulls(blocks, true_blocks, alone, rng, entanglement_draws).items():
             nulls[source, *key] = null
     return nulls
 
@@ -152,21 +156,44 @@ def _linear_scores(
     nulls: Nulls | None = None,
 ) -> Iterator[tuple[str, float]]:
     """Pairwise scores: recovery of the block's own truth, or leakage of another one."""
-    correlations = held_out_correlations(estimate, truth)
+    scores = _stacked_scores(own, estimate, truth)
+    yield from ((metric, float(value)) for metric, value in scores.items())
     if own:
-        yield "recovery_cc", float(correlations.mean())
-        yield "recovery_r2", linear_r2(estimate, truth)
-        yield "mcc", mcc(estimate, truth)
         smallest, largest = alignment(estimate, truth)
         yield "alignment_min", smallest
         yield "alignment_max", largest
         return
-    yield "leakage_cc", float(correlations.mean())
-    yield "leakage_cc_max", float(correlations.max())
     null = (nulls or {}).get((source, block, name, "leakage_cc"))
     if null is not None:
-        yield "leakage_cc_excess", float(correlations.mean()) - null[0]
-    yield "leakage_r2", linear_r2(estimate, truth)
+        yield "leakage_cc_excess", float(scores["leakage_cc"]) - null[0]
+
+
+def _stacked_scores(own: bool, estimate: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """The pairwise scores that have a null, (...) for truths (..., n, q)."""
+    moments = Halves.of(estimate, truth)
+    correlations, r2 = moments.canonical_correlations(), moments.r2()
+    mean = correlations.mean(axis=-1)
+    if own:
+        return {"recovery_cc": mean, "recovery_r2": r2, "mcc": moments.mcc()}
+    return {"leakage_cc": mean, "leakage_cc_max": correlations.max(axis=-1), "leakage_r2": r2}
+
+
+def _linear_nulls(
+    own: bool, estimate: np.ndarray, truth: np.ndarray, orders: list[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Scores (draws,) of the truth in each order."""
+    # So many at a time that they stay in the cache.
+    size = max(1, STACKED_NUMBERS // truth.size)
+    parts = [
+        _stacked_scores(own, estimate, truth[np.stack(orders[start : start + size])])
+        for start in range(0, len(orders), size)
+    ]
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+
+def _nonlinear(block: str, truth: str) -> str:
+    """Name of the nonlinear score of a block alone against a truth."""
+    return "recovery_r2_nonlinear" if block == truth else "leakage_r2_nonlinear"
 
 
 def _nonlinear_scores(
@@ -177,8 +204,7 @@ def _nonlinear_scores(
     alone = {name: KernelRegression([estimate]).r2(values) for name, estimate in blocks.items()}
     for block, scores in alone.items():
         for ((truth, _), twists), score in zip(targets, scores, strict=True):
-            metric = "recovery_r2_nonlinear" if block == truth else "leakage_r2_nonlinear"
-            yield block, truth, metric, score, twists
+            yield block, truth, _nonlinear(block, truth), score, twists
     if len(blocks) < 2:
         return
     together = KernelRegression(list(blocks.values())).r2(values)
@@ -187,12 +213,12 @@ def _nonlinear_scores(
 
 
 def _entanglement_nulls(
-    blocks: Blocks, truths: Blocks, rng: np.random.Generator, draws: int
+    blocks: Blocks, truths: Blocks, alone: Mapping[str, float], rng: np.random.Generator, draws: int
 ) -> dict[tuple[str, str, str], Null]:
+    """By blocks, truth and metric; ``alone`` is the score of each truth on its own block."""
     if len(blocks) < 2:
         return {}
     names = list(truths)
-    alone = [KernelRegression([blocks[name]]).r2([truths[name]])[0] for name in names]
     drawn = []
     for _ in range(draws):
         # Each block moves along with its own truth, so only the ties between blocks are cut, and one
@@ -200,7 +226,7 @@ def _entanglement_nulls(
         orders = [rng.permutation(len(truths[name])) for name in names]
         regression = KernelRegression([blocks[name][o] for name, o in zip(names, orders, strict=True)])
         drawn.append(regression.r2([truths[name][o] for name, o in zip(names, orders, strict=True)]))
-    excess = (np.array(drawn) - np.array(alone)).T
+    excess = (np.array(drawn) - [alone[name] for name in names]).T
     return {
         (JOINT.join(blocks), name, "entanglement_r2"): summary(e)
         for name, e in zip(names, excess, strict=True)
