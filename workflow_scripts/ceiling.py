@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-import pandas as pd
-
 from cdgm.config.evaluation import CeilingSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.true_model import score_true_model
 from cdgm.utils.command_line import log, run
-from cdgm.utils.files import read_json, write_csv
+from cdgm.utils.files import read_json, write_rows
 from cdgm.utils.registry import Strict
 
 
@@ -40,7 +38,7 @@ def main() -> None:
     for replicate in score_true_model(simulation, job.ceiling, bundle, job.null_draws, arguments.root_seed):
         rows += replicate
         log(f"replicate {replicate[0]['member'] + 1} of {bundle.replicates} scored")
-    write_csv(arguments.out, pd.DataFrame(rows))
+    write_rows(arguments.out, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from cdgm.config.evaluation import EvaluationSpec
@@ -24,7 +23,7 @@ from cdgm.evaluation.fits import (
 )
 from cdgm.models.checkpoint import load_stack
 from cdgm.utils.command_line import run
-from cdgm.utils.files import read_json, write_csv, write_npz
+from cdgm.utils.files import read_json, write_npz, write_rows
 from cdgm.utils.provenance import Provenance
 
 
@@ -62,7 +61,7 @@ def main() -> None:
     out = Path(arguments.out_dir)
     arrays = {f"mean/{split}/{source}/{block}": mean for (split, source, block), mean in means.items()}
     write_npz(out / "latents.npz", arrays | {"seeds": np.asarray([m.seed for m in spec.members])})
-    write_csv(out / "metrics.csv", pd.DataFrame(rows))
+    write_rows(out / "metrics.csv", rows)
     provenance.write(out / "provenance.json", values)
 
 

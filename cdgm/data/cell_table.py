@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cdgm.utils.errors import UserError, bad_input
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Cells that linear baselines are fitted on and that a map shows, at most: both would take hours and
 # many gigabytes on all cells of an atlas and say the same.
@@ -70,6 +72,9 @@ def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
     UserError
         If the file is missing, no table, or lacks a column.
     """
+    # Here and not above: evaluations of simulations are many and short, and read no cells.
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

@@ -16,7 +16,7 @@ dimensions. Width w and ridge come from a fixed grid by validation inside the fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -26,9 +26,12 @@ from cdgm.evaluation.metrics.split_half import as_matrix, halves, paired
 
 WIDTHS = (0.4, 0.8)
 RIDGES = (0.1, 1.0, 10.0, 100.0)
-#: Points used for the fit, and of these for choosing width and ridge (half to fit, half to validate).
-FIT_POINTS = int(__import__("os").environ.get("FP", 1600))
-CHOICE_POINTS = int(__import__("os").environ.get("CP", 1000))
+#: Points used for the fit, and of these for choosing width and ridge (half to fit, half to validate): with
+#: one block and with several, whose interactions need more.
+POINTS_ALONE = (1000, 500)
+POINTS_TOGETHER = (1600, 1000)
+#: Rows of a kernel that are formed at once.
+CACHED_ROWS = 128
 
 
 def explained(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -70,7 +73,8 @@ class KernelRegression:
         inputs = [paired(block, blocks[0])[0] for block in blocks]
         self._rows = len(inputs[0])
         fit, self._score = halves(self._rows)
-        self._fit = fit[:FIT_POINTS]
+        points, choice = POINTS_ALONE if len(inputs) == 1 else POINTS_TOGETHER
+        self._fit, self._choice = fit[:points], fit[:choice]
         self._blocks = [self._scaled(block) for block in inputs]
 
     def _scaled(self, block: np.ndarray) -> np.ndarray:
@@ -81,19 +85,26 @@ class KernelRegression:
             return np.zeros(block.shape, dtype=np.float32)
         return ((block - train.mean(axis=0)) / np.sqrt(total)).astype(np.float32)
 
-    def _kernel(self, rows: np.ndarray, columns: np.ndarray, width: float) -> np.ndarray:
-        kernel = np.zeros((), dtype=np.float32)
-        for place, block in enumerate(self._blocks):
-            u, v = block[rows], block[columns]
-            products = u @ v.T
-            factor = products - 0.5 * (u * u).sum(axis=1)[:, None]
-            factor -= 0.5 * (v * v).sum(axis=1)[None, :]
-            factor *= np.float32(1.0 / width**2)
-            np.exp(factor, out=factor)
-            factor += products
-            factor += np.float32(1.0)
-            kernel = factor if place == 0 else np.multiply(kernel, factor, out=kernel)
-        return kernel
+    def _kernel(
+        self, rows: np.ndarray, columns: np.ndarray, width: float
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """The kernel (rows, columns), so many rows at a time that they stay in the cache."""
+        factors = []
+        for block in self._blocks:
+            # A squared distance is a matrix product too: <(u, -u^2/2, 1), (v, 1, -v^2/2)>.
+            half = -0.5 * np.square(block).sum(axis=1, keepdims=True)
+            one = np.ones_like(half)
+            near = np.hstack([block, half, one])[rows] / np.float32(width**2)
+            factors.append((near, np.hstack([block, one])[rows], np.hstack([block, one, half])[columns].T))
+        for start in range(0, len(rows), CACHED_ROWS):
+            some = slice(start, start + CACHED_ROWS)
+            kernel = np.float32(1.0)
+            for near, linear, right in factors:
+                factor = near[some] @ right
+                np.exp(factor, out=factor)
+                factor += linear[some] @ right[:-1]
+                kernel = np.multiply(kernel, factor, out=factor)
+            yield some, kernel
 
     def _scores(
         self,
@@ -102,35 +113,36 @@ class KernelRegression:
         targets: Sequence[np.ndarray],
         width: float,
         ridges: Sequence[float],
-    ) -> list[list[float]]:
-        """Scores of each ridge and target, fitted and scored on the given rows."""
+    ) -> np.ndarray:
+        """Scores (ridges, targets), fitted and scored on the given rows."""
         means = [target[fit].mean(axis=0) for target in targets]
         stacked = np.hstack([target[fit] - mean for target, mean in zip(targets, means, strict=True)])
+        gram = np.empty((len(fit), len(fit)), dtype=np.float32)
+        for some, kernel in self._kernel(fit, fit, width):
+            gram[some] = kernel
+        weights = np.hstack([_solve(gram, ridge, stacked) for ridge in ridges])
+        predictions = np.concatenate([kernel @ weights for _, kernel in self._kernel(score, fit, width)])
         edges = np.cumsum([target.shape[1] for target in targets])[:-1]
-        gram, across = self._kernel(fit, fit, width), self._kernel(score, fit, width)
-        scores = []
-        for ridge in ridges:
-            predictions = np.split(across @ _solve(gram, ridge, stacked), edges, axis=1)
-            scores.append(
+        return np.array(
+            [
                 [
                     explained(target[score], prediction + mean)
-                    for target, prediction, mean in zip(targets, predictions, means, strict=True)
+                    for target, prediction, mean in zip(
+                        targets, np.split(of_ridge, edges, axis=1), means, strict=True
+                    )
                 ]
-            )
-        return scores
+                for of_ridge in np.split(predictions, len(ridges), axis=1)
+            ]
+        )
 
     def _choose(self, targets: Sequence[np.ndarray]) -> list[tuple[float, float]]:
         """Width and ridge of each target, by validation on part of the fit half."""
         # Fit and validation points alternate, for the reason that halves() gives.
-        some = self._fit[:CHOICE_POINTS]
-        grid = [(width, ridge) for width in reversed(WIDTHS) for ridge in reversed(RIDGES)]
+        some = self._choice
         # From stiff to pliable, so that a tie keeps the stiffer one.
-        scores = [
-            of_ridge
-            for width in reversed(WIDTHS)
-            for of_ridge in self._scores(some[::2], some[1::2], targets, width, RIDGES[::-1])
-        ]
-        return [grid[best] for best in np.argmax(scores, axis=0)]
+        grid = [(width, ridge) for width in WIDTHS[::-1] for ridge in RIDGES[::-1]]
+        scores = [self._scores(some[::2], some[1::2], targets, width, RIDGES[::-1]) for width in WIDTHS[::-1]]
+        return [grid[best] for best in np.concatenate(scores).argmax(axis=0)]
 
     def r2(self, targets: Sequence[np.ndarray]) -> list[float]:
         """Held-out R2 of each target.
@@ -150,14 +162,16 @@ class KernelRegression:
             ridges = sorted({choices[i][1] for i in members})
             found = self._scores(self._fit, self._score, [values[i] for i in members], width, ridges)
             for place, i in enumerate(members):
-                scores[i] = found[ridges.index(choices[i][1])][place]
+                scores[i] = float(found[ridges.index(choices[i][1]), place])
         return scores
 
 
 def _solve(gram: np.ndarray, ridge: float, values: np.ndarray) -> np.ndarray:
+    """Weights of a ridge regression."""
     system = gram.copy()
     system[np.diag_indices_from(system)] += np.float32(ridge)
-    factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    # Symmetric, so its transpose is the same matrix, in the order that LAPACK works on in place.
+    factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
     return cho_solve(factor, values.astype(np.float32), check_finite=False)
 
 
