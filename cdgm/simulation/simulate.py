@@ -28,7 +28,7 @@ def split_blocks(spec: Simulation, source: str, joined: np.ndarray) -> Latents:
             latents[block] = joined[..., start : start + spec.dims[block]]
             start += spec.dims[block]
         else:
-            latents[block] = np.zeros((*joined.shape[:-1], spec.dims[block]))
+            latents[block] = np.zeros((*joined.shape[:-1], spec.dims[block]), dtype=joined.dtype)
     return latents
 
 
@@ -50,7 +50,7 @@ def true_decoder(spec: Simulation, seed: int, root: int) -> MixingFunction:
         mix(draw_latents(spec, source, SCALE_POINTS, stream("scale", source, seed, root=root)))
         for source in spec.design.sources
     ]
-    scale = 1.0 / np.concatenate(reference).std()
+    scale = float(1.0 / np.concatenate(reference).std())
     return lambda latents: scale * mix(latents)
 
 

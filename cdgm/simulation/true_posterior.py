@@ -31,8 +31,12 @@ SCORING_STEPS = 12
 TAILS = 5.0
 WIDENING = 1.2
 #: Points of a chunk, and numbers of a signal that are formed at once: few enough for the cache.
-CHUNK_POINTS = 500
-CHUNK_NUMBERS = 150_000
+CHUNK_POINTS = 100
+CHUNK_NUMBERS = 200_000
+#: Points that share standard draws.
+SHARING_POINTS = 20
+#: Error of a log-weight that is borne: draws are in single precision unless its rounding adds up to more.
+BORNE_ROUNDING = 0.01
 #: Scoring of a point ends when its log-density rises by less.
 SMALL_RISE = 0.01
 _STEP = 1e-4
@@ -117,13 +121,11 @@ class _Target:
     def log_likelihood(self, latents: np.ndarray, x: np.ndarray) -> np.ndarray:
         """(n, draws) for latents (n, draws, d) and points (n, features), a few points at a time."""
         n, draws, _ = latents.shape
-        value = np.empty((n, draws))
+        value = np.empty((n, draws), dtype=latents.dtype)
         size = max(1, CHUNK_NUMBERS // (draws * x.shape[1]))
         for start in range(0, n, size):
             some = slice(start, start + size)
-            signal = self.signal(latents[some])
-            value[some] = (self.noise.natural(signal) @ x[some, :, None])[..., 0]
-            value[some] -= self.noise.partition(signal).sum(axis=-1)
+            value[some] = self.noise.log_likelihood(x[some], self.signal(latents[some]))
         return value
 
     def log_density(self, latents: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -149,18 +151,32 @@ class _Mixture:
     roots: np.ndarray
     weights: np.ndarray
 
+    def astype(self, kind: type[np.floating]) -> _Mixture:
+        """In another precision, which is that of draws too."""
+        return _Mixture(*(v.astype(kind) for v in (self.centres, self.roots, self.weights)))
+
     def draw(self, draws: int, rng: np.random.Generator) -> np.ndarray:
         """(n, draws, d); components in turn, in proportion to their weights."""
-        n, _, d = self.centres.shape
+        n, components, d = self.centres.shape
+        kind = self.centres.dtype.type
+        # Neighbouring points share standard draws: making them would cost as much as weighting them. Each
+        # point has its own centres and scales, so its error is what it would be with draws of its own.
+        standard = rng.standard_normal((-(-n // SHARING_POINTS), draws, d), dtype=kind)
+        # A chi-square variable is two gamma ones of half the degrees of freedom.
+        standard *= np.sqrt(
+            0.5 * TAILS / rng.standard_gamma(0.5 * TAILS, (*standard.shape[:2], 1), dtype=kind)
+        )
         # Systematic choice of components: shares are met up to one draw.
-        at = (np.arange(draws) + rng.random((n, 1))) / draws
-        which = (at[:, :, None] > np.cumsum(self.weights, axis=1)[:, None, :-1]).sum(axis=-1)
-        normal = rng.standard_normal((n, draws, d))
-        normal *= np.sqrt(TAILS / rng.chisquare(TAILS, (n, draws, 1)))
-        drawn = np.empty_like(normal)
-        for c in range(self.weights.shape[1]):
-            moved = normal @ self.roots[:, c].swapaxes(-1, -2) + self.centres[:, c, None]
-            drawn = np.where((which == c)[..., None], moved, drawn)
+        ends = np.cumsum(self.weights, axis=1) * draws - rng.random((n, 1))
+        ends = np.clip(np.floor(ends).astype(int) + 1, 0, draws)
+        ends[:, -1] = draws
+        drawn = np.empty((n, draws, d), dtype=kind)
+        for point in range(n):
+            start = 0
+            for c in range(components):
+                own = slice(start, start := ends[point, c])
+                moved = standard[point // SHARING_POINTS, own] @ self.roots[point, c].T
+                np.add(moved, self.centres[point, c], out=drawn[point, own])
         return drawn
 
     def log_density(self, latents: np.ndarray) -> np.ndarray:
@@ -171,18 +187,28 @@ class _Mixture:
         parts = []
         for c in range(self.weights.shape[1]):
             standard = (latents - self.centres[:, c, None]) @ inverse[:, c].swapaxes(-1, -2)
-            kernel = -0.5 * (TAILS + d) * np.log1p(np.square(standard).sum(axis=-1) / TAILS)
+            kernel = -0.5 * (TAILS + d) * np.log1p(np.einsum("nsd,nsd->ns", standard, standard) / TAILS)
             parts.append(kernel + (np.log(self.weights[:, c]) - log_scale[:, c])[:, None])
-        return np.logaddexp.reduce(parts, axis=0)
+        highest = np.maximum.reduce(parts)
+        return highest + np.log(sum(np.exp(part - highest) for part in parts))
 
 
 def _chunk_means(
     target: _Target, x: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     proposal = _at_modes(target, x, rng)
+    if _rounding(target, proposal.centres[:, 0], x) < BORNE_ROUNDING:
+        x, proposal = x.astype(np.float32), proposal.astype(np.float32)
     latents, weights = _weighted(target, proposal, x, draws // 2, rng)
     latents, weights = _weighted(target, _moved(proposal, latents, weights), x, draws, rng)
-    return np.einsum("ns,nsd->nd", weights, latents), 1 / np.square(weights).sum(axis=1)
+    return (weights[:, None] @ latents)[:, 0], 1 / np.square(weights).sum(axis=1)
+
+
+def _rounding(target: _Target, latents: np.ndarray, x: np.ndarray) -> float:
+    """Largest error of a log-likelihood in single precision, were all roundings as large as they can be."""
+    signal = target.signal(latents)
+    sizes = np.abs(x * target.noise.natural(signal)) + np.abs(target.noise.partition(signal))
+    return float(np.finfo(np.float32).eps * sizes.sum(axis=1).max())
 
 
 def _weighted(
@@ -191,7 +217,8 @@ def _weighted(
     """Draws (n, draws, d) and their weights (n, draws), which sum to 1 for each point."""
     latents = proposal.draw(draws, rng)
     log_weights = target.log_density(latents, x) - proposal.log_density(latents)
-    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    log_weights -= log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights, out=log_weights)
     return latents, weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -264,7 +291,7 @@ def _mode(
 
 def _moved(proposal: _Mixture, latents: np.ndarray, weights: np.ndarray) -> _Mixture:
     """One more component, at mean and covariance of weighted draws, with half of all weight."""
-    mean = np.einsum("ns,nsd->nd", weights, latents)
+    mean = (weights[:, None] @ latents)[:, 0]
     away = latents - mean[:, None]
     covariance = (away * weights[..., None]).swapaxes(1, 2) @ away
     # Few effective draws give a poor covariance: then the first component's is nearer to the truth.

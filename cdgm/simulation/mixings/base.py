@@ -75,8 +75,11 @@ def layered(
     weights = [orthonormal(rng, a, b) for a, b in itertools.pairwise(widths)]
 
     def mix(latents: Latents) -> np.ndarray:
-        h = join(latents) @ weights[0]
-        for weight in weights[1:]:
+        h = join(latents)
+        # Single precision stays single.
+        first, *others = (weight.astype(h.dtype, copy=False) for weight in weights)
+        h = h @ first
+        for weight in others:
             h = activation(h) @ weight
         return h
 

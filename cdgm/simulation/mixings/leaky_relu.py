@@ -36,6 +36,4 @@ class LeakyReLU(Mixing):
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
         slope = self.slope
-        return layered(
-            rng, n_latent, self.width, n_features, self.layers, lambda h: np.where(h > 0, h, slope * h)
-        )
+        return layered(rng, n_latent, self.width, n_features, self.layers, lambda h: np.maximum(h, slope * h))

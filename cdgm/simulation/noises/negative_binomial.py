@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -44,6 +45,11 @@ class NegativeBinomial(Noise):
         """See :meth:`Noise.partition`."""
         return self.dispersion * self._log_excess(signal)
 
+    def log_likelihood(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """See :meth:`Noise.log_likelihood`; forms the logarithm that both parts share once."""
+        excess = self._log_excess(signal)
+        return (signal @ x[..., None] - excess @ (x + self.dispersion)[..., None])[..., 0]
+
     def score(self, x: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.score`."""
         mean = self.rate * np.exp(signal)
@@ -56,4 +62,4 @@ class NegativeBinomial(Noise):
 
     def _log_excess(self, signal: np.ndarray) -> np.ndarray:
         """log(1 + mean / dispersion), from the logarithm of the ratio, which cannot overflow."""
-        return log_one_plus_exp(np.log(self.rate / self.dispersion) + signal)
+        return log_one_plus_exp(math.log(self.rate / self.dispersion) + signal)
