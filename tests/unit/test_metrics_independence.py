@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from cdgm.evaluation.metrics import independence
 from cdgm.evaluation.metrics.independence import hsic_biased, hsic_test, hsic_unbiased, rbf_kernel
 from cdgm.objectives.kernels import expected_distance
 
@@ -44,6 +45,22 @@ def test_p_values():
         hsic_test(rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), rng, draws=19)[1] for _ in range(300)
     ]
     assert np.mean(np.array(small) <= 0.1) == pytest.approx(0.1, abs=0.06)
+
+
+@pytest.mark.parametrize("n", [11, 12])
+def test_all_shifts_at_once_equal_each_by_itself(n):
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(n, 2)), rng.normal(size=(n, 1))
+    k, m = (independence._u_centred(rbf_kernel(v)) for v in (x, y))
+    expected = [hsic_unbiased(x, np.roll(y, -shift, axis=0)) for shift in range(n)]
+    np.testing.assert_allclose(independence._shifted(k, m), expected, atol=1e-14)
+
+
+def test_few_points_get_further_rounds():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(40, 2))
+    _, p, _ = hsic_test(x, x, rng, draws=99)
+    assert p == 1 / 120
 
 
 def test_a_collapsed_block_is_independent():

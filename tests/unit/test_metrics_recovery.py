@@ -15,6 +15,7 @@ from cdgm.evaluation.metrics.recovery import (
     recovery_cc,
 )
 from cdgm.evaluation.metrics.regression import linear_r2
+from cdgm.evaluation.metrics.truth_scores import _linear_nulls
 
 
 @pytest.fixture
@@ -119,3 +120,20 @@ def test_values_that_are_not_finite_or_do_not_pair_are_refused(rng):
         recovery_cc(broken, truth)
     with pytest.raises(ValueError, match="pair up"):
         recovery_cc(truth[:-1], truth)
+
+
+@pytest.mark.parametrize("filler", [0.0, 0.1])
+def test_stacked_truths_score_as_each_by_itself(filler, rng):
+    estimate = np.hstack([rng.normal(size=(200, 3)), filler * rng.normal(size=(200, 2))])
+    truths = estimate[:, :2] + rng.normal(size=(6, 200, 2))
+    for score in (held_out_correlations, linear_r2, mcc):
+        np.testing.assert_allclose(score(estimate, truths), [score(estimate, t) for t in truths], atol=1e-12)
+
+
+def test_stacked_nulls_equal_a_loop_over_shuffled_truths(pair, rng):
+    truth, estimate = pair
+    orders = [rng.permutation(2000) for _ in range(12)]
+    drawn = _linear_nulls(True, estimate, truth, orders)
+    assert len(drawn["mcc"]) == 12
+    for metric, score in (("recovery_cc", recovery_cc), ("recovery_r2", linear_r2), ("mcc", mcc)):
+        np.testing.assert_allclose(drawn[metric], [score(estimate, truth[o]) for o in orders], atol=1e-12)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from cdgm.evaluation.metrics import twist_bounds
 from cdgm.evaluation.metrics.recovery import recovery_cc
-from cdgm.evaluation.metrics.regression import entanglement_r2, linear_r2, nonlinear_r2
+from cdgm.evaluation.metrics.regression import KernelRegression, entanglement_r2, linear_r2, nonlinear_r2
 
 
 def twist(z, t, c):
@@ -86,3 +87,24 @@ def test_an_odd_coordinate_keeps_one():
     )
     assert twist_bounds.twisted_recovery(4.0, 4) == pytest.approx(twist_bounds.twist_correlation(4.0))
     assert twist_bounds.twisted_recovery(0.0, 5) == twist_bounds.twisted_r2(0.0, 5) == 1.0
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_scores_agree_with_kernel_ridge_of_sklearn(blocks):
+    rng = np.random.default_rng(8)
+    inputs = [rng.normal(size=(400, d)) for d in (3, 2)[:blocks]]
+    target = np.hstack(inputs)[:, :2] ** 2 + 0.3 * rng.normal(size=(400, 2))
+    width, ridge = 0.8, 1.0
+    kernel = np.ones((400, 400))
+    for block in inputs:
+        u = (block - block[::2].mean(axis=0)) / np.sqrt(block[::2].var(axis=0).sum())
+        squares = np.square(u[:, None] - u).sum(axis=-1)
+        kernel *= 1 + u @ u.T + np.exp(-squares / (2 * width**2))
+    centre = target[::2].mean(axis=0)
+    oracle = KernelRidge(alpha=ridge, kernel="precomputed").fit(kernel[::2, ::2], target[::2] - centre)
+    expected = r2_score(
+        target[1::2], oracle.predict(kernel[1::2, ::2]) + centre, multioutput="variance_weighted"
+    )
+    fit, score = np.arange(0, 400, 2), np.arange(1, 400, 2)
+    found = KernelRegression(inputs)._scores(fit, score, [target], width, [10.0, ridge])
+    assert found[1, 0] == pytest.approx(expected, abs=1e-4)

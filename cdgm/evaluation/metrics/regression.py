@@ -26,10 +26,11 @@ from cdgm.evaluation.metrics.split_half import as_matrix, halves, paired
 
 WIDTHS = (0.4, 0.8)
 RIDGES = (0.1, 1.0, 10.0, 100.0)
-#: Points used for the fit, and of these for choosing width and ridge (half to fit, half to validate): with
-#: one block and with several, whose interactions need more.
-POINTS_ALONE = (1000, 500)
-POINTS_TOGETHER = (1600, 1000)
+#: Points used for the fit with one block, and with several, whose interactions need more.
+POINTS_ALONE = 1000
+POINTS_TOGETHER = 1600
+#: Of these, points for choosing width and ridge: half to fit, half to validate.
+CHOICE_POINTS = 1000
 #: Rows of a kernel that are formed at once.
 CACHED_ROWS = 128
 
@@ -73,8 +74,7 @@ class KernelRegression:
         inputs = [paired(block, blocks[0])[0] for block in blocks]
         self._rows = len(inputs[0])
         fit, self._score = halves(self._rows)
-        points, choice = POINTS_ALONE if len(inputs) == 1 else POINTS_TOGETHER
-        self._fit, self._choice = fit[:points], fit[:choice]
+        self._fit = fit[: POINTS_ALONE if len(inputs) == 1 else POINTS_TOGETHER]
         self._blocks = [self._scaled(block) for block in inputs]
 
     def _scaled(self, block: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ class KernelRegression:
     def _choose(self, targets: Sequence[np.ndarray]) -> list[tuple[float, float]]:
         """Width and ridge of each target, by validation on part of the fit half."""
         # Fit and validation points alternate, for the reason that halves() gives.
-        some = self._choice
+        some = self._fit[:CHOICE_POINTS]
         # From stiff to pliable, so that a tie keeps the stiffer one.
         grid = [(width, ridge) for width in WIDTHS[::-1] for ridge in RIDGES[::-1]]
         scores = [self._scores(some[::2], some[1::2], targets, width, RIDGES[::-1]) for width in WIDTHS[::-1]]
