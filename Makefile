@@ -179,9 +179,10 @@ docs-images: env ## the guide's pictures, from real runs of some minutes (docs/i
 #### Benchmarks
 
 .PHONY: bench
-bench: env ## throughput of stacked fits against single ones, and what objectives cost, with their ratios
+bench: env ## throughput of stacked fits, and what objectives and scores cost, with their ratios
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/evaluation.py
 
 .PHONY: bench-own-data
 bench-own-data: env ## `cdgm fit` with its defaults, alone and beside a busy process

@@ -24,7 +24,7 @@ class CeilingSpec(Strict):
         Importance draws a point.
     """
 
-    draws: int = Field(ge=100)
+    draws: int = Field(ge=100, le=1_000_000)
 
 
 class EvaluationSpec(Strict):
@@ -42,7 +42,7 @@ class EvaluationSpec(Strict):
         Simulations only: score the true model too; absent means not to. Fits are scored alike either way.
     """
 
-    elbo_draws: int = Field(ge=1)
-    null_draws: int = Field(ge=10)
+    elbo_draws: int = Field(ge=1, le=100_000)
+    null_draws: int = Field(ge=10, le=100_000)
     twist: TwistScoring | None = None
     ceiling: CeilingSpec | None = None

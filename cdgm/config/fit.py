@@ -49,9 +49,9 @@ class ModelSpec(Strict):
     """
 
     design: Design
-    dims: dict[str, int]
-    encoder_hidden: tuple[int, ...]
-    decoder_hidden: tuple[int, ...]
+    dims: dict[str, Annotated[int, Field(le=10_000)]]
+    encoder_hidden: tuple[Annotated[int, Field(le=100_000)], ...]
+    decoder_hidden: tuple[Annotated[int, Field(le=100_000)], ...]
     encoder_activation: Activation
     decoder_activation: Activation
     likelihood: Likelihood
@@ -136,8 +136,8 @@ class TrainingSpec(Strict):
         Where a stack is trained; the random numbers are the same everywhere.
     """
 
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
+    steps: int = Field(ge=1, le=100_000_000)
+    batch_size: int = Field(ge=2, le=1_000_000)
     learning_rate: float = Field(gt=0)
     clip: float = Field(gt=0)
     log_every: int = Field(ge=1)

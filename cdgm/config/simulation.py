@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -44,14 +44,14 @@ class Simulation(Strict):
     """
 
     design: Design
-    dims: dict[str, int]
-    n_features: int = Field(ge=1)
+    dims: dict[str, Annotated[int, Field(le=10_000)]]
+    n_features: int = Field(ge=1, le=1_000_000)
     mixing: Mixing
     noise: Noise
     noise_of: dict[str, Noise] = Field({})
     latents: LatentDistribution = STANDARD_NORMAL
-    n_train: dict[str, int]
-    n_test: dict[str, int]
+    n_train: dict[str, Annotated[int, Field(le=100_000_000)]]
+    n_test: dict[str, Annotated[int, Field(le=100_000_000)]]
 
     @model_validator(mode="after")
     def _check(self) -> Simulation:

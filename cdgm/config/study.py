@@ -69,10 +69,10 @@ class Seeds(Strict):
         Replicates of a simulated setting in one file; more seeds add files and leave these as they are.
     """
 
-    first: int = Field(ge=0)
-    count: int = Field(ge=1)
-    per_job: int = Field(ge=1)
-    per_file: int = Field(ge=1)
+    first: int = Field(ge=0, le=1_000_000_000)
+    count: int = Field(ge=1, le=10_000)
+    per_job: int = Field(ge=1, le=10_000)
+    per_file: int = Field(ge=1, le=10_000)
 
     @model_validator(mode="after")
     def _check(self) -> Seeds:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import atomic, require_writable, write_text
+from cdgm.utils.files import atomic, require_writable, write_csv, write_rows, write_text
 
 # Writers of each format that the project writes; each makes some 100 kB in the working directory.
 WRITERS = {
@@ -117,3 +118,14 @@ def test_a_folder_without_permission_is_named(tmp_path: Path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="can be written to"):
         require_writable(tmp_path / "results")
+
+
+def test_rows_are_written_as_their_table_would_be(tmp_path: Path):
+    rows = [
+        {"text": 'a, "b"', "whole": 3, "yes": True, "number": 1 / 3},
+        {"text": "", "whole": -1, "yes": False, "number": float("nan")},
+        {"text": "c", "whole": 0, "yes": True, "number": 1e-12},
+    ]
+    write_rows(tmp_path / "rows.csv", rows)
+    write_csv(tmp_path / "table.csv", pd.DataFrame(rows))
+    assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()

@@ -29,6 +29,24 @@ BAD = {
         ["training.steps: got 'many'", "integer"],
     ),
     "yes for a number": (STUDY % "seeds: {count: yes}", ["seeds.count: got True", "integer"]),
+    "a billion seeds": (STUDY % "seeds: {count: 1000000000}", ["seeds.count: got 1000000000", "10000"]),
+    "a billion steps": (SIMULATION % "training: {steps: 1000000000}", ["training.steps: got 1000000000"]),
+    "a billion rows a step": (
+        SIMULATION % "training: {batch_size: 1000000000}",
+        ["training.batch_size: got 1000000000", "1000000"],
+    ),
+    "a billion dims": (
+        SETTING % "model: {dims: {background: 1000000000}}",
+        ["model.dims.background: got 1000000000", "10000"],
+    ),
+    "a billion draws": (
+        SIMULATION % "evaluation: {elbo_draws: 1000000000}",
+        ["evaluation.elbo_draws: got 1000000000", "100000"],
+    ),
+    "a billion importance draws": (
+        SIMULATION % "evaluation: {ceiling: {draws: 1000000000}}",
+        ["evaluation.ceiling.draws: got 1000000000", "1000000"],
+    ),
     "number for a mapping": ("designs: 3", ["designs: got 3"]),
     "negative dims": (
         SETTING % "simulation: {dims: {background: -5}}",

@@ -98,7 +98,7 @@ class KernelRegression:
             factors.append((near, np.hstack([block, one])[rows], np.hstack([block, one, half])[columns].T))
         for start in range(0, len(rows), CACHED_ROWS):
             some = slice(start, start + CACHED_ROWS)
-            kernel = np.float32(1.0)
+            kernel = np.ones(1, dtype=np.float32)
             for near, linear, right in factors:
                 factor = near[some] @ right
                 np.exp(factor, out=factor)

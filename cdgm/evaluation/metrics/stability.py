@@ -83,7 +83,7 @@ def active_axes(means: np.ndarray) -> np.ndarray:
 
 def explained_both_ways(a: np.ndarray, b: np.ndarray) -> float:
     """Share of the variance of latents (n, d) that others explain linearly, in the worse direction."""
-    return min(linear_r2(a, b), linear_r2(b, a))
+    return float(min(linear_r2(a, b), linear_r2(b, a)))
 
 
 def agreement(x: np.ndarray, y: np.ndarray) -> float:
