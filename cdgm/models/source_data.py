@@ -10,21 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdgm.models.comparative_vae import Batch
+from cdgm.models.comparative_vae import Batch, rows_of
 from cdgm.models.likelihoods.base import Likelihood
 
 # Rows that are held as floating point numbers at once before training; speed and memory only.
 ROWS = 8_192
-
-
-def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
-    """Where each source's rows lie when the sources are laid end to end."""
-    rows: dict[str, slice] = {}
-    start = 0
-    for source, size in sizes.items():
-        rows[source] = slice(start, start + size)
-        start += size
-    return rows
 
 
 class SourceData:
@@ -67,11 +57,14 @@ class SourceData:
         self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B)."""
+        """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B).
+
+        The observations are of the type that they are stored in.
+        """
         flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (
-            self.x.index_select(0, flat).to(self.dtype).view(members, size, self.n_features),
+            self.x.index_select(0, flat).view(members, size, self.n_features),
             self.library.index_select(0, flat).view(members, size, 1),
             self.constant.index_select(0, flat).view(members, size),
         )
@@ -79,6 +72,13 @@ class SourceData:
 
 def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Batch:
     """Batch of the rows ``index``, source to (E, B_k), all sources laid end to end."""
-    parts = [source_data.take(index[source]) for source, source_data in data.items()]
-    x, library, constant = (torch.cat(arrays, dim=1) for arrays in zip(*parts, strict=True))
-    return Batch(x, library, constant, rows_of({source: index[source].shape[1] for source in data}))
+    rows = rows_of({source: index[source].shape[1] for source in data})
+    parts = {source: source_data.take(index[source]) for source, source_data in data.items()}
+    first = next(iter(data.values()))
+    total, members = sum(part[0].shape[1] for part in parts.values()), len(first.offset)
+    # Conversion to floating point and laying end to end in one copy.
+    x = torch.empty(members, total, first.n_features, dtype=first.dtype, device=first.x.device)
+    for source, (observed, _, _) in parts.items():
+        x[:, rows[source]] = observed
+    library, constant = (torch.cat([part[i] for part in parts.values()], dim=1) for i in (1, 2))
+    return Batch(x, library, constant, rows)
