@@ -280,8 +280,8 @@ class ComparativeVAE(nn.Module):
         """What the decoder's network sees of samples (E, sum of d, B), and the graph between both if any."""
         if self.spec.twist is None:
             return latents, None
-        with torch.enable_grad():  # rare and small, so autograd does it
-            leaf = latents.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():  # rare and small, so autograd does it
+            leaf = latents.clone().requires_grad_()
             sizes = [self.spec.dims[block] for block in self.design.blocks]
             parts = dict(zip(self.design.blocks, leaf.mT.split(sizes, dim=-1), strict=True))
             if self.spec.posterior == "twisted":

@@ -3,6 +3,7 @@
 A stack's step at the sizes of simulations is many small operations, of which autograd's bookkeeping would be
 the larger part. Here the gradient runs through whole networks and writes where it is needed. Gradients of
 anything else (penalties, constraints) enter by the posteriors (:class:`cdgm.models.block_posterior.Pull`).
+Torch's inference mode makes each operation cheaper still; its tensors have to be cloned before autograd sees them.
 """
 
 # Torch's own types are partial (grad).
@@ -74,7 +75,7 @@ class ElboGradient:
         self._shares: tuple[dict[str, slice], Tensor] | None = None
         self._last: tuple[Batch, PassTrace, Tensor] | None = None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """What ``model(batch, noise, inactive)`` gives; :meth:`backward` is about the latest."""
         trace = self.model.traced(batch, noise, inactive)
@@ -95,7 +96,7 @@ class ElboGradient:
         self._last = batch, trace, gradient
         return self.model.summed_up(batch, trace, log_prob)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def backward(self, pulls: Pulls | None = None) -> None:
         """Fill :attr:`together` and :attr:`apart`.
 
@@ -115,7 +116,8 @@ class ElboGradient:
         assert by_latents is not None
         if trace.twist is not None:
             leaf, entered = trace.twist
-            (by_latents,) = torch.autograd.grad(entered, leaf, by_latents)
+            with torch.inference_mode(False):
+                (by_latents,) = torch.autograd.grad(entered, leaf, by_latents.clone())
         for block in self.model.design.blocks:
             if block in trace.blocks:
                 self._encoder_backward(block, trace.blocks[block], batch, by_latents, pulls or {})

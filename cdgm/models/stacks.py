@@ -187,10 +187,8 @@ class StackedMLP(nn.Module):
 def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Write the products ``a @ b`` to ``out``, all with a leading member axis."""
     columns = out.shape[-1]
-    if columns < NARROW and columns % 16:
-        out.copy_(torch.bmm(b.mT, a.mT).mT)
-    else:
-        torch.bmm(a, b, out=out)
+    # Not by `out=`: for what is not contiguous, torch then goes member by member.
+    out.copy_(torch.bmm(b.mT, a.mT).mT if columns < NARROW and columns % 16 else torch.bmm(a, b))
 
 
 def flatten_parameters(module: nn.Module, n_members: int) -> Tensor:

@@ -82,11 +82,16 @@ class Lagrangian:
 
     def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
         """Gradient of the objective on a batch; the gradient is overwritten in the next step."""
+        with torch.inference_mode():
+            return self._step(batch, noise)
+
+    def _step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
         result = self._gradient.forward(batch, noise, self.inactive)
         losses = -result.elbo
         loss, pulls, terms = losses.sum(0), None, {}
         if self.penalties or self.constraints:
-            added, pulls, terms = self._added(result)
+            with torch.inference_mode(False), torch.enable_grad():
+                added, pulls, terms = self._added(result)
             loss = loss + added
         self._gradient.backward(pulls)
         together, apart = self._gradient.together, self._gradient.apart
@@ -125,7 +130,7 @@ def _with_leaves(result: Pass) -> tuple[Pass, dict[tuple[str, str], dict[str, Te
         held = {"mean": p.mean, "log_variance": p.log_variance, "sample": p.sample}
         if key in result.kl:
             held["kl"] = result.kl[key]
-        leaves[key] = {name: value.detach().requires_grad_() for name, value in held.items()}
+        leaves[key] = {name: value.clone().requires_grad_() for name, value in held.items()}
     posteriors = {
         key: Posterior(held["mean"], held["log_variance"], held["sample"]) for key, held in leaves.items()
     }

@@ -33,7 +33,7 @@ class FrozenAwareAdam:
         self._next = 0
         self._frozen: Tensor | None = None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Take one step.
 
@@ -50,7 +50,7 @@ class FrozenAwareAdam:
             Norm of each member's gradient before clipping (E,).
         """
         norm = gradient.norm(dim=1)
-        finite = self.alive & norm.isfinite() & loss.isfinite()
+        finite = self.alive & (norm + loss).isfinite()
         if not torch.equal(finite, self.alive):
             self.alive = finite
             self._frozen = self.flat.clone()

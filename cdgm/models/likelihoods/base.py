@@ -84,9 +84,11 @@ class Likelihood(Plugin):
         """
         import torch
 
-        with torch.enable_grad():
-            output = f.detach().requires_grad_()
-            learned = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        # The caller may be in inference mode, of whose tensors autograd takes copies alone.
+        with torch.inference_mode(False), torch.enable_grad():
+            x, library, weight = x.clone(), library.clone(), weight.clone()
+            output = f.clone().requires_grad_()
+            learned = {name: p.clone().requires_grad_() for name, p in parameters.items()}
             values = self.log_prob(x, output, library, learned)
             by_output, *found = torch.autograd.grad((values * weight).sum(), [output, *learned.values()])
         return values.detach(), by_output, dict(zip(learned, found, strict=True))
