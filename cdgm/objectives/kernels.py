@@ -196,7 +196,8 @@ def sum_of_kernels(
 
 def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Sum over j of weights_ij (x_i - y_j), (E, n, d)."""
-    return torch.baddbmm(weights.sum(-1, keepdim=True) * x, weights, y, alpha=-1.0)
+    # Transposed, because a product of few columns is several times slower than one of few rows.
+    return torch.baddbmm((weights.sum(-1, keepdim=True) * x).mT, y.mT, weights.mT, alpha=-1.0).mT
 
 
 def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
