@@ -10,6 +10,7 @@ Torch's inference mode makes each operation cheaper still; its tensors have to b
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -71,6 +72,8 @@ class ElboGradient:
         self._apart: dict[str, _Places] = {}
         if self.apart is not None and len(sources) > 1:
             self._apart = {s: _Places(model, self.apart[:, k]) for k, s in enumerate(sources)}
+        # Encoders kept apart, but with gradients of what is added to the losses in `together`.
+        self._written: set[str] = set()
         self._likelihood = {name: p.detach() for name, p in model.likelihood_parameters.items()}
         self._shares: tuple[dict[str, slice], Tensor] | None = None
         self._last: tuple[Batch, PassTrace, Tensor] | None = None
@@ -122,8 +125,7 @@ class ElboGradient:
             if block in trace.blocks:
                 self._encoder_backward(block, trace.blocks[block], batch, by_latents, pulls or {})
             else:
-                for place in (p for pair in self._together.encoders[block] for p in pair):
-                    place.zero_()
+                self._erase(block)
 
     def _encoder_backward(
         self, block: str, trace: BlockTrace, batch: Batch, by_latents: Tensor, pulls: Pulls
@@ -133,7 +135,7 @@ class ElboGradient:
         seen = {s: r for s, r in trace.rows.items() if s in users}
         by_sample = by_latents[:, trace.columns]
         share = self._row_shares(batch)
-        if list(seen.values()) != [batch.rows[s] for s in seen] or len(trace.rows) != len(batch.rows):
+        if seen != batch.rows:
             by_sample, share = _seen_alone(by_sample, share, trace.rows, batch.rows, users)
         gradient = trace.posterior.pull_bound(by_sample, share)
         own = [(r, pulls[s, block]) for s, r in trace.rows.items() if (s, block) in pulls]
@@ -144,14 +146,19 @@ class ElboGradient:
             total = gradient if added is None else gradient.add_(added)
             encoder.pull(trace.encoder, total.mT, [(EVERY, together)])
             return
-        encoder.pull(
-            trace.encoder, gradient.mT, [(rows, places.encoders[block]) for rows, places in groups]
-        )
+        into = [(rows, places.encoders[block]) for rows, places in groups]
+        encoder.pull(trace.encoder, gradient.mT, into)
         if added is not None:
             encoder.pull(trace.encoder, added.mT, [(EVERY, together)])
-        else:
-            for place in (p for pair in together for p in pair):
-                place.zero_()
+            self._written.add(block)
+        elif block in self._written:
+            self._erase(block)
+
+    def _erase(self, block: str) -> None:
+        """Set what an encoder has in :attr:`together` to zero."""
+        for place in itertools.chain(*self._together.encoders[block]):
+            place.zero_()
+        self._written.discard(block)
 
     def _groups(self, rows: Mapping[str, slice], users: Sequence[str]) -> list[tuple[slice, _Places]]:
         """Groups of rows whose gradients go to one place."""
@@ -169,7 +176,11 @@ class ElboGradient:
 
 
 def _seen_alone(
-    by_latents: Tensor, share: Tensor, seen: Mapping[str, slice], rows: Mapping[str, slice], users: Sequence[str]
+    by_latents: Tensor,
+    share: Tensor,
+    seen: Mapping[str, slice],
+    rows: Mapping[str, slice],
+    users: Sequence[str],
 ) -> tuple[Tensor, Tensor]:
     """Gradients by samples, and weights of rows, of the rows that an encoder saw; 0 where the block is off."""
     parts = [(by_latents[..., rows[s]], share[rows[s]], s in users) for s in seen]

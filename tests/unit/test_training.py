@@ -7,7 +7,7 @@ import torch
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.training.loop import build_model, train
-from cdgm.training.optimiser import FrozenAwareAdam
+from cdgm.training.optimiser import FrozenAwareAdam, learning_rates
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 
@@ -31,6 +31,41 @@ def test_a_stack_equals_separate_fits(design, precision, steps, tolerance):
             alone.history["elbo/" + design["sources"][0]][-1, 0],
             rtol=max(tolerance, 1e-6),
         )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100, 1001])
+def test_learning_rates_are_those_of_one_cycle(steps):
+    spec = fit_spec(training={"steps": steps, "schedule": {"kind": "one_cycle", "pct_start": 0.4}}).training
+    flat = torch.zeros(1, 1)
+    flat.grad = torch.zeros(1, 1)
+    adam = torch.optim.Adam([flat], lr=spec.learning_rate)
+    options = spec.schedule.model_dump(exclude={"kind"})
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        adam, max_lr=spec.learning_rate, total_steps=steps + 1, cycle_momentum=False, **options
+    )
+    rates = []
+    for _ in range(steps):
+        rates.append(adam.param_groups[0]["lr"])
+        adam.step()
+        schedule.step()
+    assert learning_rates(spec) == rates
+
+
+def test_steps_are_those_of_torchs_adam():
+    training = {"steps": 20, "clip": 1e9, "optimiser": {"kind": "adam", "betas": [0.8, 0.95], "eps": 1e-3}}
+    spec = fit_spec(training=training).training
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(3, 5, generator=generator)
+    theirs = ours.clone()
+    optimiser = FrozenAwareAdam(ours, spec)
+    adam = torch.optim.Adam([theirs], betas=(0.8, 0.95), eps=1e-3, fused=True)
+    for rate in learning_rates(spec):
+        gradient = torch.randn(3, 5, generator=generator)
+        adam.param_groups[0]["lr"] = rate
+        theirs.grad = gradient.clone()
+        adam.step()
+        optimiser.step(gradient, torch.zeros(3))
+        assert torch.equal(ours, theirs)
 
 
 def test_training_moves_every_parameter_and_raises_the_elbo():
