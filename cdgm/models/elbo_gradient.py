@@ -3,7 +3,7 @@
 A stack's step at the sizes of simulations is many small operations, of which autograd's bookkeeping would be
 the larger part. Here the gradient runs through whole networks and writes where it is needed. Gradients of
 anything else (penalties, constraints) enter by the posteriors (:class:`cdgm.models.block_posterior.Pull`).
-Torch's inference mode makes each operation cheaper still; its tensors have to be cloned before autograd sees them.
+Torch's inference mode makes each operation cheaper still; autograd takes only clones of its tensors.
 """
 
 # Torch's own types are partial (grad).
@@ -182,7 +182,7 @@ def _seen_alone(
     rows: Mapping[str, slice],
     users: Sequence[str],
 ) -> tuple[Tensor, Tensor]:
-    """Gradients by samples, and weights of rows, of the rows that an encoder saw; 0 where the block is off."""
+    """Gradients by samples, and weights, of the rows that an encoder saw; 0 where the block is inactive."""
     parts = [(by_latents[..., rows[s]], share[rows[s]], s in users) for s in seen]
     return (
         torch.cat([g if active else torch.zeros_like(g) for g, _, active in parts], dim=-1),

@@ -56,7 +56,7 @@ class SourceData:
         self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows ``index`` (E, B): observations (E, B, D) as they are stored, library and constant (E, B, 2)."""
+        """Observations (E, B, D) as stored, library and constant (E, B, 2), of rows ``index`` (E, B)."""
         flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (

@@ -92,14 +92,13 @@ def test_every_design(design, inactive, unequal):
     expected = torch.stack([flat_gradient(-elbo, model) for elbo in oracle.elbo], dim=1)
     torch.testing.assert_close(sums.together, expected.sum(1), **ELSEWHERE)
     # Of parameters that one source uses alone nothing is kept apart.
+    alone = [block for block, sources in design["blocks"].items() if len(sources) == 1]
     several = torch.cat(
         [
             torch.full(
                 (p[0].numel(),),
                 len(design["sources"]) > 1
-                and not any(
-                    name.startswith(f"encoders.{b}.") for b, s in design["blocks"].items() if len(s) == 1
-                ),
+                and not any(name.startswith(f"encoders.{block}.") for block in alone),
             )
             for name, p in model.named_parameters()
         ]
@@ -191,7 +190,8 @@ def test_every_variant(variant, design):
     added += [c.term(oracle, model.design, state)[0] for c, state in other.constraints]
     for value in added:
         expected = expected + flat_gradient(value, model)
-    torch.testing.assert_close(step.gradient, expected, atol=1e-9, rtol=1e-7)
+    # Kernels as narrow as the MM-cVAE's, times its weights, magnify rounding.
+    torch.testing.assert_close(step.gradient, expected, atol=1e-10 * expected.abs().max().item(), rtol=1e-9)
     torch.testing.assert_close(step.loss, sum(added, -oracle.elbo.sum(0)), **ELSEWHERE)
 
 

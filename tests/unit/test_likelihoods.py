@@ -134,16 +134,12 @@ def test_gradients_by_hand_are_those_of_autograd(case, shift, monkeypatch):
     """Of a weighted sum over rows, and whether all members are computed at once or one after the other."""
     x, f = observed(case), outputs()
     parameters = {name: p + shift for name, p in case.parameters().items()}
-    given = (
-        x,
-        case.likelihood.library_size(x).unsqueeze(-1),
-        parameters,
-        torch.linspace(0.1, 2.0, ROWS).double(),
-    )
-    oracle = Likelihood.log_prob_and_gradients(case.likelihood, x, f.clone(), *given[1:])
+    weight = torch.linspace(0.1, 2.0, ROWS, dtype=DOUBLE)
+    given = case.likelihood.library_size(x).unsqueeze(-1), parameters, weight
+    oracle = Likelihood.log_prob_and_gradients(case.likelihood, x, f.clone(), *given)
     for size in (1, 1_000_000):
         monkeypatch.setattr("cdgm.models.likelihoods.negative_binomial.IN_CACHE", size)
-        found = case.likelihood.log_prob_and_gradients(x, f.clone(), *given[1:])
+        found = case.likelihood.log_prob_and_gradients(x, f.clone(), *given)
         torch.testing.assert_close(found, oracle, rtol=1e-10, atol=1e-12)
 
 

@@ -185,12 +185,10 @@ def test_optimiser_and_schedule_follow_their_options():
     training = fit_spec(training={"steps": 3, "learning_rate": 0.01, "clip": 1e9} | options).training
     flat = torch.zeros(1, 1)
     optimiser = FrozenAwareAdam(flat, training)
-    group = optimiser._adam.param_groups[0]
     rates, moments, position = [], np.zeros(2), 0.0
     for step, gradient in enumerate((1.0, -2.0, 3.0), 1):
         optimiser.step(torch.full((1, 1), gradient), torch.zeros(1))
         rates.append(optimiser.learning_rate)
-        assert group["betas"] == (0.5, 0.9)  # no cycling of the momentum
         moments = np.array([0.5, 0.9]) * moments + np.array([0.5, 0.1]) * np.array([gradient, gradient**2])
         mean, square = moments / (1 - np.array([0.5, 0.9]) ** step)
         position -= rates[-1] * mean / (np.sqrt(square) + 0.1)

@@ -46,7 +46,7 @@ class CountLikelihood(Likelihood):
         return (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()
 
     def pull_rate(self, by_log_rate: Tensor, f: Tensor) -> Tensor:
-        """Gradient by the decoder's outputs ``f`` (E, B, D) for one by the logarithms of the rates, in place."""
+        """Gradient by decoder outputs ``f`` (E, B, D), from that by log-rates, which is overwritten."""
         if self.link == "softmax":
             by_log_rate -= f.softmax(-1) * by_log_rate.sum(-1, keepdim=True)
         return by_log_rate
