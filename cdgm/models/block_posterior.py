@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cdgm.models.stacks import Trace
+
 # Posterior log-variances are kept in a range in which exp() is harmless in float32.
 LOG_VARIANCE_RANGE = (-14.0, 6.0)
 
@@ -110,3 +112,25 @@ class BlockPosterior:
         """No gradient goes through a log-variance that was clamped."""
         gradient.chunk(2, dim=1)[1].mul_(self._unclamped == self.log_variance)
         return gradient
+
+
+@dataclass(frozen=True)
+class BlockTrace:
+    """One block in a pass.
+
+    Attributes
+    ----------
+    posterior
+        Its posterior for all rows that its encoder sees.
+    encoder
+        Trace of the encoder.
+    columns
+        Its place among the latents.
+    rows
+        For each source seen, where its rows lie among those.
+    """
+
+    posterior: BlockPosterior
+    encoder: Trace
+    columns: slice
+    rows: dict[str, slice]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cdgm.config.fit import ModelSpec
-from cdgm.models.block_posterior import LOG_VARIANCE_RANGE, BlockPosterior
+from cdgm.models.block_posterior import LOG_VARIANCE_RANGE, BlockPosterior, BlockTrace
 from cdgm.models.stacks import StackedLinear, StackedMLP, Trace
 
 
@@ -78,28 +78,6 @@ class Pass:
     kl: dict[tuple[str, str], Tensor]
     posteriors: dict[tuple[str, str], Posterior]
     inactive: dict[tuple[str, str], Posterior]
-
-
-@dataclass(frozen=True)
-class BlockTrace:
-    """One block in a pass.
-
-    Attributes
-    ----------
-    posterior
-        Its posterior for all rows that its encoder sees.
-    encoder
-        Trace of the encoder.
-    columns
-        Its place among the latents.
-    rows
-        For each source seen, where its rows lie among those.
-    """
-
-    posterior: BlockPosterior
-    encoder: Trace
-    columns: slice
-    rows: dict[str, slice]
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cdgm.models.block_posterior import Pull
-from cdgm.models.comparative_vae import Batch, BlockTrace, ComparativeVAE, Pass, PassTrace
+from cdgm.models.block_posterior import BlockTrace, Pull
+from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass, PassTrace
 from cdgm.models.stacks import LayerGradients, StackedMLP, parameter_views
 
 Pulls = Mapping[tuple[str, str], Pull]

@@ -26,7 +26,7 @@ class Activation:
     Attributes
     ----------
     apply
-        The nonlinearity.
+        The nonlinearity; in place, unless its gradient looks at the inputs.
     pull
         ``pull(gradient, kept)`` changes a gradient by the outputs to one by the inputs, in place.
     keeps_input
@@ -41,7 +41,7 @@ class Activation:
 _aten = torch.ops.aten
 ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": Activation(
-        lambda z: nn.functional.leaky_relu(z, SLOPE),
+        lambda z: nn.functional.leaky_relu_(z, SLOPE),
         lambda g, y: _aten.leaky_relu_backward.grad_input(g, y, SLOPE, True, grad_input=g),
     ),
     "silu": Activation(
@@ -49,7 +49,7 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda g, z: _aten.silu_backward.grad_input(g, z, grad_input=g),
         keeps_input=True,
     ),
-    "tanh": Activation(torch.tanh, lambda g, y: _aten.tanh_backward.grad_input(g, y, grad_input=g)),
+    "tanh": Activation(torch.tanh_, lambda g, y: _aten.tanh_backward.grad_input(g, y, grad_input=g)),
 }
 
 

@@ -150,7 +150,9 @@ def _pulls(added: Tensor, leaves: Mapping[tuple[str, str], Mapping[str, Tensor]]
     if not added.requires_grad:
         return {}
     flat = [(key, name, leaf) for key, held in leaves.items() for name, leaf in held.items()]
-    found = torch.autograd.grad(added.sum(), [leaf for _, _, leaf in flat], allow_unused=True)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        added.sum(), [leaf for _, _, leaf in flat], allow_unused=True
+    )
     pulls: dict[tuple[str, str], dict[str, Tensor]] = {}
     for (key, name, _), gradient in zip(flat, found, strict=True):
         if gradient is not None:
