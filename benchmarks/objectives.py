@@ -44,7 +44,7 @@ CASES = {
     "hsic, 64 rows a source": (penalised(**HSIC), 128, 1.5),
     "hsic, 128 rows a source": (penalised(**HSIC), ROWS, 1.5),
     "hsic held at its null": (SUM | {"constraints": [HSIC_HELD]}, ROWS, None),
-    "hsic and mmd held": (SUM | {"constraints": [MMD_HELD, HSIC_HELD]}, ROWS, None),
+    "hsic and mmd held": (SUM | {"constraints": [MMD_HELD, HSIC_HELD]}, ROWS, 2.0),
     "mmd_shared": (penalised(kind="mmd_shared", **MMD), ROWS, None),
     "mmd_shared, 13 kernels": (penalised(kind="mmd_shared", **MMD | {"kernel": "mm_cvae"}), ROWS, None),
     "mmd_inactive": (penalised(kind="mmd_inactive", **MMD), ROWS, None),
@@ -54,7 +54,7 @@ CASES = {
     "mgda": (combined("mgda", normalise="none"), ROWS, 1.3),
     "pcgrad": (combined("pcgrad"), ROWS, None),
     "cagrad": (combined("cagrad", c=0.5), ROWS, None),
-    "mgda, five sources": (combined("mgda", normalise="none"), ROWS, 2.5),
+    "mgda, five sources": (combined("mgda", normalise="none"), ROWS, 1.7),
 }
 
 
