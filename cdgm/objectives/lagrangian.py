@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -150,8 +150,9 @@ def _pulls(added: Tensor, leaves: Mapping[tuple[str, str], Mapping[str, Tensor]]
     if not added.requires_grad:
         return {}
     flat = [(key, name, leaf) for key, held in leaves.items() for name, leaf in held.items()]
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(
-        added.sum(), [leaf for _, _, leaf in flat], allow_unused=True
+    found = cast(
+        "tuple[Tensor | None, ...]",  # torch's own type forgets what is unused
+        torch.autograd.grad(added.sum(), [leaf for _, _, leaf in flat], allow_unused=True),
     )
     pulls: dict[tuple[str, str], dict[str, Tensor]] = {}
     for (key, name, _), gradient in zip(flat, found, strict=True):
