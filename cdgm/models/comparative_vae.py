@@ -4,18 +4,19 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cdgm.config.fit import ModelSpec
-from cdgm.models.stacks import StackedLinear, StackedMLP
-
-# Posterior log-variances are kept in a range in which exp() is harmless in float32.
-LOG_VARIANCE_RANGE = (-14.0, 6.0)
+from cdgm.models.block_posterior import LOG_VARIANCE_RANGE, BlockPosterior, BlockTrace
+from cdgm.models.stacks import StackedLinear, StackedMLP, Trace
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,29 @@ class Pass:
     kl: dict[tuple[str, str], Tensor]
     posteriors: dict[tuple[str, str], Posterior]
     inactive: dict[tuple[str, str], Posterior]
+
+
+@dataclass(frozen=True)
+class PassTrace:
+    """What the networks leave of a pass.
+
+    Attributes
+    ----------
+    blocks
+        Each block whose encoder saw rows.
+    decoder
+        Trace of the decoder's network.
+    output
+        The decoder's outputs f(u) (E, B, D).
+    twist
+        Samples (E, sum of d, B) and what the decoder's network saw of them, with the graph between; None
+        where that is the same.
+    """
+
+    blocks: dict[str, BlockTrace]
+    decoder: Trace
+    output: Tensor
+    twist: tuple[Tensor, Tensor] | None
 
 
 class ComparativeVAE(nn.Module):
@@ -151,13 +175,10 @@ class ComparativeVAE(nn.Module):
 
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
-        if self.spec.twist is not None:
-            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.latent_twist).
-            latents = self.spec.twist.apply(latents, torch, inverse=True)
-        return self.decoder(torch.cat([latents[block] for block in self.design.blocks], dim=-1))
+        return self.decoder(self._joined(latents))
 
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
-        """ELBO of each source on a batch, with one posterior sample a row.
+        """ELBO of each source on a batch, with one posterior sample a row; it records no graph.
 
         Parameters
         ----------
@@ -168,42 +189,54 @@ class ComparativeVAE(nn.Module):
         inactive
             Whether to look at inactive blocks too.
         """
+        with torch.no_grad():
+            trace = self.traced(batch, noise, inactive)
+            parameters = dict(self.likelihood_parameters)
+            log_prob = self.likelihood.log_prob(batch.x, trace.output, batch.library, parameters)
+            return self.summed_up(batch, trace, log_prob)
+
+    def traced(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> PassTrace:
+        """The networks' part of :meth:`forward`, with all that its gradient needs."""
         h = self.likelihood.encoder_input(batch.x)
+        members, total = batch.x.shape[:2]
+        latents = h.new_zeros(members, sum(self.spec.dims.values()), total)
+        blocks: dict[str, BlockTrace] = {}
+        start = 0
+        for block, active in self.design.blocks.items():
+            columns = slice(start, start + self.spec.dims[block])
+            start = columns.stop
+            rows = {s: batch.rows[s] for s in self.encoded(block, inactive) if s in batch.rows}
+            if not rows:
+                continue
+            output, trace = self._encoder(block).traced(_rows(h, list(rows.values())), rows_last=True)
+            posterior = BlockPosterior(output, noise[block])
+            seen = rows_of({source: r.stop - r.start for source, r in rows.items()})
+            blocks[block] = BlockTrace(posterior, trace, columns, seen)
+            for source in active:
+                if source in rows:
+                    latents[:, columns, rows[source]] = posterior.sample[..., seen[source]]
+        entered, twisted = self._twisted(latents)
+        output, trace = self.decoder.traced(entered.mT)
+        return PassTrace(blocks, trace, output, twisted)
+
+    def summed_up(self, batch: Batch, trace: PassTrace, log_prob: Tensor) -> Pass:
+        """The pass of a batch from its trace and log-probabilities (E, B) without constants."""
+        log_prob = log_prob + batch.constant
         posteriors: dict[tuple[str, str], Posterior] = {}
         kl: dict[tuple[str, str], Tensor] = {}
-        latents: dict[str, Tensor] = {}
-        for block, active in self.design.blocks.items():
-            sources = [source for source in self.encoded(block, inactive) if source in batch.rows]
-            if not sources:
-                latents[block] = self._fill(block, batch, posteriors)
-                continue
-            rows = [batch.rows[source] for source in sources]
-            seen = h if len(rows) == len(batch.rows) else torch.cat([h[:, r] for r in rows], dim=1)
-            mean, log_variance = self._encode(block, seen)
-            sample = mean + (0.5 * log_variance).exp() * noise[block]
-            sizes = [r.stop - r.start for r in rows]
-            whole = Posterior(mean, log_variance, sample)
-            # Split once everything of the block is formed: a step is many small operations.
-            pieces = zip(
-                sources,
-                *(v.split(sizes, 1) for v in (divergence(whole), mean, log_variance, sample)),
-                strict=True,
-            )
-            for source, rows_kl, *parts in pieces:
-                posteriors[source, block] = Posterior(*parts)
-                if source in active:
-                    kl[source, block] = rows_kl.mean(1)
-            everywhere = all(source in active for source in batch.rows)
-            latents[block] = sample if everywhere else self._fill(block, batch, posteriors)
-        if self.spec.posterior == "twisted" and self.spec.twist is not None:
-            latents = self.spec.twist.apply(latents, torch)
-        log_prob = self.likelihood.log_prob(
-            batch.x, self.decode(latents), batch.library, dict(self.likelihood_parameters)
-        )
-        log_prob = log_prob + batch.constant
+        for block, found in trace.blocks.items():
+            divergences = found.posterior.divergence()
+            for source, rows in found.rows.items():
+                posteriors[source, block] = Posterior(*found.posterior.rows(rows))
+                if source in self.design.blocks[block]:
+                    kl[source, block] = divergences[:, rows].mean(1)
         elbo = torch.stack(
             [
-                log_prob[:, rows].mean(1) - sum(kl[source, block] for block in self.design.active(source))
+                reduce(
+                    torch.sub,
+                    (kl[source, block] for block in self.design.active(source)),
+                    log_prob[:, rows].mean(1),
+                )
                 for source, rows in batch.rows.items()
             ]
         )
@@ -218,16 +251,45 @@ class ComparativeVAE(nn.Module):
         """Sources whose rows the encoder of ``block`` sees, in the order of its noise."""
         return self.design.sources if inactive else self.design.blocks[block]
 
-    def _fill(self, block: str, batch: Batch, posteriors: Posteriors) -> Tensor:
-        """Samples of ``block`` for all rows: zeros where it is inactive."""
-        parts: list[Tensor] = []
-        for source, r in batch.rows.items():
-            if source in self.design.blocks[block]:
-                parts.append(posteriors[source, block].sample)
-            else:
-                shape = (self.n_members, r.stop - r.start, self.spec.dims[block])
-                parts.append(batch.x.new_zeros(shape))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    def _encoder(self, block: str) -> StackedMLP:
+        return cast("StackedMLP", self.encoders[block])
+
+    def _twisted(self, latents: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """What the decoder's network sees of samples (E, sum of d, B), and the graph between both if any."""
+        if self.spec.twist is None:
+            return latents, None
+        with torch.inference_mode(False), torch.enable_grad():  # rare and small, so autograd does it
+            leaf = latents.clone().requires_grad_()
+            sizes = [self.spec.dims[block] for block in self.design.blocks]
+            parts = dict(zip(self.design.blocks, leaf.mT.split(sizes, dim=-1), strict=True))
+            if self.spec.posterior == "twisted":
+                parts = self.spec.twist.apply(parts, torch)
+            entered = self._joined(parts).mT
+        return entered.detach(), (leaf, entered)
+
+    def _joined(self, latents: dict[str, Tensor]) -> Tensor:
+        """Input of the decoder's network (E, B, sum of d) for latents, block to (E, B, d)."""
+        if self.spec.twist is not None:
+            # f = net o T^-1: this decoder's latents are the twisted ones (cdgm.config.latent_twist).
+            latents = self.spec.twist.apply(latents, torch, inverse=True)
+        return torch.cat([latents[block] for block in self.design.blocks], dim=-1)
+
+
+def _rows(h: Tensor, rows: list[slice]) -> Tensor:
+    """Rows of the encoders' input (E, B, D), without a copy where they are neighbours."""
+    if all(a.stop == b.start for a, b in itertools.pairwise(rows)):
+        return h[:, rows[0].start : rows[-1].stop]
+    return torch.cat([h[:, r] for r in rows], dim=1)
+
+
+def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Where each source's rows lie when the sources are laid end to end."""
+    rows: dict[str, slice] = {}
+    start = 0
+    for source, size in sizes.items():
+        rows[source] = slice(start, start + size)
+        start += size
+    return rows
 
 
 def divergence(posterior: Posterior) -> Tensor:

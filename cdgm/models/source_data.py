@@ -10,21 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdgm.models.comparative_vae import Batch
+from cdgm.models.comparative_vae import Batch, rows_of
 from cdgm.models.likelihoods.base import Likelihood
 
 # Rows that are held as floating point numbers at once before training; speed and memory only.
 ROWS = 8_192
-
-
-def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
-    """Where each source's rows lie when the sources are laid end to end."""
-    rows: dict[str, slice] = {}
-    start = 0
-    for source, size in sizes.items():
-        rows[source] = slice(start, start + size)
-        start += size
-    return rows
 
 
 class SourceData:
@@ -58,27 +48,31 @@ class SourceData:
         self.dtype = dtype
         self.n, self.n_features = x.shape[1:]
         self.x = torch.as_tensor(np.ascontiguousarray(x), device=device).flatten(0, 1)
-        constants: list[Tensor] = []
-        libraries: list[Tensor] = []
+        facts: list[Tensor] = []
         for values in (part.to(dtype) for part in self.x.split(ROWS)):
-            constants.append(likelihood.constant(values))
-            libraries.append(likelihood.library_size(values).flatten())
-        self.constant, self.library = torch.cat(constants), torch.cat(libraries)
+            facts.append(torch.stack([likelihood.library_size(values), likelihood.constant(values)], dim=1))
+        # Library size and constant of each row (R n, 2): one look-up in each step.
+        self.facts = torch.cat(facts)
         self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
-    def take(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations (E, B, D), library (E, B, 1) and constant (E, B) of rows ``index`` (E, B)."""
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Observations (E, B, D) as stored, library and constant (E, B, 2), of rows ``index`` (E, B)."""
         flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (
-            self.x.index_select(0, flat).to(self.dtype).view(members, size, self.n_features),
-            self.library.index_select(0, flat).view(members, size, 1),
-            self.constant.index_select(0, flat).view(members, size),
+            self.x.index_select(0, flat).view(members, size, self.n_features),
+            self.facts.index_select(0, flat).view(members, size, 2),
         )
 
 
 def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Batch:
     """Batch of the rows ``index``, source to (E, B_k), all sources laid end to end."""
+    rows = rows_of({source: index[source].shape[1] for source in data})
     parts = [source_data.take(index[source]) for source, source_data in data.items()]
-    x, library, constant = (torch.cat(arrays, dim=1) for arrays in zip(*parts, strict=True))
-    return Batch(x, library, constant, rows_of({source: index[source].shape[1] for source in data}))
+    facts = torch.cat([part for _, part in parts], dim=1)
+    members, total, _ = facts.shape
+    # Conversion to floating point and laying end to end in one copy.
+    x = facts.new_empty(members, total, parts[0][0].shape[2])
+    for at, (observed, _) in zip(rows.values(), parts, strict=True):
+        x[:, at] = observed
+    return Batch(x, facts[..., :1], facts[..., 1], rows)

@@ -1,12 +1,12 @@
 """Layers of many members at once: parameters and activations carry a leading member axis (E, ...)."""
 
-# Torch's own types are partial (from_numpy).
-# pyright: reportUnknownMemberType=false
+# Torch's own types are partial (from_numpy, ops).
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -14,10 +14,42 @@ import torch
 from torch import Tensor, nn
 
 # The slope of leaky ReLU is the usual one of the field's simulations (0.2).
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "leaky_relu": functools.partial(nn.functional.leaky_relu, negative_slope=0.2),
-    "silu": nn.functional.silu,
-    "tanh": torch.tanh,
+SLOPE = 0.2
+# Matrix products with fewer columns than this are formed transposed: MKL is up to 5 times slower for them.
+NARROW = 32
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A nonlinearity and its gradient.
+
+    Attributes
+    ----------
+    apply
+        The nonlinearity; in place, unless its gradient looks at the inputs.
+    pull
+        ``pull(gradient, kept)`` changes a gradient by the outputs to one by the inputs, in place.
+    keeps_input
+        Whether ``pull`` looks at the inputs; else at the outputs.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor, Tensor], Tensor]
+    keeps_input: bool = False
+
+
+_aten = torch.ops.aten
+ACTIVATIONS: dict[str, Activation] = {
+    "leaky_relu": Activation(
+        lambda z: nn.functional.leaky_relu_(z, SLOPE),
+        lambda g, y: _aten.leaky_relu_backward.grad_input(g, y, SLOPE, True, grad_input=g),
+    ),
+    "silu": Activation(
+        nn.functional.silu,
+        lambda g, z: _aten.silu_backward.grad_input(g, z, grad_input=g),
+        keeps_input=True,
+    ),
+    "tanh": Activation(torch.tanh_, lambda g, y: _aten.tanh_backward.grad_input(g, y, grad_input=g)),
 }
 
 
@@ -43,6 +75,26 @@ class StackedLinear(nn.Module):
                 parameter[member] = torch.from_numpy(values)
 
 
+LayerGradients = Sequence[tuple[Tensor, Tensor]]
+"""Where the gradients of a network's weights (E, in, out) and biases (E, 1, out) go, layer by layer."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a pass through a :class:`StackedMLP` leaves for its gradient.
+
+    Attributes
+    ----------
+    inputs
+        Input of each layer (E, B, in).
+    kept
+        For each hidden layer, what its activation's gradient looks at (E, B, out).
+    """
+
+    inputs: list[Tensor]
+    kept: list[Tensor]
+
+
 class StackedMLP(nn.Module):
     """E independent multilayer perceptrons with a linear output, (E, B, in) to (E, B, out)."""
 
@@ -51,18 +103,92 @@ class StackedMLP(nn.Module):
         widths = [n_in, *hidden, n_out]
         self.layers = nn.ModuleList(StackedLinear(n_members, a, b) for a, b in itertools.pairwise(widths))
         self.activation = ACTIVATIONS[activation]
+        # The same, of known type and without the cost of a look-up.
+        self._stack: list[StackedLinear] = [cast("StackedLinear", layer) for layer in self.layers]
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
         """Draw the weights of all layers, first to last, each member from its own generator."""
-        for layer in self.layers:
-            cast("StackedLinear", layer).reset(generators)
+        for layer in self._stack:
+            layer.reset(generators)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's network to its own rows."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return last(x)
+        return self._stack[-1](self._hidden(x).inputs[-1])
+
+    def traced(self, x: Tensor, rows_last: bool = False) -> tuple[Tensor, Trace]:
+        """What :meth:`forward` gives, and what :meth:`pull` needs.
+
+        Parameters
+        ----------
+        x
+            Input (E, B, in).
+        rows_last
+            Whether the output is (E, out, B) and not (E, B, out); the better one where ``out`` is small.
+        """
+        trace, last = self._hidden(x), self._stack[-1]
+        if rows_last:
+            return torch.baddbmm(last.bias.mT, last.weight.mT, trace.inputs[-1].mT), trace
+        return last(trace.inputs[-1]), trace
+
+    def _hidden(self, x: Tensor) -> Trace:
+        trace = Trace([x], [])
+        for layer in self._stack[:-1]:
+            z = layer(x)
+            x = self.activation.apply(z)
+            trace.inputs.append(x)
+            trace.kept.append(z if self.activation.keeps_input else x)
+        return trace
+
+    def pull(
+        self,
+        trace: Trace,
+        gradient: Tensor,
+        into: Sequence[tuple[slice, LayerGradients]],
+        to_input: bool = False,
+    ) -> Tensor | None:
+        """Gradients by the parameters, and by the input if it is asked for.
+
+        Parameters
+        ----------
+        trace
+            What :meth:`traced` gave.
+        gradient
+            Gradient by the output (E, B, out).
+        into
+            For each group of rows, where the part of the gradients goes that comes from them; the former
+            values are overwritten.
+        to_input
+            Whether the gradient by the input is wanted.
+
+        Returns
+        -------
+        Tensor or None
+            Gradient by the input, (E, in, B).
+        """
+        for i in reversed(range(len(self._stack))):
+            for rows, places in into:
+                weight, bias = places[i]
+                part = gradient[:, rows]
+                _multiply(trace.inputs[i][:, rows].mT, part, weight)
+                torch.sum(part, 1, keepdim=True, out=bias)
+            if i > 0:
+                gradient = torch.bmm(gradient, self._stack[i].weight.mT)
+                gradient = self.activation.pull(gradient, trace.kept[i - 1])
+        return torch.bmm(self._stack[0].weight, gradient.mT) if to_input else None
+
+    def places(self, views: Mapping[str, Tensor], name: str) -> LayerGradients:
+        """Places of this network's gradients among those of a whole stack, in which it is ``name``."""
+        return [
+            (views[f"{name}.layers.{i}.weight"], views[f"{name}.layers.{i}.bias"])
+            for i in range(len(self._stack))
+        ]
+
+
+def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Write the products ``a @ b`` to ``out``, all with a leading member axis."""
+    columns = out.shape[-1]
+    # Not by `out=`: for what is not contiguous, torch then goes member by member.
+    out.copy_(torch.bmm(b.mT, a.mT).mT if columns < NARROW and columns % 16 else torch.bmm(a, b))
 
 
 def flatten_parameters(module: nn.Module, n_members: int) -> Tensor:
@@ -77,11 +203,19 @@ def flatten_parameters(module: nn.Module, n_members: int) -> Tensor:
     Tensor
         The (E, P) tensor; a change to it is a change of the parameters.
     """
-    parameters = list(module.parameters())
-    flat = torch.cat([p.detach().reshape(n_members, -1) for p in parameters], dim=1).contiguous()
-    start = 0
-    for p in parameters:
-        size = p[0].numel()
-        p.data = flat[:, start : start + size].view(p.shape)
-        start += size
+    flat = torch.cat([p.detach().reshape(n_members, -1) for p in module.parameters()], dim=1).contiguous()
+    views = parameter_views(module, flat)
+    for name, p in module.named_parameters():
+        p.data = views[name]
     return flat
+
+
+def parameter_views(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    """Parts (E, ...) of ``flat`` (E, P) that belong to each parameter of a stack, by its name."""
+    views: dict[str, Tensor] = {}
+    start = 0
+    for name, p in module.named_parameters():
+        size = p[0].numel()
+        views[name] = flat[:, start : start + size].view(p.shape)
+        start += size
+    return views

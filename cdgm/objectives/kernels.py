@@ -125,14 +125,7 @@ def mmd2(
     n, m = x.shape[1], y.shape[1]
     within = _within(n, estimator), _within(m, estimator)
     gammas = (prior_gamma(x.shape[2]),) if gammas is None else tuple(gammas)
-    # Moving both leaves distances as they are, so no gradient goes through the centre.
-    centre = 0.5 * (x.mean(dim=1, keepdim=True) + y.mean(dim=1, keepdim=True)).detach()
-    x, y = x - centre, y - centre
-    return (
-        _Pairs.apply(x, None, within[0], gammas)
-        + _Pairs.apply(y, None, within[1], gammas)
-        + _Pairs.apply(x, y, -2.0 / (n * m), gammas)
-    )
+    return _MMD.apply(x, y, (*within, -2.0 / (n * m)), gammas)
 
 
 def mmd2_point(x: Tensor, estimator: Estimator = "unbiased", gammas: Sequence[float] | None = None) -> Tensor:
@@ -143,7 +136,7 @@ def mmd2_point(x: Tensor, estimator: Estimator = "unbiased", gammas: Sequence[fl
     gammas = (prior_gamma(x.shape[2]),) if gammas is None else tuple(gammas)
     squares = x.square().sum(-1)
     to_point = reduce(torch.add, (torch.expm1(-gamma * squares) for gamma in gammas)).mean(1)
-    return _Pairs.apply(centred_rows(x), None, _within(x.shape[1], estimator), gammas) - 2.0 * to_point
+    return _Pairs.apply(centred_rows(x), _within(x.shape[1], estimator), gammas) - 2.0 * to_point
 
 
 def _within(n: int, estimator: Estimator) -> float:
@@ -182,21 +175,20 @@ def sum_of_kernels(
     """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if ``slope``."""
     first, *others = gammas
     kernel = torch.mul(exponent, first).expm1_()
-    # gamma exp(.) = gamma (term + 1); the ones are added at the end.
-    derivative = kernel * first if slope else None
+    # gamma exp(.) = gamma (term + 1).
+    derivative = torch.add(kernel.new_tensor(sum(gammas)), kernel, alpha=first) if slope else None
     for gamma in others:
         term = torch.mul(exponent, gamma).expm1_()
         if derivative is not None:
             derivative.add_(term, alpha=gamma)
         kernel.add_(term)
-    if derivative is not None:
-        derivative += sum(gammas)
     return kernel, derivative
 
 
 def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Sum over j of weights_ij (x_i - y_j), (E, n, d)."""
-    return torch.baddbmm(weights.sum(-1, keepdim=True) * x, weights, y, alpha=-1.0)
+    # Transposed, because a product of few columns is several times slower than one of few rows.
+    return torch.baddbmm((weights.sum(-1, keepdim=True) * x).mT, y.mT, weights.mT, alpha=-1.0).mT
 
 
 def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
@@ -253,23 +245,64 @@ def _hsic_gradient(
     return _pull(weights, x, x).mul_(-4.0 * gamma)
 
 
+def _pairs(
+    x: Tensor, y: Tensor | None, weight: float, gammas: Sequence[float], needs_x: bool, needs_y: bool = False
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Weighted sum of the shifted kernels of all pairs of a row of x and a row of y, or of x and itself.
+
+    Returns
+    -------
+    value
+        (E,).
+    by_x, by_y
+        Its gradients, where they are needed.
+    """
+    exponent = negative_squared_distances(x, y=y)
+    kernel, slope = sum_of_kernels(exponent, gammas, slope=needs_x or needs_y)
+    by_x = by_y = None
+    if slope is not None and needs_x:
+        # A pair within x stands twice in the sum.
+        factor = -2.0 * weight * (2.0 if y is None else 1.0)
+        by_x = _pull(slope, x, x if y is None else y).mul_(factor)
+    if slope is not None and y is not None and needs_y:
+        by_y = _pull(slope.mT, y, x).mul_(-2.0 * weight)
+    return kernel.sum((1, 2)).mul_(weight), by_x, by_y
+
+
 class _Pairs(torch.autograd.Function):
-    """Weighted sum of the shifted kernels of all pairs of a row of x and a row of y, or of x and itself."""
+    """:func:`_pairs` of x and itself."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor | None, weight: float, gammas: tuple[float, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: float, gammas: tuple[float, ...]) -> Tensor:
+        value, by_x, _ = _pairs(x, None, weight, gammas, ctx.needs_input_grad[0])
+        ctx.save_for_backward(by_x)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_scaled(ctx, grad_outputs[0]), None, None)
+
+
+class _MMD(torch.autograd.Function):
+    """Squared MMD of x and y, from the weights of a pair within x, within y and between."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, weights: tuple[float, float, float], gammas: tuple[float, ...]
+    ) -> Tensor:
         needs_x, needs_y = ctx.needs_input_grad[:2]
-        exponent = negative_squared_distances(x, y=y)
-        kernel, slope = sum_of_kernels(exponent, gammas, slope=needs_x or needs_y)
-        saved: list[Tensor | None] = [None, None]
-        if slope is not None and needs_x:
-            # A pair within x stands twice in the sum.
-            factor = -2.0 * weight * (2.0 if y is None else 1.0)
-            saved[0] = _pull(slope, x, x if y is None else y).mul_(factor)
-        if slope is not None and y is not None and needs_y:
-            saved[1] = _pull(slope.mT, y, x).mul_(-2.0 * weight)
-        ctx.save_for_backward(*saved)
-        return kernel.sum((1, 2)).mul_(weight)
+        # Moving both leaves distances as they are, so no gradient goes through the centre.
+        centre = 0.5 * (x.mean(dim=1, keepdim=True) + y.mean(dim=1, keepdim=True))
+        x, y = x - centre, y - centre
+        within_x, by_x, _ = _pairs(x, None, weights[0], gammas, needs_x)
+        within_y, by_y, _ = _pairs(y, None, weights[1], gammas, needs_y)
+        between, more_x, more_y = _pairs(x, y, weights[2], gammas, needs_x, needs_y)
+        ctx.save_for_backward(
+            None if by_x is None or more_x is None else by_x.add_(more_x),
+            None if by_y is None or more_y is None else by_y.add_(more_y),
+        )
+        return within_x + within_y + between
 
     @staticmethod
     @once_differentiable

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cdgm.config.fit import VariantSpec
-from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass
+from cdgm.models.block_posterior import Pull
+from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass, Posterior
+from cdgm.models.elbo_gradient import ElboGradient, Pulls
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.objectives.per_source import PerSourceGradients
 
 
 @dataclass(frozen=True)
@@ -76,40 +78,84 @@ class Lagrangian:
             self.penalties.append((name, penalty, context.numbers("weight"), penalty.start(context)))
         self.constraints = [(c, c.start(contexts[f"constraint/{c.name}"])) for c in variant.constraints]
         self.inactive = variant.needs_inactive
-        self._parameters = list(model.parameters())
-        self._apart = PerSourceGradients(model, flat) if self.combiner.per_source else None
+        self._gradient = ElboGradient(model, flat, apart=self.combiner.per_source)
 
     def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
-        """Gradient of the objective on a batch."""
-        passes = self._apart.forward if self._apart else self.model
-        result = passes(batch, noise, self.inactive)
-        added, terms = self._added(result)
+        """Gradient of the objective on a batch; the gradient is overwritten in the next step."""
+        with torch.inference_mode():
+            return self._step(batch, noise)
+
+    def _step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
+        result = self._gradient.forward(batch, noise, self.inactive)
         losses = -result.elbo
-        loss = losses.detach().sum(0) + (0.0 if added is None else added.detach())
-        if self._apart is None:
-            total = losses.sum() if added is None else losses.sum() + added.sum()
-            found = torch.autograd.grad(total, self._parameters)
-            gradient = torch.cat([g.flatten(1) for g in found], dim=1)
-            return Step(gradient, loss, torch.ones_like(losses), terms, result)
-        gradients = self._apart.gradients(losses.sum(), keep_graph=added is not None)
-        gram = gradients.gram() if self.combiner.needs_gram else None
-        found = self.combiner.weights(losses.detach(), gram, self._combiner_state)
+        loss, pulls, terms = losses.sum(0), None, {}
+        if self.penalties or self.constraints:
+            with torch.inference_mode(False), torch.enable_grad():
+                added, pulls, terms = self._added(result)
+            loss = loss + added
+        self._gradient.backward(pulls)
+        together, apart = self._gradient.together, self._gradient.apart
+        if apart is None:
+            return Step(together, loss, torch.ones_like(losses), terms, result)
+        gram = None
+        if self.combiner.needs_gram:
+            gram = torch.bmm(apart, apart.mT).double().cpu().numpy()
+        found = self.combiner.weights(losses, gram, self._combiner_state)
         weights = torch.from_numpy(np.array(found, order="C")).to(losses)
-        gradient = self._apart.combine(gradients, weights)
-        if added is not None:
-            gradient += self._apart.gradient_of(added.sum())
+        # Only what several sources use is weighed; what one uses alone is in `together`, as are penalties.
+        gradient = torch.baddbmm(together.unsqueeze(1), weights.unsqueeze(1), apart).squeeze(1)
         return Step(gradient, loss, weights.T, terms, result)
 
-    def _added(self, result: Pass) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Penalties and constraints (E,), with their graph, and what is recorded of them."""
-        added: Tensor | None = None
+    def _added(self, result: Pass) -> tuple[Tensor, Pulls, dict[str, Tensor]]:
+        """Penalties and constraints: their sum (E,), its gradients, and what is recorded of them."""
+        result, leaves = _with_leaves(result)
+        parts: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for name, penalty, weight, state in self.penalties:
             value = penalty.value(result, self.model.design, state)
             terms[name] = value.detach()
-            added = weight * value if added is None else added + weight * value
+            parts.append(weight * value)
         for constraint, state in self.constraints:
             term, record = constraint.term(result, self.model.design, state)
             terms |= {f"{what}/{constraint.name}": v for what, v in record.items()}
-            added = term if added is None else added + term
-        return added, terms
+            parts.append(term)
+        added = reduce(torch.add, parts)
+        return added.detach(), _pulls(added, leaves), terms
+
+
+def _with_leaves(result: Pass) -> tuple[Pass, dict[tuple[str, str], dict[str, Tensor]]]:
+    """A pass whose posteriors and divergences gather gradients, and these tensors by (source, block)."""
+    leaves: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for key, p in {**result.posteriors, **result.inactive}.items():
+        held = {"mean": p.mean, "log_variance": p.log_variance, "sample": p.sample}
+        if key in result.kl:
+            held["kl"] = result.kl[key]
+        leaves[key] = {name: value.clone().requires_grad_() for name, value in held.items()}
+    posteriors = {
+        key: Posterior(held["mean"], held["log_variance"], held["sample"]) for key, held in leaves.items()
+    }
+    return (
+        Pass(
+            elbo=result.elbo,
+            kl={key: leaves[key]["kl"] for key in result.kl},
+            posteriors={key: posteriors[key] for key in result.posteriors},
+            inactive={key: posteriors[key] for key in result.inactive},
+        ),
+        leaves,
+    )
+
+
+def _pulls(added: Tensor, leaves: Mapping[tuple[str, str], Mapping[str, Tensor]]) -> Pulls:
+    """Gradients of a sum over members by the leaves."""
+    if not added.requires_grad:
+        return {}
+    flat = [(key, name, leaf) for key, held in leaves.items() for name, leaf in held.items()]
+    found = cast(
+        "tuple[Tensor | None, ...]",  # torch's own type forgets what is unused
+        torch.autograd.grad(added.sum(), [leaf for _, _, leaf in flat], allow_unused=True),
+    )
+    pulls: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for (key, name, _), gradient in zip(flat, found, strict=True):
+        if gradient is not None:
+            pulls.setdefault(key, {})[name] = gradient
+    return {key: Pull(**gradients) for key, gradients in pulls.items()}

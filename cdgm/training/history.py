@@ -38,8 +38,9 @@ class History:
 
     def every_step(self, result: Step) -> None:
         """Keep the weights of this step, whether or not it is recorded."""
-        for source, weight in zip(self.design.sources, result.weights, strict=True):
-            self._rows.setdefault(f"each/weight/{source}", []).append(weight.cpu().numpy().copy())
+        weights = result.weights.cpu().numpy()
+        for source, weight in zip(self.design.sources, weights, strict=True):
+            self._rows.setdefault(f"each/weight/{source}", []).append(weight.copy())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All records as arrays, time first."""

@@ -4,8 +4,11 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from cdgm.config.fit import TrainingSpec
 
@@ -21,24 +24,16 @@ class FrozenAwareAdam:
     def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
         self.flat, self.clip = flat, training.clip
         self.alive: Tensor = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
-        adam, schedule = training.optimiser, training.schedule
-        self._adam = torch.optim.Adam(
-            [flat], lr=training.learning_rate, betas=adam.betas, eps=adam.eps, fused=True
-        )
-        # One step more than is taken: the schedule cannot step past its end.
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._adam,
-            max_lr=training.learning_rate,
-            total_steps=training.steps + 1,
-            pct_start=schedule.pct_start,
-            div_factor=schedule.div_factor,
-            final_div_factor=schedule.final_div_factor,
-            cycle_momentum=False,
-        )
+        self._options = training.optimiser
+        self._averages = torch.zeros_like(flat), torch.zeros_like(flat)
+        self._steps: Tensor = torch.zeros((), dtype=torch.float32, device=flat.device)
+        self._rates = learning_rates(training)
         #: Learning rate of the last step taken; before the first, that of the first.
-        self.learning_rate: float = self._adam.param_groups[0]["lr"]
+        self.learning_rate: float = self._rates[0]
+        self._next = 0
         self._frozen: Tensor | None = None
 
+    @torch.inference_mode()
     def step(self, gradient: Tensor, loss: Tensor) -> Tensor:
         """Take one step.
 
@@ -55,17 +50,42 @@ class FrozenAwareAdam:
             Norm of each member's gradient before clipping (E,).
         """
         norm = gradient.norm(dim=1)
-        finite = self.alive & norm.isfinite() & loss.isfinite()
+        finite = self.alive & (norm + loss).isfinite()
         if not torch.equal(finite, self.alive):
             self.alive = finite
-            self._frozen = self.flat.detach().clone()
-        gradient *= (self.clip / norm.clamp(min=self.clip)).unsqueeze(1)
+            self._frozen = self.flat.clone()
+        if (norm > self.clip).any():
+            gradient *= (self.clip / norm.clamp(min=self.clip)).unsqueeze(1)
         if self._frozen is not None:
             gradient[~self.alive] = 0.0
-        self.flat.grad = gradient
-        self.learning_rate = self._adam.param_groups[0]["lr"]
-        self._adam.step()
-        self._schedule.step()
+        self.learning_rate = self._rates[self._next]
+        self._next += 1
+        # The function and not the class: `torch.optim.Adam` spends more time on itself than on small stacks.
+        adam(
+            [self.flat], [gradient], [self._averages[0]], [self._averages[1]], [], [self._steps],
+            fused=True, amsgrad=False, beta1=self._options.betas[0], beta2=self._options.betas[1],
+            lr=self.learning_rate, weight_decay=0.0, eps=self._options.eps, maximize=False,
+        )  # fmt: skip
         if self._frozen is not None:
             self.flat[~self.alive] = self._frozen[~self.alive]
         return norm
+
+
+def learning_rates(training: TrainingSpec) -> list[float]:
+    """Learning rate of each step: those of torch's ``OneCycleLR``, which computes them anew in each step."""
+    schedule, peak = training.schedule, training.learning_rate
+    first = peak / schedule.div_factor
+    last = first / schedule.final_div_factor
+    # One step more than is taken: the rate of the last step is not yet the final one.
+    top, end = schedule.pct_start * (training.steps + 1) - 1, training.steps
+    rates: list[float] = []
+    for step in range(training.steps):
+        if step <= top:
+            rates.append(_along_cosine(first, peak, step / top if top > 0 else 1.0))
+        else:
+            rates.append(_along_cosine(peak, last, (step - top) / (end - top)))
+    return rates
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2.0 * (1 + math.cos(math.pi * share))

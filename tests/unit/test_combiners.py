@@ -6,15 +6,12 @@ import torch
 from scipy.optimize import minimize, nnls
 from torchjd import aggregation
 
-from cdgm.models.source_data import SourceData, assemble
-from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.combiners.mgda import normalised
 from cdgm.objectives.combiners.pcgrad import projected
-from cdgm.objectives.per_source import PerSourceGradients
 from cdgm.objectives.simplex import MAX_DIMENSION
-from cdgm.training.loop import build_model, train
-from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
+from cdgm.training.loop import train
+from tests.unit.builders import fit_spec, observations
 
 
 def gramians(k: int, n: int, seed: int = 0, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -159,59 +156,6 @@ def test_a_member_without_finite_gradients_leaves_the_others_alone():
         clean, with_nan = solve(kind, gram, **options), solve(kind, spoiled, **options)
         np.testing.assert_array_equal(np.delete(clean, 1, 0), np.delete(with_nan, 1, 0))
         np.testing.assert_array_equal(with_nan[1], 1.0)
-
-
-DESIGNS = {"contrastive": CONTRASTIVE, "three": THREE_SOURCES}
-
-
-@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-@pytest.mark.parametrize("inactive", [False, True])
-def test_gradients_apart_equal_gradients_one_by_one(design, inactive):
-    spec = fit_spec(design=design, training={"precision": "float64"})
-    model = build_model(spec, 6)
-    flat = flatten_parameters(model, 3)
-    apart = PerSourceGradients(model, flat)
-    x = observations(spec)
-    data = {s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float64) for s in model.design.sources}
-    batch = assemble(data, {s: torch.arange(4).expand(3, -1) for s in data})
-    rng = torch.Generator().manual_seed(1)
-    noise = {
-        b: torch.randn(3, 4 * len(model.encoded(b, inactive)), 2, generator=rng, dtype=torch.float64)
-        for b in model.design.blocks
-    }
-    together, parts = model(batch, noise, inactive), apart.forward(batch, noise, inactive)
-    torch.testing.assert_close(parts.elbo, together.elbo)
-    for name in ("kl", "posteriors", "inactive"):
-        assert set(getattr(parts, name)) == set(getattr(together, name))
-    for key, posterior in together.inactive.items():
-        torch.testing.assert_close(parts.inactive[key].sample, posterior.sample)
-    gradients = apart.gradients(parts.elbo.sum(), keep_graph=True)
-    n = len(data)
-    parameters = list(model.parameters())
-    expected = []
-    for k in range(n):
-        found = torch.autograd.grad(
-            together.elbo[k].sum(), parameters, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        expected.append(torch.cat([g.flatten(1) for g in found], 1))
-    # One source alone, weighted by 1, beside zeros: what several use is that source's gradient.
-    private = torch.cat(
-        [
-            torch.full(
-                (p[0].numel(),),
-                any(f"encoders.{b}." in name for b, s in design["blocks"].items() if len(s) == 1),
-            )
-            for name, p in model.named_parameters()
-        ]
-    )
-    assert 0 < private.sum() < len(private) // 2
-    for k in range(n):
-        weights = torch.zeros(3, n, dtype=torch.float64)
-        weights[:, k] = 1.0
-        combined = apart.combine(gradients, weights)
-        torch.testing.assert_close(combined[:, ~private], expected[k][:, ~private])
-        torch.testing.assert_close(combined[:, private], sum(expected)[:, private])
-    torch.testing.assert_close(apart.gradient_of(parts.elbo.sum()), sum(expected))
 
 
 def test_size_weighted_and_fixed_sweeps():

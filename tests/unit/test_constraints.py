@@ -16,6 +16,7 @@ from cdgm.objectives.constraints.base import Constraint
 from cdgm.objectives.constraints.kl_floor import private_pairs
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.training.loop import build_model, train
+from tests.unit.autograd_pass import autograd_pass
 from tests.unit.builders import THREE_SOURCES, fit_spec, observations
 
 DUAL = {"average": 0.0, "warm_up": 0}
@@ -120,7 +121,7 @@ def test_a_constrained_vae_agrees_with_cooper():
             )
 
         def compute_cmp_state(self, noise):
-            result = other(batch, noise)
+            result = autograd_pass(other, batch, noise)
             violation = floor - result.kl["target", "salient"]
             return cooper.CMPState(-result.elbo.sum(), {self.floor: cooper.ConstraintState(violation)})
 

@@ -129,6 +129,21 @@ def test_gradients(case, shift):
 
 
 @every_case
+@pytest.mark.parametrize("shift", [0.0, 4.0])
+def test_gradients_by_hand_are_those_of_autograd(case, shift, monkeypatch):
+    """Of a weighted sum over rows, and whether all members are computed at once or one after the other."""
+    x, f = observed(case), outputs()
+    parameters = {name: p + shift for name, p in case.parameters().items()}
+    weight = torch.linspace(0.1, 2.0, ROWS, dtype=DOUBLE)
+    given = case.likelihood.library_size(x).unsqueeze(-1), parameters, weight
+    oracle = Likelihood.log_prob_and_gradients(case.likelihood, x, f.clone(), *given)
+    for size in (1, 1_000_000):
+        monkeypatch.setattr("cdgm.models.likelihoods.negative_binomial.IN_CACHE", size)
+        found = case.likelihood.log_prob_and_gradients(x, f.clone(), *given)
+        torch.testing.assert_close(found, oracle, rtol=1e-10, atol=1e-12)
+
+
+@every_case
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE], ids=["float32", "float64"])
 def test_extreme_inputs_are_finite_and_close_to_torch(case, dtype):
     """Outputs of +-30 and counts of 1e4, alone and together, also for rows without a count."""
@@ -163,10 +178,11 @@ def test_library_sizes(case):
     """Row sums, at least 1, where rates are shares of a total; known and 1 everywhere else."""
     x = observed(case)
     data = SourceData(x.numpy(), range(MEMBERS), case.likelihood, DOUBLE)
-    _, library, constant = data.take(torch.arange(ROWS).expand(MEMBERS, -1))
+    _, facts = data.take(torch.arange(ROWS).expand(MEMBERS, -1))
+    library, constant = facts.unbind(-1)
     shares = getattr(case.likelihood, "link", None) == "softmax"
     expected = np.maximum(x.numpy().sum(-1), 1.0) if shares else np.ones((MEMBERS, ROWS))
-    np.testing.assert_array_equal(library.squeeze(-1), expected)
+    np.testing.assert_array_equal(library, expected)
     torch.testing.assert_close(constant, case.likelihood.constant(x))
 
 

@@ -17,6 +17,7 @@ from cdgm.objectives.penalties import PENALTIES
 from cdgm.objectives.penalties.tc import shuffled
 from cdgm.training.loop import build_model, train
 from cdgm.utils.random_streams import stream
+from tests.unit.autograd_pass import autograd_pass
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 
 HSIC = {"kind": "hsic", "estimator": "unbiased", "of": "means"}
@@ -169,7 +170,7 @@ def tiny(design, members=2):
 
 def looking(model, batch, noise):
     """Pass of a batch, or of other observations in its place, that looks at inactive blocks too."""
-    return lambda x=batch.x: model(replace(batch, x=x), noise, True)
+    return lambda x=batch.x: autograd_pass(model, replace(batch, x=x), noise, True)
 
 
 @DESIGNS

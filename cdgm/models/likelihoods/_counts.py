@@ -44,3 +44,9 @@ class CountLikelihood(Likelihood):
     def log_rate(self, f: Tensor, library: Tensor) -> Tensor:
         """Logarithm of the rates, in the shape of the decoder's outputs ``f`` (E, B, D)."""
         return (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()
+
+    def pull_rate(self, by_log_rate: Tensor, f: Tensor) -> Tensor:
+        """Gradient by decoder outputs ``f`` (E, B, D), from that by log-rates, which is overwritten."""
+        if self.link == "softmax":
+            by_log_rate -= f.softmax(-1) * by_log_rate.sum(-1, keepdim=True)
+        return by_log_rate

@@ -23,3 +23,15 @@ class Bernoulli(Likelihood):
 
         # Both outcomes in one function: x f - log(1 + exp(f)) would cancel where f is large and x is 1.
         return logsigmoid((2 * x - 1) * f).sum(-1)
+
+    def log_prob_and_gradients(
+        self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor], weight: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """See :meth:`Likelihood.log_prob_and_gradients`."""
+        from torch.nn.functional import logsigmoid
+
+        sign = 2 * x - 1
+        f *= sign
+        log_prob = logsigmoid(f).sum(-1)
+        by_output = f.neg_().sigmoid_().mul_(sign).mul_(weight[:, None])
+        return log_prob, by_output, {}

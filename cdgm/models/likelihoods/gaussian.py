@@ -34,6 +34,20 @@ class Gaussian(Likelihood):
         squares = (x - f).square().sum(-1)
         return -0.5 * squares * (-2 * log_sd[..., 0]).exp() - x.shape[-1] * log_sd[..., 0]
 
+    def log_prob_and_gradients(
+        self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor], weight: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """See :meth:`Likelihood.log_prob_and_gradients`."""
+        log_sd = parameters["log_sd"]
+        precision = (-2 * log_sd).exp()
+        residual = f.sub_(x)
+        # In units of the variance: log_prob = -D log_sd - deviance / 2.
+        deviance = residual.square().sum(-1) * precision[..., 0]
+        n_features = x.shape[-1]
+        by_log_sd = ((deviance - n_features) * weight).sum(1)[:, None, None]
+        residual *= -precision * weight[:, None]
+        return deviance * -0.5 - n_features * log_sd[..., 0], residual, {"log_sd": by_log_sd}
+
     def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """``noise_sd``, in units of the data."""
         return {"noise_sd": parameters["log_sd"].flatten().exp()}

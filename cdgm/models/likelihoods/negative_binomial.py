@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # From here on the series of Stirling with three terms is exact to float64.
 STIRLING_FROM = 50.0
+# Values at a time in a step: about what fits a core's cache with its temporaries; speed alone.
+IN_CACHE = 131_072
 
 
 class NegativeBinomial(CountLikelihood):
@@ -41,20 +44,65 @@ class NegativeBinomial(CountLikelihood):
 
     def log_prob(self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """See :meth:`Likelihood.log_prob`."""
-        from torch.nn.functional import softplus
-
-        if self.dispersion == "learned":
-            log_dispersion = parameters["log_dispersion"]
-        else:
-            log_dispersion = f.new_tensor(self.dispersion).log().expand(f.shape[0], 1, f.shape[-1])
+        log_dispersion = self._log_dispersion(f, parameters)
         dispersion = log_dispersion.exp()
         log_rate = self.log_rate(f, library)
-        # log(1 + rate / dispersion), and not the difference of two logarithms: that of a large dispersion,
-        # which is nearly Poisson, would leave nothing of float32's digits. Past the threshold
-        # softplus is the identity; the usual one, 20, would cost float64 half of its digits.
-        log_total = softplus(log_rate - log_dispersion, threshold=40)
-        rest = (x * log_rate - (x + dispersion) * log_total).sum(-1)
-        return rest + _log_gamma_ratios(x, dispersion)
+        rest = (x * log_rate - (x + dispersion) * _log_total(log_rate - log_dispersion)).sum(-1)
+        at = _where_many(x)
+        return rest + at.row_sums(_log_gamma_ratio(x.reshape(-1)[at.places], at.of_features(dispersion)))
+
+    def log_prob_and_gradients(
+        self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor], weight: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """See :meth:`Likelihood.log_prob_and_gradients`.
+
+        Few members at a time, so that what is computed stays in the cache: the arithmetic is cheap, and
+        thousands of features would else wait for memory.
+        """
+        import torch
+
+        log_dispersion = self._log_dispersion(f, parameters)
+        log_prob, by_log_dispersion = f.new_empty(f.shape[:2]), torch.empty_like(log_dispersion)
+        size = max(1, IN_CACHE // f[0].numel())
+        for start in range(0, f.shape[0], size):
+            part = slice(start, start + size)
+            log_prob[part], f[part], by_log_dispersion[part] = self._few_members(
+                x[part], f[part], library[part], log_dispersion[part], weight
+            )
+        learned = {"log_dispersion": by_log_dispersion} if self.dispersion == "learned" else {}
+        return log_prob, f, learned
+
+    def _few_members(
+        self, x: Tensor, f: Tensor, library: Tensor, log_dispersion: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities, and gradients by decoder outputs and logarithms of dispersions."""
+        import torch
+
+        dispersion = log_dispersion.exp()
+        log_rate = self.log_rate(f, library)
+        log_ratio = log_rate - log_dispersion
+        log_total = _log_total(log_ratio)
+        both = x + dispersion
+        # (x + dispersion) rate / (rate + dispersion): what x is compared with.
+        expected = log_ratio.sigmoid_().mul_(both)
+        row_weights = weight.expand(len(x), 1, -1)
+        by_log_dispersion = torch.bmm(row_weights, expected)
+        by_log_dispersion -= dispersion * torch.bmm(row_weights, log_total)
+        log_prob = log_rate.mul_(x).sub_(log_total.mul_(both)).sum(-1)
+        by_log_rate = torch.sub(x, expected, out=expected).mul_(weight[:, None])
+        at = _where_many(x)
+        counts, theta = x.reshape(-1)[at.places], at.of_features(dispersion)
+        log_prob += at.row_sums(_log_gamma_ratio(counts, theta))
+        if self.dispersion == "learned":
+            slope = _log_gamma_slope(counts, theta).mul_(weight[at.rows % x.shape[1]])
+            by_log_dispersion += at.feature_sums(slope)
+        return log_prob, self.pull_rate(by_log_rate, f), by_log_dispersion
+
+    def _log_dispersion(self, f: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Logarithms of the dispersions (E, 1, D)."""
+        if self.dispersion == "learned":
+            return parameters["log_dispersion"]
+        return f.new_tensor(self.dispersion).log().expand(f.shape[0], 1, f.shape[-1])
 
     def summary(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """``dispersion_median`` over features, where it is learned."""
@@ -63,18 +111,61 @@ class NegativeBinomial(CountLikelihood):
         return {"dispersion_median": parameters["log_dispersion"].exp().flatten(1).median(dim=1).values}
 
 
-def _log_gamma_ratios(x: Tensor, dispersion: Tensor) -> Tensor:
-    """Sum over features of :func:`_log_gamma_ratio`, (E, B).
+def _log_total(log_ratio: Tensor) -> Tensor:
+    """``log(1 + rate / dispersion)`` from the logarithm of the ratio.
 
-    It is zero at zero counts, which are most of the counts of cells, and ``lgamma`` with its derivative
-    is by far the slowest function here, so only the others are computed.
+    It is not the difference of two logarithms: that of a large dispersion, which is nearly Poisson, would
+    leave nothing of float32's digits. Past the threshold softplus is the identity; the usual one, 20, would
+    cost float64 half of its digits.
+    """
+    from torch.nn.functional import softplus
+
+    return softplus(log_ratio, threshold=40)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Places of some of the values of x (E, B, D).
+
+    Attributes
+    ----------
+    places, rows, columns
+        Numbers of the values in x, of their rows in (E, B), and of their members and features in (E, D).
+    shape
+        Shape of x.
+    """
+
+    places: Tensor
+    rows: Tensor
+    columns: Tensor
+    shape: tuple[int, int, int]
+
+    def of_features(self, values: Tensor) -> Tensor:
+        """The values (E, 1, D) that belong to the places."""
+        return values.reshape(-1)[self.columns]
+
+    def row_sums(self, values: Tensor) -> Tensor:
+        """Sums over the places of each row, (E, B)."""
+        members, rows, _ = self.shape
+        return values.new_zeros(members * rows).index_add_(0, self.rows, values).view(members, rows)
+
+    def feature_sums(self, values: Tensor) -> Tensor:
+        """Sums over the places of each feature, (E, 1, D)."""
+        members, _, features = self.shape
+        sums = values.new_zeros(members * features).index_add_(0, self.columns, values)
+        return sums.view(members, 1, features)
+
+
+def _where_many(x: Tensor) -> _Places:
+    """Where x is above 1.
+
+    At 0 and 1 :func:`_log_gamma_ratio` is 0, and these are most of the counts of cells; ``lgamma`` and its
+    derivative are by far the slowest functions here.
     """
     members, rows, features = x.shape
-    at = x.reshape(-1).nonzero().squeeze(1)
-    row = at // features
-    theta = dispersion.reshape(-1)[row // rows * features + at % features]
-    ratio = _log_gamma_ratio(x.reshape(-1)[at], theta)
-    return ratio.new_zeros(members * rows).index_add(0, row, ratio).view(members, rows)
+    places = (x > 1).reshape(-1).nonzero().squeeze(1)
+    row = places // features
+    return _Places(places, row, row // rows * features + (places - row * features), (members, rows, features))
 
 
 def _log_gamma_ratio(x: Tensor, theta: Tensor) -> Tensor:
@@ -92,6 +183,26 @@ def _log_gamma_ratio(x: Tensor, theta: Tensor) -> Tensor:
     big = theta.clamp(min=STIRLING_FROM)
     series = (x + big - 0.5) * (x / big).log1p() - x + _stirling_rest(x + big) - _stirling_rest(big)
     return series.where(large, direct)
+
+
+def _log_gamma_slope(x: Tensor, theta: Tensor) -> Tensor:
+    """Derivative of :func:`_log_gamma_ratio` by the logarithm of ``theta``, elementwise."""
+    small = theta.clamp(max=STIRLING_FROM)
+    direct = small * ((x + small).digamma() - small.digamma()) - x
+    large = theta >= STIRLING_FROM
+    if not large.any():
+        return direct
+    big = theta.clamp(min=STIRLING_FROM)
+    # theta (log(1 + x / theta) - 1 / (2 (x + theta)) + 1 / (2 theta)) - x + ..., from the series' derivative.
+    series = big * (x / big).log1p() - x + 0.5 * x / (x + big)
+    series += big * (_stirling_slope(x + big) - _stirling_slope(big))
+    return series.where(large, direct)
+
+
+def _stirling_slope(y: Tensor) -> Tensor:
+    """Derivative of :func:`_stirling_rest`."""
+    square = (1 / y).square()
+    return -square * (1 / 12 - square * (1 / 120 - square / 252))
 
 
 def _stirling_rest(y: Tensor) -> Tensor:
