@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,23 @@ def variant(text: str) -> str | dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_input(text, "", value, "a variant, as `cdgm choose level` writes it")
     return value
+
+
+def results_folder(arguments: argparse.Namespace) -> AbstractContextManager[Path]:
+    """The folder of ``--out`` to write to, which must hold none of the files that the other options name.
+
+    Raises
+    ------
+    UserError
+        As :func:`cdgm.utils.folders.atomic_folder`, before anything is read or fitted.
+    """
+    from cdgm.utils.folders import atomic_folder
+
+    given = {name: value for name, value in vars(arguments).items() if name != "out"}
+    inputs = [value for value in given.values() if isinstance(value, Path)]
+    if str(given.get("variant")).endswith(".json"):
+        inputs.append(Path(given["variant"]))
+    return atomic_folder(arguments.out, arguments.overwrite, inputs)
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data
+from cdgm.cli.inputs import model_folder, read_data, results_folder
 from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "draw the results of a fit again, coloured by any column"
@@ -43,7 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
-    from cdgm.utils.folders import atomic_folder
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         column = data.obs[arguments.colour]
         latents["label"] = np.where(column.isna(), "", column.astype(object).astype(str))
-    with atomic_folder(arguments.out, arguments.overwrite) as folder:
+    with results_folder(arguments) as folder:
         maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
         save(maps_figure(maps, spec.model.design.sources, label_name), maps, folder / "maps")
         history = long_history(records, spec.members)

@@ -297,9 +297,11 @@ class ComparativeModel(Queries):
         folder
             Where to.
         overwrite
-            Replace a folder that is not empty.
+            Replace a folder that is not empty, if it is still as cdgm wrote it.
         """
-        with atomic_folder(folder, overwrite) as place:
+        adata = self.observations.adata
+        inputs = [adata.filename] if adata is not None and adata.filename is not None else []
+        with atomic_folder(folder, overwrite, inputs) as place:
             model_folder.write_model(self, place)
 
     @classmethod
