@@ -243,6 +243,11 @@ def _in_rows(matrix: Any, name: str) -> Csr | np.ndarray:
     """A matrix in memory as CSR or as a dense array."""
     import scipy.sparse as sp
 
+    if np.ma.isMaskedArray(matrix) and np.ma.getmaskarray(matrix).any():
+        count = int(np.ma.getmaskarray(matrix).sum())
+        raise bad_input(
+            name, "", f"{count} masked values", "a value everywhere: fill them or leave cells out"
+        )
     if not sp.issparse(matrix):
         return np.asarray(matrix)
     if matrix.format in ("csr", "csc"):

@@ -31,8 +31,14 @@ def bad_input(where: object, key: str, value: object, expected: str) -> UserErro
     expected
         What should stand there.
     """
-    shown = repr(value)
-    if len(shown) > LONGEST:
-        shown = shown[: LONGEST - 3] + "..."
     place = f"{where}: {key}" if key else f"{where}"
-    return UserError(f"{place}: got {shown}, expected {expected}")
+    return UserError(f"{place}: got {shown(value)}, expected {expected}")
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut to :data:`LONGEST` characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -131,7 +131,10 @@ def test_long_names_are_one_line_and_all_that_a_disk_takes_are_written(tmp_path:
 
 def test_files_that_came_during_the_work_are_kept_and_so_is_the_work(tmp_path: Path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="the results are in .*out-1"), atomic_folder(tmp_path / "out") as place:
+    with (
+        pytest.raises(UserError, match="the results are in .*out-1"),
+        atomic_folder(tmp_path / "out") as place,
+    ):
         (place / "a").write_text("an hour of work")
         (tmp_path / "out" / "notes").write_text("of the user")
     assert disk(tmp_path / "out") == {"notes": "of the user"}
@@ -181,7 +184,18 @@ def test_no_command_takes_a_folder_of_the_user(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "raw" / "lane1.fastq").write_text("reads")
     (tmp_path / "thesis.docx").write_text("years")
     np.savez(tmp_path / "cells.npz", a=rng.normal(size=(30, 4)), b=rng.normal(size=(30, 4)))
-    fit = ["--background", "a", "--variant", "cvae", "--n-background", "1", "--n-salient", "1", "--map", "pca"]
+    fit = [
+        "--background",
+        "a",
+        "--variant",
+        "cvae",
+        "--n-background",
+        "1",
+        "--n-salient",
+        "1",
+        "--map",
+        "pca",
+    ]
     monkeypatch.chdir(tmp_path)
     main(["fit", "cells.npz", *fit, "--max-steps", "5", "--out", "ours"])
     before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
