@@ -59,11 +59,15 @@ CONFIG_FILES = [
     *(str(f) for f in workflow.config_settings.configfiles or ()),
 ]
 
+# Values of the command line are the topmost layer.
+if workflow.config_settings.config:
+    CONFIG_FILES.append(dict(workflow.config_settings.config))
+
 try:
     for folder in ("results", ".snakemake"):
         require_writable(folder)
     # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
-    config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
+    config = load_layers(CONFIG_FILES, {})
     CONFIG = parse_config(config, CONFIG_FILES)
     PLAN = expand(CONFIG, CONFIG_FILES)
     check_claims(CONFIG, CONFIG_FILES)

@@ -1,4 +1,4 @@
-"""Check arrays and data frames of a user: one a source, features matched by their names where there are names."""
+"""Check arrays and data frames of a user: one a source, features matched by their names if they have some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdgm.config.value_support import Support, violations
-from cdgm.data.read_cells import LARGEST_COUNT
+from cdgm.data.read_cells import LARGEST_COUNT, masked
 from cdgm.utils.errors import UserError, bad_input
 
 
@@ -106,8 +106,7 @@ def _few(names: list[str]) -> str:
 
 
 def _as_array(values: Any, where: str) -> np.ndarray:
-    if np.ma.isMaskedArray(values) and np.ma.getmaskarray(values).any():
-        count = int(np.ma.getmaskarray(values).sum())
+    if count := masked(values):
         raise bad_input(
             where, "", f"{count} masked values", "a value everywhere: fill them or leave rows out"
         )

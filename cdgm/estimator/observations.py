@@ -160,7 +160,7 @@ class Scaling:
         return cls(rows.mean(axis=0) * unit, np.where(scale > CONSTANT * largest, scale, 1.0))
 
     def apply(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Rows of each source as the network takes them: scaled, (1, n, D), float32 unless they are counts."""
+        """Rows of each source as the network takes them: scaled, (1, n, D), float32 or counts."""
         if self.centre is not None:
             x = {source: (values - self.centre) / self.scale for source, values in x.items()}
         return {s: _narrow(values)[None] for s, values in x.items()}

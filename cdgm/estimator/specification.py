@@ -21,7 +21,7 @@ from cdgm.utils.errors import UserError, bad_input
 MANY = 5_000
 #: Name of the data in all random streams, which sets these fits apart from those of the project's studies.
 DATASET, ROOT_SEED = "own data", 0
-#: Largest sizes: more dimensions, members or steps are slips of the keyboard, and would take all memory or years.
+#: Largest sizes: more dimensions, members or steps are slips of the keyboard, and would take years.
 MOST_DIMENSIONS, MOST_MEMBERS, MOST_STEPS, LARGEST_SEED = 1_000, 1_000, 10_000_000, 2**32 - 1
 #: Parts of a model that have an argument of their own, by which they are checked against the data.
 OWN_ARGUMENTS = {
@@ -161,7 +161,7 @@ def fit_spec(
 
 def whole_number(where: str, key: str, value: Any, least: int, most: int, of: str = "") -> int:
     """Refuse what is not a whole number from ``least`` to ``most``, the number ``of`` something."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         reason = f", the number of {of}" if of else ""
         raise bad_input(where, key, value, f"a whole number of at least {least} and at most {most:,}{reason}")
     return int(value)

@@ -1,7 +1,7 @@
 """Writing folders: whole or not at all, as :mod:`cdgm.utils.files` writes files.
 
-A folder that is written here lists its files, with their digests, in ``.cdgm.json``. Only a folder that is still
-as listed is ever replaced: nothing that someone else has put there, or has edited, can be lost.
+A folder that is written here lists its files, with their digests, in ``.cdgm.json``. Only a folder that is as
+listed is ever replaced: nothing that someone else has put there, or has edited, can be lost.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def atomic_folder(
 ) -> Iterator[Path]:
     """Yield a temporary folder beside ``folder``; rename it there on success, delete it on failure.
 
-    Whatever can be refused is refused at once, and not when the work is done. A process that was killed leaves
-    its temporary folder behind: the next one that writes ``folder`` deletes it, or finishes the replacement that
-    was going on.
+    Whatever can be refused is refused at once, and not when the work is done. A process that was killed
+    leaves its temporary folder behind: the next one that writes ``folder`` deletes it, or finishes the
+    replacement that was going on.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def atomic_folder(
 
 @contextlib.contextmanager
 def _told(folder: str | os.PathLike[str], inside: Path | None = None) -> Iterator[None]:
-    """Tell an error of the system in one line; with ``inside``, one about another file by that file's name."""
+    """Tell an error of the system in one line; one about a file not ``inside`` by that file's name."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -86,7 +86,7 @@ def _told(folder: str | os.PathLike[str], inside: Path | None = None) -> Iterato
 def _refuse_precious(
     place: Path, shown: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
 ) -> None:
-    """Refuse a place that is or holds an input, the working directory or a home, and one that is no folder."""
+    """Refuse a place that is no folder, or holds an input, the working directory or a home."""
     if os.path.islink(place):
         raise UserError(f"{shown}: a link that leads to itself, expected a folder to write to")
     if place.exists() and not place.is_dir():
@@ -137,7 +137,7 @@ def _difference(place: Path) -> str | None:
 
 
 def _listing(folder: Path) -> dict[str, str]:
-    """Everything in a folder but its manifest: name to digest; of a link and of an empty folder, what it is."""
+    """Everything in a folder but its manifest: name to digest, or to what it is if it is no file."""
     found = {}
     for root, folders, files in os.walk(folder):
         here = Path(root)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -64,6 +64,14 @@ class Strict(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Numbers and switches are written as such: neither ``yes`` nor ``"10"`` is a number."""
         return _without_coercion(handler(source))
+
+
+def distinct(values: Sequence[Any]) -> Sequence[Any]:
+    """Refuse a list that holds a value twice, for pydantic; numbers that are written alike count as one."""
+    for i, value in enumerate(values):
+        if any(value == other or str(value) == str(other) for other in values[:i]):
+            raise ValueError(f"holds {shown(value)} twice")
+    return values
 
 
 class Plugin(Strict):

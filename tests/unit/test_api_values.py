@@ -146,7 +146,7 @@ def test_counts_have_a_bound():
     for large in (10**10, 2**31, float(2**64), 1e300):
         values = x.astype(type(large) if isinstance(large, float) else np.int64)
         values[2, 1] = large
-        refused(lambda v=values: make({"a": v, "b": x}, likelihood="poisson"), "arrays['a'], row 2, feature 1",
+        refused(lambda v=values: make({"a": v, "b": x}, likelihood="poisson"), "row 2, feature 1",
                 "a count of at most 2147483647")  # fmt: skip
     x[2, 1] = 2**31 - 1
     model = make({"a": x, "b": x}, likelihood="poisson")

@@ -131,12 +131,14 @@ def test_long_names_are_one_line_and_all_that_a_disk_takes_are_written(tmp_path:
 
 def test_files_that_came_during_the_work_are_kept_and_so_is_the_work(tmp_path: Path):
     (tmp_path / "out").mkdir()
-    with (
-        pytest.raises(UserError, match="the results are in .*out-1"),
-        atomic_folder(tmp_path / "out") as place,
-    ):
-        (place / "a").write_text("an hour of work")
-        (tmp_path / "out" / "notes").write_text("of the user")
+
+    def work() -> None:
+        with atomic_folder(tmp_path / "out") as place:
+            (place / "a").write_text("an hour of work")
+            (tmp_path / "out" / "notes").write_text("of the user")
+
+    with pytest.raises(UserError, match=r"the results are in .*out-1"):
+        work()
     assert disk(tmp_path / "out") == {"notes": "of the user"}
     assert disk(tmp_path / "out-1")["a"] == "an hour of work"
 
@@ -168,7 +170,7 @@ def test_a_kill_inside_a_replacement_loses_neither(nth: int, ours: Path):
 
 
 def test_an_error_of_another_file_is_told_by_its_name(tmp_path: Path):
-    with pytest.raises(UserError, match="gone.txt: No such file"), atomic_folder(tmp_path / "out"):
+    with pytest.raises(UserError, match=r"gone\.txt: No such file"), atomic_folder(tmp_path / "out"):
         (tmp_path / "gone.txt").read_text()
     with pytest.raises(UserError, match="out: cannot be written: No space"), atomic_folder(tmp_path / "out"):
         raise OSError(28, "No space left on device")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cdgm.config.fit import FitSpec, VariantSpec
-from cdgm.config.layers import read_yaml
 from cdgm.config.study import parse_config
+from cdgm.config.yaml_file import read_yaml
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
