@@ -95,7 +95,7 @@ def local_files(download):
     """Files of this machine that a download copies: none but for those of kind ``local``."""
     files = CONFIG.downloads[download].inputs()
     for file in files:
-        if not Path(file).exists():
+        if not os.path.isfile(file):
             path = ("downloads", download, "path")
             place = f"{file_with(path, CONFIG_FILES)}: {'.'.join(path)}"
             stop(bad_input(place, "", file, "an existing file"))

@@ -13,8 +13,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        # Names and values of the user may hold line breaks; the error stays one line.
-        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))
+        # Names and values may hold line breaks and commands of a terminal; the error stays one line.
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would not print, or obey, as Python writes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def bad_input(where: object, key: str, value: object, expected: str) -> UserError:

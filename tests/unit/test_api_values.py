@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import cdgm
+from cdgm.config.design import Design
 from tests.unit import small_cells
 from tests.unit.data_helpers import refused
 
@@ -269,3 +270,17 @@ def test_labels_of_any_kind_may_be_missing():
     label = make(noise(), labels={"a": text, "b": times}).observations.label
     assert list(label[:2]) == ["x", ""]
     assert list(label[40:42]) == ["2024-01-01 00:00:00", ""]
+
+
+def test_a_twist_has_to_turn_something():
+    design = Design(sources=["a", "b"], blocks={"own1": ["a"], "own2": ["b"], "shared": ["a", "b"]})
+    dims = {"own1": 2, "own2": 2, "shared": 1}
+    design.check_twist("own1", "shared", dims, "it")
+    for block, by, part in (
+        ("own1", "own2", "no source has both"),
+        ("own1", "own1", "by itself"),
+        ("shared", "own1", "of one dimension"),
+        ("own1", "other", "'other'"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            design.check_twist(block, by, dims, "it")
