@@ -372,6 +372,16 @@ def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: P
     assert list((tmp_path / ".snakemake/locks").iterdir()) == []
 
 
+def test_a_broken_base_file_is_told_with_its_line(tmp_path: Path):
+    broken = copy_checkout(tmp_path / "checkout")
+    (broken / "config.yaml").write_text("root_seed: 1\nstudies: [", encoding="utf-8")
+    done = dry_run(broken, tmp_path / "run", overlay=None)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.err
+    assert done.errors[0].startswith(f"error: {broken / 'config.yaml'}, line ")
+    assert "Traceback" not in done.err + done.out
+
+
 def test_snakemake_stops_at_a_folder_in_place_of_a_file(checkout: Path, tmp_path: Path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(
