@@ -7,6 +7,7 @@ listed is ever replaced: nothing that someone else has put there, or has edited,
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -58,7 +59,7 @@ def atomic_folder(
             os.replace(old, place)
         temporary.mkdir(parents=True)
     try:
-        with _told(folder, temporary):
+        with _told(folder, temporary), _locked(temporary):
             yield temporary
             write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
             _put(temporary, place, old, folder, overwrite)
@@ -171,6 +172,35 @@ def _put(temporary: Path, place: Path, old: Path, shown: str | os.PathLike[str],
     shutil.rmtree(old, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on a temporary folder; the system releases that of a process that was killed."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether another process holds the lock of a temporary folder."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def _clear_left_behind(place: Path) -> None:
     """Finish or undo what earlier processes began to replace, and delete their temporary folders."""
     if not place.parent.is_dir():
@@ -181,6 +211,8 @@ def _clear_left_behind(place: Path) -> None:
     # Between the two renames of a replacement: the new folder is whole.
     left.sort(key=lambda path: path.suffix == ".old")
     for path in left:
+        if _in_use(path.with_suffix(".part")):
+            continue
         whole = path.suffix == ".old" or (path / MANIFEST).is_file()
         if not place.exists() and whole:
             os.replace(path, place)

@@ -143,6 +143,23 @@ def test_files_that_came_during_the_work_are_kept_and_so_is_the_work(tmp_path: P
     assert disk(tmp_path / "out-1")["a"] == "an hour of work"
 
 
+def test_another_process_that_writes_the_same_folder_loses_nothing(tmp_path: Path):
+    code = (
+        "import sys\nfrom cdgm.utils.folders import atomic_folder\n"
+        "with atomic_folder(sys.argv[1]) as place:\n"
+        "    (place / 'first').write_text('first')\n    print('begun', flush=True)\n    sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", code, tmp_path / "out"]
+    first = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with first:
+        assert first.stdout.readline() == b"begun\n"
+        write(tmp_path / "out", "second")
+        _, error = first.communicate(b"")
+    assert b"the results are in" in error
+    assert disk(tmp_path / "out")["in/a.txt"] == "second"
+    assert disk(tmp_path / "out-1")["first"] == "first"
+
+
 @pytest.mark.parametrize("nth", [3, 4])
 def test_a_kill_inside_a_replacement_loses_neither(nth: int, ours: Path):
     """Renames 1 and 2 try whether the folder can be renamed, 3 moves the old away, 4 brings the new."""
