@@ -75,7 +75,7 @@ HOSTILE = {
     ),
     "a name for precision": (update("spec", "training", precision="__class__"), ["spec.training.precision"]),
     # Half a terabyte of parameters, had they been allocated before they were compared with the file.
-    "huge blocks": (update("spec", "model", dims={"background": 10**9, "salient": 2}), ["expected shape"]),
+    "huge blocks": (update("spec", "model", dims={"background": 10**9, "salient": 2}), ["background: got"]),
     "a negative seed": (update("spec", seeds=[-1]), ["seed: got -1", "at least 0"]),
     "a number of sources": (update(sources=5), ["model.json: sources"]),
     "lists for sources": (update(sources=[["a"], "b"]), ["model.json: sources.0"]),
