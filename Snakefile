@@ -8,13 +8,16 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
+# First: it reads all config files, and tells the line of a mistake, which Snakemake would not.
+include: "rules/common.smk"
+
+
 configfile: f"{workflow.basedir}/config.yaml"
 
 
 report: "report/workflow.rst"
 
 
-include: "rules/common.smk"
 include: "rules/plan.smk"
 include: "rules/data.smk"
 include: "rules/simulation.smk"

@@ -59,11 +59,15 @@ CONFIG_FILES = [
     *(str(f) for f in workflow.config_settings.configfiles or ()),
 ]
 
+# Values of the command line are the topmost layer.
+if workflow.config_settings.config:
+    CONFIG_FILES.append(dict(workflow.config_settings.config))
+
 try:
     for folder in ("results", ".snakemake"):
         require_writable(folder)
     # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
-    config = load_layers(CONFIG_FILES, workflow.config_settings.config or {})
+    config = load_layers(CONFIG_FILES, {})
     CONFIG = parse_config(config, CONFIG_FILES)
     PLAN = expand(CONFIG, CONFIG_FILES)
     check_claims(CONFIG, CONFIG_FILES)
@@ -91,7 +95,7 @@ def local_files(download):
     """Files of this machine that a download copies: none but for those of kind ``local``."""
     files = CONFIG.downloads[download].inputs()
     for file in files:
-        if not Path(file).exists():
+        if not os.path.isfile(file):
             path = ("downloads", download, "path")
             place = f"{file_with(path, CONFIG_FILES)}: {'.'.join(path)}"
             stop(bad_input(place, "", file, "an existing file"))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cdgm.claims.expected_scores import COLUMNS, Score, matching, scores_of
 from cdgm.config.claim import AnyOf, Claim, Selector
-from cdgm.config.layers import load_layers, read_yaml
+from cdgm.config.layers import Layer, layer_name, load_layers, read_layer
 from cdgm.config.study import Config, parse_config
 from cdgm.utils.errors import UserError, bad_input
 
 
-def check_claims(config: Config, files: Sequence[str | Path]) -> None:
+def check_claims(config: Config, files: Sequence[Layer]) -> None:
     """Refuse claims whose selectors match no score, or more than one.
 
     A claim is checked against the layers up to the last one that states it or its rule: a layer on top may
@@ -36,14 +35,19 @@ def check_claims(config: Config, files: Sequence[str | Path]) -> None:
         named = {claim.study for claim in claims.values()}
         scores = {study: scores_of(config_below, config_below.studies[study]) for study in named}
         for name, claim in claims.items():
+            drawn = config_below.studies[claim.study].figures
+            if claim.figure not in drawn:
+                raise bad_input(
+                    layer_name(files[at]), f"claims.{name}.figure", claim.figure, f"one of {list(drawn)}"
+                )
             for path, selector in _selectors(claim, config_below):
                 key = ".".join(["claims", name, *map(str, path)])
-                _check(selector, scores[claim.study], str(files[at]), key, claim.study)
+                _check(selector, scores[claim.study], layer_name(files[at]), key, claim.study)
 
 
-def _stated_in(file: str | Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _stated_in(file: Layer) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Names of the claims and rules that a config file states or changes."""
-    layer = read_yaml(file)
+    layer = read_layer(file)
     layer = layer if isinstance(layer, Mapping) else {}
     return layer.get("claims") or {}, layer.get("rules") or {}
 

@@ -67,9 +67,14 @@ def _input(claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str,
 
 
 def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:
-    """Claims that name a score which their study lacks, with the reasons."""
+    """Claims that name a score or a figure which their study lacks, with the reasons."""
     scores = cache(lambda study: scores_of(config, config.studies[study]))
-    missing = {name: next(_missing(claim, scores(claim.study)), None) for name, claim in claims.items()}
+    missing = {
+        name: f"figure {claim.figure!r}"
+        if claim.figure not in config.studies[claim.study].figures
+        else next(_missing(claim, scores(claim.study)), None)
+        for name, claim in claims.items()
+    }
     return {
         name: f"Study {claims[name].study} has no {what} in this configuration."
         for name, what in missing.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cdgm.cli.data_options import add_data_options, add_options, opened
-from cdgm.cli.inputs import present, variant
+from cdgm.cli.inputs import present, results_folder, variant
 from cdgm.utils.errors import UserError
 
 SUMMARY = "choose dimensions or a level: fit several and recommend one"
@@ -80,11 +80,9 @@ def _common(parser: argparse.ArgumentParser, usual: str) -> argparse._ArgumentGr
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, recommend, write: all results or none."""
-    from cdgm.utils.folders import atomic_folder
-
     if arguments.members < 2:
         raise UserError(f"--members: got {arguments.members}, expected two or more, to compare them")
-    with atomic_folder(arguments.out, arguments.overwrite) as folder:
+    with results_folder(arguments) as folder:
         data, options = opened(arguments)
         options |= {
             "n_background": arguments.n_background,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input, printable
 
 SUMMARY = "show the verdicts on the claims"
 DESCRIPTION = """\
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     file = arguments.results / "claims.csv"
     try:
-        table = pd.read_csv(file, keep_default_na=False)
+        table = pd.read_csv(file, keep_default_na=False, dtype=str).map(printable)
     except FileNotFoundError:
         raise UserError(
             f"{file}: no such file: run the workflow first, or name its results by --results"
@@ -51,6 +52,15 @@ def run(arguments: argparse.Namespace) -> None:
     for column in COLUMNS:
         if column not in table:
             raise bad_input(file, "columns", list(table), f"also {column!r}")
+    if table.empty:
+        raise UserError(f"{file}: has no rows: the workflow judged no claims")
+    for column in ("claim", "statement", "claim_verdict"):
+        if (table[column].str.strip() == "").any():
+            raise bad_input(file, column, "", "a text in each row")
+    for column in ("estimate", "low", "high"):
+        for text in table[column]:
+            if text and not _is_number(text):
+                raise bad_input(file, column, text, "a number, or nothing")
     if arguments.claim is None:
         for name, rows in table.groupby("claim", sort=False):
             print(f"{rows['claim_verdict'].iloc[0]:<15} {name}")
@@ -76,6 +86,13 @@ def _numbers(row: Any) -> str:
         return ""
     interval = f" [{_short(row.low)}, {_short(row.high)}]" if row.low != "" else ""
     return f"median {_short(row.estimate)}{interval} over {row.n} seeds, "
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _short(value: Any) -> str:

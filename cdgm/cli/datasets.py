@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def get(name: str, out: Path) -> None:
     from cdgm.estimator.defaults import defaults
     from cdgm.utils.files import atomic, require_writable
 
+    if os.path.lexists(out):
+        raise UserError(f"datasets get: --out: {out} exists: choose another file, nothing is overwritten")
     require_writable(out.parent)
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])
     values = defaults()["downloads"][spec.download]

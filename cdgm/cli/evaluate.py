@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data
+from cdgm.cli.inputs import model_folder, read_data, results_folder
+from cdgm.utils.errors import UserError
 
 SUMMARY = "score a model again: other rows, other labels"
 DESCRIPTION = """\
@@ -38,18 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, score, print, write."""
+    if arguments.out is None and arguments.overwrite:
+        raise UserError("--overwrite: is about --out, which is missing")
     folder = model_folder(arguments.model)
-    data = read_data(arguments.data)
-    from cdgm.estimator.model import ComparativeModel
-    from cdgm.estimator.scores import Scores
-    from cdgm.utils.folders import atomic_folder
+    with results_folder(arguments) if arguments.out is not None else nullcontext() as place:
+        data = read_data(arguments.data)
+        from cdgm.estimator.model import ComparativeModel
+        from cdgm.estimator.scores import Scores
 
-    model = ComparativeModel.load(folder, data, arguments.labels_key)
-    if arguments.out is None:
+        model = ComparativeModel.load(folder, data, arguments.labels_key)
         scores = Scores.of(model, arguments.split)
-    else:
-        with atomic_folder(arguments.out, arguments.overwrite) as place:
-            scores = Scores.of(model, arguments.split)
+        if place is not None:
             scores.write(place)
     print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
     for check in scores.checks():

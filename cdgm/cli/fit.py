@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.cli.data_options import add_data_options, add_options, opened
-from cdgm.cli.inputs import positive, present, variant
+from cdgm.cli.inputs import positive, present, results_folder, variant
 from cdgm.utils.command_line import log
 from cdgm.utils.errors import UserError
 
@@ -66,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit, score, write: all results or none."""
-    from cdgm.utils.folders import atomic_folder
     from cdgm.utils.provenance import Provenance
 
     if arguments.max_steps is not None and arguments.max_epochs is not None:
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--patience: is about early stopping, which --no-early-stopping turns off")
     provenance = Provenance()
     # First of all: a folder that cannot be written should not be noticed after the fit.
-    with atomic_folder(arguments.out, arguments.overwrite) as folder:
+    with results_folder(arguments) as folder:
         from cdgm.estimator.fit_folder import write_results
         from cdgm.estimator.scores import Scores
 

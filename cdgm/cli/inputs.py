@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,25 @@ IN_PYTHON = {
     "likelihood='gaussian'": "--likelihood gaussian",
     "call adata.var_names_make_unique()": "make them unique",
 }
+#: Errors of the estimator that are about the data.
+OF_DATA = r"adata|arrays|feature '|source '"
+#: Beginnings of its other errors, and what the command calls the same.
+OF_OPTIONS = {
+    "train: max_steps": "--max-steps",
+    "train: max_epochs": "--max-epochs",
+    "train: batch_size": "--batch-size",
+    "train: early_stopping_patience": "--patience",
+    "train: early_stopping_share": "--early-stopping",
+    "fit: training.learning_rate": "--learning-rate",
+    "dimensions: background": "--n-background",
+    "dimensions: salient": "--n-salient",
+    "n_members": "--members",
+    "n_genes": "--n-genes",
+    "held_out": "--held-out",
+    "seed": "--seed",
+    "likelihood": "--likelihood",
+    "variant": "--variant",
+}
 
 
 def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
@@ -32,8 +54,8 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
     UserError
         If the file is missing or damaged.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: {'not a file' if os.path.lexists(path) else 'no such file'}")
     if path.suffix == ".npz":
         return read_npz(path)
     if path.suffix != ".h5ad":
@@ -44,19 +66,28 @@ def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
 
 
 def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> UserError:
-    """Replace the names of Python arguments in an error of the estimator by those of options."""
+    """Put options and the file into an error of the estimator, in place of Python arguments."""
     text, data = str(error), getattr(arguments, "data", None)
-    if data is None or not text.startswith("adata"):
+    if data is None:
         return error
-    for argument, option in IN_PYTHON.items():
-        text = text.replace(argument, option)
-    return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
+    if re.match(OF_DATA, text):
+        for argument, option in IN_PYTHON.items():
+            text = text.replace(argument, option)
+        text = re.sub(r"^arrays(?:\['(.*?)'\])?", lambda m: m[1] or "arrays", text)
+        return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
+    name = str(getattr(arguments, "variant", None))
+    if text.startswith("variant") and name.endswith(".json"):
+        return UserError(name + text.removeprefix("variant"))
+    for argument, option in OF_OPTIONS.items():
+        if re.match(rf"{argument}\b", text):
+            return UserError(option + text.removeprefix(argument))
+    return error
 
 
 def model_folder(path: Path) -> Path:
     """The folder of a saved model: the one named, or ``model`` in the results of ``cdgm fit``."""
     for folder in (path, path / "model"):
-        if (folder / "model.json").is_file():
+        if os.path.isfile(folder / "model.json"):
             return folder
     raise UserError(f"{path}: holds no model: expected a folder that `cdgm fit` or model.save() wrote")
 
@@ -69,6 +100,23 @@ def variant(text: str) -> str | dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_input(text, "", value, "a variant, as `cdgm choose level` writes it")
     return value
+
+
+def results_folder(arguments: argparse.Namespace) -> AbstractContextManager[Path]:
+    """The folder of ``--out`` to write to, which must hold none of the files that the other options name.
+
+    Raises
+    ------
+    UserError
+        As :func:`cdgm.utils.folders.atomic_folder`, before anything is read or fitted.
+    """
+    from cdgm.utils.folders import atomic_folder
+
+    given = {name: value for name, value in vars(arguments).items() if name != "out"}
+    inputs = [value for value in given.values() if isinstance(value, Path)]
+    if str(given.get("variant")).endswith(".json"):
+        inputs.append(Path(given["variant"]))
+    return atomic_folder(arguments.out, arguments.overwrite, inputs)
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data
+from cdgm.cli.inputs import model_folder, read_data, results_folder
 from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "draw the results of a fit again, coloured by any column"
@@ -43,7 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
-    from cdgm.utils.folders import atomic_folder
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         latents = pd.read_csv(file, dtype=text, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file: expected the folder that `cdgm fit` wrote") from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: not a readable table: {' '.join(str(error).split())}") from error
     about, spec = read_about(saved)
     label_name = arguments.colour or (about.registration and about.registration.labels_key) or "label"
@@ -59,6 +58,18 @@ def run(arguments: argparse.Namespace) -> None:
     needed = [*text, *(f"{b}_{i}" for b, d in spec.model.dims.items() for i in range(d))]
     if missing := [name for name in needed if name not in latents]:
         raise bad_input(file, "columns", list(latents), f"also {missing[0]!r}, as its model has")
+    if latents.empty:
+        raise UserError(f"{file}: has no rows")
+    for name in needed[len(text) :]:
+        column = latents[name]
+        if column.dtype.kind not in "if" or not np.isfinite(column).all():
+            values = column.tolist()
+            good = [isinstance(v, float | int) and not isinstance(v, bool) and np.isfinite(v) for v in values]
+            bad = values[good.index(False)]
+            raise bad_input(file, name, bad, "finite numbers")
+    sources = spec.model.design.sources
+    if unknown := sorted(set(latents["source"]) - set(sources)):
+        raise bad_input(file, "source", unknown[0], f"one of {list(sources)}, as its model has")
     if arguments.colour is not None:
         data = read_data(arguments.data)
         if isinstance(data, dict) or arguments.colour not in data.obs:
@@ -70,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         column = data.obs[arguments.colour]
         latents["label"] = np.where(column.isna(), "", column.astype(object).astype(str))
-    with atomic_folder(arguments.out, arguments.overwrite) as folder:
+    with results_folder(arguments) as folder:
         maps = map_table(latents, list(spec.model.design.blocks), arguments.map)
         save(maps_figure(maps, spec.model.design.sources, label_name), maps, folder / "maps")
         history = long_history(records, spec.members)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cdgm.config.design import SourceName
-from cdgm.utils.registry import Strict, field_of
+from cdgm.utils.registry import Strict, distinct, field_of
 
 if TYPE_CHECKING:
     from cdgm.data.downloads.base import Download
@@ -20,6 +20,10 @@ else:
     Download = field_of("cdgm.data.downloads:DOWNLOADS")
     GeneSelection = field_of("cdgm.data.gene_selection:GENES")
     Reader = field_of("cdgm.data.readers:READERS")
+
+
+#: Sources that a spike-in makes.
+SPIKED_SOURCES = BACKGROUND, TARGET = ("background", "target")
 
 
 class Filters(Strict):
@@ -97,16 +101,26 @@ class DatasetSpec(Strict):
 
     download: str = Field(min_length=1)
     reader: Reader
-    sources: tuple[SourceName, ...] = Field(min_length=1)
+    sources: Annotated[tuple[SourceName, ...], Field(min_length=1), AfterValidator(distinct)]
     spike_in: SpikeIn | None = None
     cells_per_source: dict[str, Annotated[int, Field(ge=4)]] = Field({})
     filters: Filters = Filters()
     genes: GeneSelection
     held_out: float = Field(gt=0, lt=1)
 
-    @field_validator("sources")
-    @classmethod
-    def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(sources)) < len(sources):
-            raise ValueError("each source once")
-        return sources
+    @model_validator(mode="after")
+    def _check(self) -> DatasetSpec:
+        told = self.reader.told_sources
+        if self.spike_in is None and told is None:
+            raise ValueError(f"needs 'spike_in', as reader {self.reader.kind!r} does not tell sources apart")
+        if self.spike_in is not None and told is not None:
+            raise ValueError(
+                f"has 'spike_in', but reader {self.reader.kind!r} tells sources {list(told)} apart"
+            )
+        made = told or SPIKED_SOURCES
+        if set(made) != set(self.sources):
+            by = "spike_in" if told is None else "reader"
+            raise ValueError(f"sources are {list(self.sources)}, those of its {by} are {list(made)}")
+        if unknown := sorted(set(self.cells_per_source) - set(made)):
+            raise ValueError(f"cells_per_source names {unknown}, the sources are {list(self.sources)}")
+        return self

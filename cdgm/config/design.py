@@ -7,11 +7,12 @@ blocks are a config entry and not a second code path.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from cdgm.utils.registry import Strict
+from cdgm.utils.registry import Strict, distinct
 
 # Names become parts of the names of arrays, where "/" separates, and of joint scores, where
 # cdgm.utils.joint_names.JOINT does; those of blocks also become parts of parameters, where "." separates.
@@ -42,6 +43,7 @@ class Design(Strict):
             unknown = sorted(set(active) - set(self.sources))
             if unknown:
                 raise ValueError(f"block {block!r} is active in unknown sources {unknown}")
+            distinct(active)
             if not active:
                 raise ValueError(f"block {block!r} is active in no source")
         for source in self.sources:
@@ -57,6 +59,28 @@ class Design(Strict):
         """Refuse dimensions that do not name exactly this design's blocks."""
         if set(dims) != set(self.blocks):
             raise ValueError(f"{what} names blocks {sorted(dims)}, the design has {sorted(self.blocks)}")
+
+    def check_twist(self, block: str, by: str, dims: Mapping[str, int], what: str) -> None:
+        """Refuse a twist of unknown blocks, and one that turns nothing, with a ValueError.
+
+        Parameters
+        ----------
+        block, by
+            The block that is turned, and the one whose norm sets the angle.
+        dims
+            Dimension of each block.
+        what
+            What has the twist, for the message.
+        """
+        for name in (block, by):
+            if name not in self.blocks:
+                raise ValueError(f"{what} names block {name!r}, the design has {sorted(self.blocks)}")
+        if block == by:
+            raise ValueError(f"{what} turns block {block!r} by itself, expected two blocks")
+        if dims[block] < 2:
+            raise ValueError(f"{what} turns block {block!r} of one dimension, expected two or more")
+        if not set(self.blocks[block]) & set(self.blocks[by]):
+            raise ValueError(f"{what} turns nothing: no source has both {block!r} and {by!r}")
 
     def contrast(self) -> tuple[str, str, str]:
         """The first private block, its source, and the first source to compare that one with.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from cdgm.utils.registry import Strict
+from pydantic import AfterValidator, Field, field_validator
+
+from cdgm.utils.registry import Strict, distinct
 
 
 class TwistScoring(Strict):
@@ -12,7 +14,14 @@ class TwistScoring(Strict):
 
     block: str
     by: str
-    angles: tuple[float, ...] = Field(min_length=1)
+    angles: Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(distinct)]
+
+    @field_validator("angles")
+    @classmethod
+    def _turns(cls, angles: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in angles:
+            raise ValueError("holds 0, which turns nothing: fits are scored without a twist too")
+        return angles
 
 
 class CeilingSpec(Strict):

@@ -71,9 +71,7 @@ class ModelSpec(Strict):
         if self.posterior == "twisted" and self.twist is None:
             raise ValueError("posterior is 'twisted', but the model has no twist")
         if self.twist is not None:
-            for block in (self.twist.block, self.twist.by):
-                if block not in self.dims:
-                    raise ValueError(f"twist names block {block!r}, the design has {sorted(self.dims)}")
+            self.design.check_twist(self.twist.block, self.twist.by, self.dims, "twist")
         return self
 
 

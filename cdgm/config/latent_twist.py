@@ -12,7 +12,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cdgm.utils.registry import Strict
 
@@ -33,6 +33,13 @@ class Twist(Strict):
     angle: float
     block: str = Field(min_length=1)
     by: str = Field(min_length=1)
+
+    @field_validator("angle")
+    @classmethod
+    def _turns(cls, angle: float) -> float:
+        if angle == 0:
+            raise ValueError("is 0, which turns nothing")
+        return angle
 
     def apply(self, latents: dict[str, Any], xp: ModuleType, inverse: bool = False) -> dict[str, Any]:
         """Twisted latents, the same mapping with ``block`` replaced.

@@ -1,4 +1,4 @@
-"""Config files: read them, merge them, and find the file that sets a key."""
+"""Config files: merge them, and find the file that sets a key."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cdgm.config.yaml_file import read_yaml
 from cdgm.utils.errors import UserError, bad_input
 
-#: The parser of libyaml, where installed: it is eight times as fast as the one in Python.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-#: Most levels of nested lists and mappings; libyaml's parser crashes at some thousand.
-MOST_NESTED = 100
+#: A file, or values of the command line.
+Layer = str | Path | Mapping[str, Any]
 
 
-def load_layers(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def read_layer(layer: Layer) -> Any:
+    """Values of a layer."""
+    return layer if isinstance(layer, Mapping) else read_yaml(layer)
+
+
+def layer_name(layer: Layer) -> str:
+    """Name of a layer, for messages."""
+    return "--config" if isinstance(layer, Mapping) else str(layer)
+
+
+def load_layers(layers: Sequence[Layer], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Merge config files, later ones over earlier ones, and single overrides over all.
 
     Raises
@@ -25,20 +32,20 @@ def load_layers(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> di
         If a file is missing, no YAML, or no mapping.
     """
     values: dict[str, Any] = {}
-    for file in files:
-        layer = read_yaml(file)
-        if not isinstance(layer, Mapping):
-            raise bad_input(file, "", layer, "a mapping of config keys")
-        values = merge(values, layer)
+    for layer in layers:
+        own = read_layer(layer)
+        if not isinstance(own, Mapping):
+            raise bad_input(layer_name(layer), "", own, "a mapping of config keys")
+        values = merge(values, own)
     return merge(values, overrides)
 
 
-def file_with(path: Sequence[Any], files: Sequence[str | Path]) -> str:
-    """Return the file that sets ``path``: the last of those that define its longest prefix."""
-    best, best_depth = str(files[0]) if files else "config", 0
-    for file in files:
+def file_with(path: Sequence[Any], layers: Sequence[Layer]) -> str:
+    """Return the name of the layer that sets ``path``: the last of those that define its longest prefix."""
+    best, best_depth = layer_name(layers[0]) if layers else "config", 0
+    for layer in layers:
         try:
-            node = read_yaml(file)
+            node = read_layer(layer)
         except UserError:
             continue
         depth = 0
@@ -51,55 +58,20 @@ def file_with(path: Sequence[Any], files: Sequence[str | Path]) -> str:
                 break
             depth += 1
         if depth >= best_depth and depth:
-            best, best_depth = str(file), depth
+            best, best_depth = layer_name(layer), depth
     return best
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file.
-
-    Raises
-    ------
-    UserError
-        If it is missing, not YAML, or nested more deeply than ``MOST_NESTED``.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if _nested(text) > MOST_NESTED:
-            raise UserError(f"{path}: lists and mappings are nested more than {MOST_NESTED} levels deep")
-        return yaml.load(text, Loader=LOADER)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # A ValueError: not UTF-8, a day that does not exist, or a number of too many digits.
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = f"{path}, line {line + 1}" if line is not None else f"{path}"
-        raise UserError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from error
-
-
-def _nested(text: str) -> int:
-    """Count the levels of nested lists and mappings, up to one more than ``MOST_NESTED``."""
-    depth = deepest = 0
-    for event in yaml.parse(text, Loader=LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if deepest > MOST_NESTED:
-            break
-    return deepest
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``override`` on top: mappings merge, everything else replaces.
 
-    A mapping with a ``kind`` replaces too, so that no option of one plug-in remains in another.
+    A mapping whose ``kind`` is a word replaces too, so that no option of one plug-in remains in another.
+    (What a mapping of names, such as that of all studies, has under ``kind`` is a mapping itself.)
     """
     result = dict(base)
     for key, value in override.items():
         old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and "kind" not in value:
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not isinstance(value.get("kind"), str):
             result[key] = merge(old, value)
         else:
             result[key] = value

@@ -77,6 +77,11 @@ class Simulation(Strict):
                     f"noise gives {WORDS[self.noise.support]}: all sources need the same"
                 )
         self.latents.check(self.design)
+        mixing: Any = self.mixing
+        while mixing is not None:
+            if (twist := getattr(mixing, "twist", None)) is not None:
+                self.design.check_twist(twist.block, twist.by, self.dims, "twist of the mixing")
+            mixing = getattr(mixing, "base", None)
         width = getattr(self.mixing, "width", None)
         if width is not None and not sum(self.dims.values()) <= width <= self.n_features:
             raise ValueError(

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from cdgm.config.claim import Claim
 from cdgm.config.claim_rules import with_rules
@@ -17,10 +16,10 @@ from cdgm.config.dataset import DatasetSpec, Download
 from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import TrainingSpec, VariantSpec
-from cdgm.config.layers import file_with
+from cdgm.config.layers import Layer, file_with
 from cdgm.config.validation import validated
 from cdgm.utils.errors import bad_input
-from cdgm.utils.registry import Strict, registry_at
+from cdgm.utils.registry import Strict, distinct, registry_at
 
 # Names end up in paths and in figure labels.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
@@ -106,10 +105,10 @@ class Study(Strict):
     target: Literal["all", "perturbseq", "atlas", "scaling", "none"]
     protocol: Name
     seeds: Seeds
-    variants: tuple[Name, ...] = Field(min_length=1)
+    variants: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
     settings: dict[Name, dict[str, Any]] = Field(min_length=1)
-    sweep: dict[str, tuple[Any, ...]] = Field({})
-    figures: tuple[Name, ...] = Field(min_length=1)
+    sweep: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(distinct)]] = Field({})
+    figures: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
 
 
 class Config(Strict):
@@ -128,7 +127,7 @@ class Config(Strict):
     claims: dict[Name, Claim | None] = Field({})
 
 
-def parse_config(values: Mapping[str, Any], files: Sequence[str | Path] = ("config.yaml",)) -> Config:
+def parse_config(values: Mapping[str, Any], files: Sequence[Layer] = ("config.yaml",)) -> Config:
     """Validate a config merged from ``files``, later ones over earlier ones.
 
     Raises
@@ -162,4 +161,5 @@ def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collecti
         if claim is None:
             continue
         yield ("claims", name, "study"), claim.study, config.studies
-        yield ("claims", name, "figure"), claim.figure, config.studies[claim.study].figures
+        # Whether the study draws it is checked with the claim's layers: one on top may leave figures out.
+        yield ("claims", name, "figure"), claim.figure, figures

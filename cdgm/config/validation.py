@@ -34,7 +34,7 @@ def validated(
     try:
         return build.model_validate(values) if isinstance(build, type) else build(values)
     except ValidationError as error:
-        loc, first = _first_mistake(error, values)
+        loc, first = _first_mistake(_telling(error), values)
         path = (*prefix, *loc)
     except ValueError as error:
         place = where(prefix) if callable(where) else where
@@ -60,13 +60,23 @@ def validated(
             raise bad_input(place, key, first["input"], _lower(message)) from None
 
 
-def _first_mistake(error: ValidationError, values: Any) -> tuple[tuple[Any, ...], Any]:
-    """Path of the first mistake in ``values``, and pydantic's record of it.
+def _telling(error: ValidationError) -> Any:
+    """Pydantic's record of the first mistake; of a missing key, that of an unknown key in its place."""
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    if first["type"] == "missing":
+        for other in errors:
+            if other["type"] == "extra_forbidden" and other["loc"][:-1] == first["loc"][:-1]:
+                return other
+    return first
+
+
+def _first_mistake(first: Any, values: Any) -> tuple[tuple[Any, ...], Any]:
+    """Path of a mistake in ``values``, and pydantic's record of it.
 
     Pydantic's path also names branches of unions and validator functions. A part is a key of the user's if
     it leads on from where the path has come to; a key that is missing leads nowhere and comes last.
     """
-    first = error.errors(include_url=False)[0]
     path: list[Any] = []
     node = values
     for i, part in enumerate(first["loc"]):
@@ -105,11 +115,11 @@ def _model_of(annotation: Any, values: Any) -> type[BaseModel] | None:
         return registry.load(values["kind"])
     if isinstance(annotation, PlainValidator):
         return _model_of(annotation.func, values)
-    for inner in (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ())):
-        found = _model_of(inner, values)
-        if found is not None:
-            return found
-    return None
+    inside = (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ()))
+    found = [model for model in (_model_of(inner, values) for inner in inside) if model is not None]
+    keys = set(values) if isinstance(values, Mapping) else set()
+    # Of a union, the type with most of the keys.
+    return max(found, key=lambda model: len(keys & set(model.model_fields)), default=None)
 
 
 def _lower(message: str) -> str:

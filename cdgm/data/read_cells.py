@@ -160,6 +160,11 @@ def matrix_of(adata: AnnData, layer: str | None) -> Any:
     return adata.X if layer is None else adata.layers[layer]
 
 
+def masked(values: Any) -> int:
+    """Number of masked values; 0 for anything but a masked array."""
+    return int(np.ma.getmaskarray(values).sum()) if np.ma.isMaskedArray(values) else 0
+
+
 def check_block(
     block: Any, start: int, *, support: Support, where: str, cells: Any, genes: np.ndarray, hint: str = ""
 ) -> None:
@@ -243,6 +248,10 @@ def _in_rows(matrix: Any, name: str) -> Csr | np.ndarray:
     """A matrix in memory as CSR or as a dense array."""
     import scipy.sparse as sp
 
+    if count := masked(matrix):
+        raise bad_input(
+            name, "", f"{count} masked values", "a value everywhere: fill them or leave cells out"
+        )
     if not sp.issparse(matrix):
         return np.asarray(matrix)
     if matrix.format in ("csr", "csc"):

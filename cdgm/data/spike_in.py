@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdgm.config.dataset import SpikeIn
+from cdgm.config.dataset import BACKGROUND, TARGET, SpikeIn
 from cdgm.data.count_matrix import Csr
 from cdgm.utils.errors import UserError
 
-BACKGROUND, TARGET = "background", "target"
 UNTOUCHED = "untouched"
 
 

@@ -12,7 +12,7 @@ from cdgm.data.count_matrix import in_memory
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observations import Observations, smallest_type
+from cdgm.estimator.observations import Observations, stored
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.registry import Strict
 
@@ -60,9 +60,9 @@ class Registration(Strict):
                 "this AnnData object is not set up: first call cdgm.ComparativeModel.setup_anndata(adata, "
                 "source_key=..., background=...)"
             )
-        stored = dict(adata.uns[KEY])
-        background = np.atleast_1d(np.asarray(stored.pop("background"), dtype=object))
-        return cls(background=tuple(map(str, background)), **stored)
+        values = dict(adata.uns[KEY])
+        background = np.atleast_1d(np.asarray(values.pop("background"), dtype=object))
+        return cls(background=tuple(map(str, background)), **values)
 
     def write(self, adata: AnnData) -> None:
         """Write it to an object, as values that an ``.h5ad`` file can hold."""
@@ -155,7 +155,7 @@ def observe(
     for source, positions in rows.items():
         part = x[positions]
         part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-        parts[source] = smallest_type(part, support)
+        parts[source] = stored(part, support)
     return Observations(
         parts,
         rows,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.config.fit import VariantSpec
-from cdgm.config.layers import merge, read_yaml
+from cdgm.config.layers import merge
+from cdgm.config.yaml_file import read_yaml
 from cdgm.utils.registry import sweeps
 
 #: Study whose settings are those for many cells.

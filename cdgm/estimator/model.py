@@ -105,31 +105,44 @@ class ComparativeModel(Queries):
         if not isinstance(data, Observations):
             data = anndata_input.observe(data, anndata_input.Registration.of(data), support, n_genes)
         sources = list(data.x)
+        given = design is not None
         if design is None:
             if len(sources) != 2:
                 expected = "two, or a design= that says which blocks drive which"
                 raise bad_input("arrays", "sources", sources, expected)
             design = {"sources": sources, "blocks": {"background": sources, "salient": sources[1:]}}
-            dims = {"background": n_background, "salient": n_salient} if dims is None else dims
-        blocks = validated(Design, dict(design), "design")
+            if dims is not None:
+                raise bad_input("dims", "", dims, "n_background= and n_salient=, or a design= beside it")
+            dims = {"background": n_background, "salient": n_salient}
+        design = specification.as_mapping("design", design, "a mapping of sources and blocks")
+        blocks = validated(Design, design, "design")
+        if given and (n_background, n_salient) != (10, 10):
+            raise bad_input(
+                "n_background, n_salient", "", (n_background, n_salient), "dims=, beside a design="
+            )
         if set(blocks.sources) != set(sources):
             raise bad_input("design", "sources", list(blocks.sources), f"the sources of the data: {sources}")
-        if dims is None or set(dims) != set(blocks.blocks):
+        if not isinstance(dims, Mapping) or set(dims) != set(blocks.blocks):
             raise bad_input("dims", "", dims, f"a dimension for each block: {list(blocks.blocks)}")
-        members = specification.whole_number("n_members", "", n_members, 1)
-        seed = specification.whole_number("seed", "", seed, 0)
+        if not isinstance(standardise, bool):
+            raise bad_input("standardise", "", standardise, "True or False")
+        members = specification.whole_number("n_members", "", n_members, 1, specification.MOST_MEMBERS)
+        seed = specification.whole_number("seed", "", seed, 0, specification.LARGEST_SEED)
         self.observations = data
         self.variant = specification.parse_variant(variant)
         self.seeds = tuple(range(seed, seed + members))
         self.split = Split.draw({source: len(x) for source, x in data.x.items()}, held_out, seed)
         train = data.select(self.split.rows(TRAIN))
         self.protocol = specification.protocol(support, sum(map(len, train.values())))
-        self.model_spec = specification.model_spec(self.protocol, blocks, dims, distribution, model or {})
+        self.model_spec = specification.model_spec(
+            self.protocol, blocks, dims, distribution, {} if model is None else model
+        )
         try:
             self.variant.check_design(blocks)
         except ValueError as error:
             raise UserError(f"variant: {error}") from None
         self.scaling = Scaling.of(train, support == "real" and standardise)
+        self.scaling.require_precision(train, data.features)
         self._ensemble: Ensemble | None = None
 
     @classmethod
@@ -297,9 +310,11 @@ class ComparativeModel(Queries):
         folder
             Where to.
         overwrite
-            Replace a folder that is not empty.
+            Replace a folder that is not empty, if it is still as cdgm wrote it.
         """
-        with atomic_folder(folder, overwrite) as place:
+        adata = self.observations.adata
+        inputs = [adata.filename] if adata is not None and adata.filename is not None else []
+        with atomic_folder(folder, overwrite, inputs) as place:
             model_folder.write_model(self, place)
 
     @classmethod

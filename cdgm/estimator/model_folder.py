@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cdgm.estimator.model import ComparativeModel
 
 MODEL, HISTORY, DATA, ABOUT = "model.npz", "history.npz", "data.npz", "model.json"
-FORMAT = 2
+FORMAT = 3
 
 
 class About(Strict):
@@ -53,7 +53,7 @@ class About(Strict):
         Its result; None without it.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     spec: dict[str, Any]
     registration: Registration | None
     sources: tuple[str, ...] = Field(min_length=1)
@@ -140,13 +140,15 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
             raise bad_input(folder / MODEL, f"parameter/{name}", "nan or inf", "numbers, of finite members")
     path = folder / DATA
     arrays = read_npz(path, ("features", *(f"split/{source}" for source in about.sources)))
-    if len(arrays["features"]) != stack.n_features:
-        raise bad_input(path, "features", len(arrays["features"]), f"{stack.n_features}, as the model has")
-    observations = _observations(about, spec, arrays["features"], data, labels_key)
-    if observations.digest() != about.digest:
-        rows = {source: len(x) for source, x in observations.x.items()}
+    features = arrays["features"]
+    if features.shape != (stack.n_features,) or features.dtype.kind != "U":
+        raise bad_input(path, "features", _shown(features), f"{stack.n_features} names, as the model has")
+    observations = _observations(about, spec, features, data, labels_key)
+    rows = {source: len(x) for source, x in observations.x.items()}
+    if rows != about.rows or observations.digest() != about.digest:
+        found = rows if rows != about.rows else "other names, values or another order of rows"
         expected = f"the data that the model was fitted to, same rows and order: {about.rows}"
-        raise bad_input(folder, "data", rows, expected)
+        raise bad_input(folder, "data", found, expected)
     model = cls(
         observations,
         spec.variant.model_dump(mode="json"),
@@ -182,7 +184,7 @@ def _observations(
     if labels_key is not None:
         raise UserError("labels_key: is about AnnData objects, and this model is of arrays")
     if not isinstance(data, Mapping) or set(data) != set(about.sources):
-        found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
+        found = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
         raise bad_input("data", "", found, f"arrays of the sources {list(about.sources)}")
     arrays = {source: data[source] for source in about.sources}
     widths = {source: np.shape(values)[-1] for source, values in arrays.items() if np.ndim(values)}

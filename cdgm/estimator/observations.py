@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.config.value_support import Support, violations
-from cdgm.utils.errors import UserError, bad_input
+from cdgm.config.value_support import Support
+from cdgm.estimator.array_input import matrices, row_labels
+from cdgm.utils.errors import UserError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from cdgm.estimator.anndata_input import Registration
+
+#: Rows whose values are digested at once.
+DIGESTED_ROWS = 4_096
+#: Standard deviation, as a share of the largest value, up to which a feature counts as constant.
+CONSTANT = 1e-12
+#: Rows by which a loss of precision is judged, and the relative size of errors of rounding in float64.
+COMPARED_ROWS, ROUNDING = 1_000, 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,39 +74,23 @@ class Observations:
         labels
             Source to a label of each row.
         features
-            Names of the features.
+            Names of the features; of data frames by default those of their columns.
         least
             Fewest sources.
 
         Raises
         ------
         UserError
-            If there are too few sources, shapes differ, or a value lies outside of ``support``.
+            As :func:`cdgm.estimator.array_input.matrices`, and if labels do not fit.
         """
-        if not isinstance(arrays, Mapping) or len(arrays) < least:
-            found = list(arrays) if isinstance(arrays, Mapping) else type(arrays).__name__
-            expected = f"a mapping of {least} or more sources to arrays (rows, features)"
-            raise bad_input("arrays", "", found, expected)
+        checked, names = matrices(arrays, support, features, least)
         x, rows, start = {}, {}, 0
-        for source, values in arrays.items():
-            where = f"arrays[{source!r}]"
-            values = values.toarray() if hasattr(values, "toarray") else values
-            try:
-                values = np.asarray(values)
-            except ValueError as error:
-                raise UserError(f"{where}: expected an array of numbers: {error}") from error
-            if values.ndim != 2 or 0 in values.shape:
-                raise bad_input(where, "shape", values.shape, "(rows, features), with at least one of each")
-            _check_values(values, support, where)
-            x[str(source)] = smallest_type(values, support)
-            rows[str(source)] = np.arange(start, start + len(values))
+        for source, values in checked.items():
+            x[source] = stored(values, support)
+            rows[source] = np.arange(start, start + len(values))
             start += len(values)
-        widths = {source: values.shape[1] for source, values in x.items()}
-        if len(set(widths.values())) > 1:
-            raise bad_input("arrays", "features", widths, "the same number in every source")
-        names = np.array([f"{source}-{i}" for source, values in x.items() for i in range(len(values))])
-        width = next(iter(widths.values()))
-        return cls(x, rows, _feature_names(features, width), names, _labels(labels, rows, start))
+        cells = np.array([f"{source}-{i}" for source, values in x.items() for i in range(len(values))])
+        return cls(x, rows, names, cells, row_labels(labels, rows, start))
 
     @property
     def source(self) -> np.ndarray:
@@ -127,9 +119,18 @@ class Observations:
         return np.full(len(rows), "") if self.label is None else self.label[rows]
 
     def digest(self) -> str:
-        """Digest of the names of rows, sources and features, not of values: it tells data sets apart."""
-        text = "\n".join([*self.names, "", *self.source, "", *self.features])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Digest of rows, sources, features and their values: it tells data sets apart.
+
+        Equal numbers of another type give the same digest. Labels have no part in it.
+        """
+        digest = hashlib.sha256("\n".join([*self.names, "", *self.source, "", *self.features]).encode())
+        for source, values in self.x.items():
+            digest.update(f"{source}{values.shape}".encode())
+            for start in range(0, len(values), DIGESTED_ROWS):
+                block = values[start : start + DIGESTED_ROWS].astype("<f8")
+                # Adding 0 makes -0 a 0.
+                digest.update(np.ascontiguousarray(block + 0.0).tobytes())
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -151,55 +152,61 @@ class Scaling:
         if not standardise:
             return cls()
         rows = np.concatenate(list(x.values())).astype(np.float64)
-        scale = rows.std(axis=0)
-        return cls(rows.mean(axis=0), np.where(scale > 1e-12 * np.abs(rows).max(initial=1.0), scale, 1.0))
+        largest = np.abs(rows).max(axis=0)
+        # Powers of two, so that squares neither overflow nor vanish and no digit changes.
+        unit = np.ldexp(1.0, np.frexp(np.where(largest > 0, largest, 1.0))[1] - 1)
+        rows = rows / unit
+        scale = rows.std(axis=0) * unit
+        return cls(rows.mean(axis=0) * unit, np.where(scale > CONSTANT * largest, scale, 1.0))
 
     def apply(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Rows of each source as the network takes them: scaled, (1, n, D)."""
-        if self.centre is None:
-            return {source: values[None] for source, values in x.items()}
-        return {s: ((values - self.centre) / self.scale).astype(np.float32)[None] for s, values in x.items()}
+        """Rows of each source as the network takes them: scaled, (1, n, D), float32 or counts."""
+        if self.centre is not None:
+            x = {source: (values - self.centre) / self.scale for source, values in x.items()}
+        return {s: _narrow(values)[None] for s, values in x.items()}
+
+    def require_precision(self, x: Mapping[str, np.ndarray], features: np.ndarray) -> None:
+        """Refuse values that lose what tells them apart when they become float32.
+
+        Judged by :data:`COMPARED_ROWS` rows at most: more than half of the steps between a feature's
+        different values must stay.
+
+        Raises
+        ------
+        UserError
+            Naming the first feature, its range, and how many different values are left.
+        """
+        if next(iter(x.values())).dtype.kind != "f":
+            return
+        whole = {s: values[:: max(1, len(x) * len(values) // COMPARED_ROWS)] for s, values in x.items()}
+        before = np.sort(np.concatenate(list(whole.values())).astype(np.float64), axis=0)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            after = np.sort(np.concatenate([values[0] for values in self.apply(whole).values()]), axis=0)
+            rises = (np.diff(after, axis=0) > 0).sum(axis=0)
+        # Steps in the last digits are errors of rounding and no values of their own.
+        steps = np.diff(before, axis=0) > ROUNDING * np.abs(before[1:])
+        had, kept = 1 + steps.sum(axis=0), 1 + rises
+        lost = (2 * rises < had - 1) | ~np.isfinite(after).all(axis=0)
+        if lost.any():
+            j = int(np.argmax(lost))
+            found = f"{had[j]} different values from {before[0, j]:.9g} to {before[-1, j]:.9g}"
+            expected = "values that float32 tells apart or can hold: subtract what they share, or rescale"
+            raise UserError(
+                f"feature {str(features[j])!r}: got {found}, of which {kept[j]} stay different, "
+                f"expected {expected}"
+            )
 
 
-def _check_values(x: np.ndarray, support: Support, where: str) -> None:
-    """Refuse the first value that is no finite number, or that the likelihood does not allow."""
-    if x.dtype.kind not in "biuf":
-        raise bad_input(where, "type", str(x.dtype), "numbers")
-    checks = [(~np.isfinite(x), "a finite number")] if x.dtype.kind == "f" else []
-    checks += violations(x, support) if x.dtype.kind != "b" else []
-    for bad, expected in checks:
-        if bad.any():
-            value = x[np.unravel_index(int(np.argmax(bad)), bad.shape)].item()
-            raise bad_input(where, "", value, expected)
+def _narrow(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
 
 
-def smallest_type(x: np.ndarray, support: Support) -> np.ndarray:
-    """Store values in the smallest type that holds them: unsigned integers for counts, else float32."""
-    dtype = np.float32 if support == "real" else np.min_scalar_type(int(x.max(initial=0)))
-    return np.ascontiguousarray(x, dtype=dtype)
+def stored(x: np.ndarray, support: Support) -> np.ndarray:
+    """Values as they are held: counts in the smallest unsigned type, real values in their own precision.
 
-
-def _feature_names(features: Sequence[str] | None, width: int) -> np.ndarray:
-    if features is None:
-        return np.array([f"feature{i}" for i in range(width)])
-    names = np.array([str(name) for name in features])
-    if len(names) != width or len(set(names)) != width:
-        found = f"{len(names)} names, {len(set(names))} different"
-        raise bad_input("features", "", found, f"{width} different names")
-    return names
-
-
-def _labels(
-    labels: Mapping[str, Sequence[Any]] | None, rows: Mapping[str, np.ndarray], n: int
-) -> np.ndarray | None:
-    if labels is None:
-        return None
-    found = np.full(n, "", dtype=object)
-    for source, values in labels.items():
-        if source not in rows:
-            raise bad_input("labels", "source", source, f"one of {list(rows)}")
-        if len(values) != len(rows[source]):
-            expected = f"one for each of {len(rows[source])} rows"
-            raise bad_input("labels", str(source), f"{len(values)} values", expected)
-        found[rows[source]] = ["" if value is None or value != value else str(value) for value in values]
-    return found.astype(str)
+    Only :meth:`Scaling.apply` makes real values float32: before that, an offset would cost their digits.
+    """
+    if support == "real":
+        narrow = x.dtype.kind == "f" and x.dtype.itemsize <= 4
+        return np.ascontiguousarray(x, dtype=np.float32 if narrow else np.float64)
+    return np.ascontiguousarray(x, dtype=np.min_scalar_type(int(x.max(initial=0))))

@@ -118,7 +118,9 @@ class Queries:
         if own.registration is not None:
             adata = cast("AnnData", data)
             return anndata_input.observe(adata, own.registration, support, None, own.features, both=False)
-        other = Observations.from_arrays(cast("Mapping[str, Any]", data), support, least=1)
+        frames = isinstance(data, Mapping) and any(hasattr(x, "columns") for x in data.values())
+        names = own.features.tolist() if frames else None
+        other = Observations.from_arrays(cast("Mapping[str, Any]", data), support, None, names, least=1)
         unknown = sorted(set(other.x) - set(design.sources))
         if unknown:
             raise bad_input("data", "source", unknown[0], f"one of {list(design.sources)}")

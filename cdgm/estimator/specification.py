@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, get_args
 
 from cdgm.config.design import Design
@@ -21,6 +21,14 @@ from cdgm.utils.errors import UserError, bad_input
 MANY = 5_000
 #: Name of the data in all random streams, which sets these fits apart from those of the project's studies.
 DATASET, ROOT_SEED = "own data", 0
+#: Largest sizes: more dimensions, members or steps are slips of the keyboard, and would take years.
+MOST_DIMENSIONS, MOST_MEMBERS, MOST_STEPS, LARGEST_SEED = 1_000, 1_000, 10_000_000, 2**32 - 1
+#: Parts of a model that have an argument of their own, by which they are checked against the data.
+OWN_ARGUMENTS = {
+    "likelihood": "likelihood=",
+    "design": "design=",
+    "dims": "n_background=, n_salient= or dims=",
+}
 #: Likelihoods by name: those of counts know the total of each cell.
 LIKELIHOOD_OPTIONS = {
     "negative_binomial": {"link": "softmax", "dispersion": "learned"},
@@ -44,7 +52,7 @@ def parse_variant(value: str | Mapping[str, Any]) -> VariantSpec:
         mapping = defaults()["variants"][value]
     else:
         mapping = value
-    spec = validated(VariantSpec, dict(mapping), "variant")
+    spec = validated(VariantSpec, as_mapping("variant", mapping, "a name or a mapping"), "variant")
     if len(spec.points()) > 1:
         raise UserError("variant: a list of values is swept by the workflow only; give one value")
     return spec
@@ -54,7 +62,7 @@ def parse_likelihood(value: str | Mapping[str, Any]) -> Any:
     """Parse a likelihood: a name, or a mapping as in ``config.yaml``."""
     if isinstance(value, str):
         value = {"kind": value} | LIKELIHOOD_OPTIONS.get(value, {})
-    return validated(LIKELIHOODS.parse, dict(value), "likelihood")
+    return validated(LIKELIHOODS.parse, as_mapping("likelihood", value, "a name or a mapping"), "likelihood")
 
 
 def protocol(support: Support, rows: int) -> dict[str, Any]:
@@ -73,12 +81,16 @@ def model_spec(
 ) -> ModelSpec:
     """Architecture of a :func:`protocol` with this design, these dimensions and these changes."""
     for block, size in dims.items():
-        whole_number("dimensions", block, size, 1)
+        whole_number("dimensions", block, size, 1, MOST_DIMENSIONS)
+    changes = as_mapping("model", changes, "a mapping of changes, as in config.yaml")
+    for key, argument in OWN_ARGUMENTS.items():
+        if key in changes:
+            raise bad_input("model", str(key), changes[key], f"the argument {argument} for it")
     own = {
         "design": design.model_dump(mode="json"),
         "likelihood": likelihood.model_dump(mode="json", exclude_defaults=True),
     }
-    values = merge(base["model"], own | dict(changes))
+    values = merge(base["model"], own | changes)
     return validated(ModelSpec, values | {"dims": {b: int(size) for b, size in dims.items()}}, "model")
 
 
@@ -110,17 +122,24 @@ def training_values(
     if batch_size is None:
         training["batch_size"] = min(training["batch_size"], min(rows))
     else:
-        training["batch_size"] = whole_number("train", "batch_size", batch_size, 2)
+        # More would repeat rows within a batch.
+        training["batch_size"] = whole_number(
+            "train", "batch_size", batch_size, 2, min(rows), "training rows"
+        )
     if learning_rate is not None:
         training["learning_rate"] = learning_rate
     if max_steps is not None and max_epochs is not None:
         raise UserError("train: got max_steps and max_epochs, expected one of them")
     if max_epochs is not None:
-        if not max_epochs > 0:
-            raise bad_input("train", "max_epochs", max_epochs, "a number above 0")
-        max_steps = max(1, math.ceil(max_epochs * max(rows) / training["batch_size"]))
+        steps_an_epoch = max(rows) / training["batch_size"]
+        most = MOST_STEPS / steps_an_epoch
+        number = isinstance(max_epochs, Real) and not isinstance(max_epochs, bool)
+        if not number or not 0 < max_epochs <= most:
+            expected = f"a number above 0, at most {most:.4g}, which are {MOST_STEPS:,} steps"
+            raise bad_input("train", "max_epochs", max_epochs, expected)
+        max_steps = max(1, math.ceil(max_epochs * steps_an_epoch))
     if max_steps is not None:
-        training["steps"] = whole_number("train", "max_steps", max_steps, 1)
+        training["steps"] = whole_number("train", "max_steps", max_steps, 1, MOST_STEPS)
     training["log_every"] = max(1, min(training["log_every"], training["steps"] // 20))
     return training
 
@@ -140,8 +159,16 @@ def fit_spec(
     return validated(FitSpec, values, "fit")
 
 
-def whole_number(where: str, key: str, value: Any, least: int) -> int:
-    """Refuse what is not a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise bad_input(where, key, value, f"a whole number of at least {least}")
+def whole_number(where: str, key: str, value: Any, least: int, most: int, of: str = "") -> int:
+    """Refuse what is not a whole number from ``least`` to ``most``, the number ``of`` something."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+        reason = f", the number of {of}" if of else ""
+        raise bad_input(where, key, value, f"a whole number of at least {least} and at most {most:,}{reason}")
     return int(value)
+
+
+def as_mapping(where: str, value: Any, expected: str) -> dict[str, Any]:
+    """Refuse what is not a mapping."""
+    if not isinstance(value, Mapping):
+        raise bad_input(where, "", value, expected)
+    return dict(value)

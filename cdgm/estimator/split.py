@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Split:
         UserError
             If the share is not between 0 and 1, or a source has too few rows.
         """
-        if not 0 < share < 1:
+        if not isinstance(share, Real) or isinstance(share, bool) or not 0 < share < 1:
             raise bad_input("held_out", "", share, "a share between 0 and 1, for instance 0.1")
         part = {}
         for source, n in sizes.items():

@@ -23,5 +23,12 @@ FIGURES = Registry(
         "weights": "cdgm.figures.weights:draw",
     },
 )
+#: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
+NEEDS = {
+    **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
+    **dict.fromkeys(("assumptions", "counts", "dims", "recovery", "scaling", "sources"), ("truths",)),
+    **dict.fromkeys(("twist", "two_models"), ("truths", "twist")),
+    "multipliers": ("constraints",),
+}
 #: Figures that also read the table of what fits cost.
 WITH_COSTS = frozenset({"scaling"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -10,15 +11,38 @@ from cdgm.utils.errors import UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run ``main``; a user's mistake becomes one line on stderr and exit code 2."""
+    """Run ``main``; a user's mistake becomes one line on stderr and exit code 2.
+
+    A reader of stdout that has seen enough (``| head``) ends the command without a word.
+    """
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _print_error(f"error: {error}")
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Without a name it is stdout: files are read and written by functions that tell theirs.
+        where = "standard output" if error.filename is None else os.fsdecode(error.filename)
+        _drop_output()
+        _print_error(f"error: {where}: {os.strerror(error.errno)}")
+        raise SystemExit(2) from None
+    except MemoryError as error:
+        _print_error(f"error: not enough memory{f': {error}' if str(error) else ''}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _print_error("error: interrupted")
         raise SystemExit(130) from None
+
+
+def _drop_output() -> None:
+    """Let what is left of the output go nowhere: Python would try to write it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def log(message: str) -> None:

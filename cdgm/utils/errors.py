@@ -13,8 +13,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        # Names and values of the user may hold line breaks; the error stays one line.
-        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))
+        # Names and values may hold line breaks and commands of a terminal; the error stays one line.
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would not print, or obey, as Python writes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def bad_input(where: object, key: str, value: object, expected: str) -> UserError:
@@ -31,8 +36,14 @@ def bad_input(where: object, key: str, value: object, expected: str) -> UserErro
     expected
         What should stand there.
     """
-    shown = repr(value)
-    if len(shown) > LONGEST:
-        shown = shown[: LONGEST - 3] + "..."
     place = f"{where}: {key}" if key else f"{where}"
-    return UserError(f"{place}: got {shown}, expected {expected}")
+    return UserError(f"{place}: got {shown(value)}, expected {expected}")
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut to :data:`LONGEST` characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Our own archives are not packed; sparse counts that are pack 10 to 50 to 1.
 MOST_PACKED = 200
 ALWAYS_ALLOWED_BYTES = 1 << 24
+# Bytes of a name that its temporary files show; a file system takes 255, with ours added.
+LONGEST_SHOWN = 200
 
 
 @contextlib.contextmanager
@@ -38,7 +41,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder can't be written to or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(temporary_name(path.stem, f".part{path.suffix}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _delete_left_behind(path)
@@ -57,9 +60,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def temporary_name(name: str, end: str, pid: object = None) -> str:
+    """Name of a temporary file or folder of this process, short enough for a file system if ``name`` is."""
+    if len(os.fsencode(name)) > LONGEST_SHOWN:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}.{os.getpid() if pid is None else pid}{end}"
+
+
 def _delete_left_behind(path: Path) -> None:
     """Delete temporary files of earlier processes; the workflow has one writer of a file at a time."""
-    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+\.part{re.escape(path.suffix)}")
+    before, after = temporary_name(path.stem, f".part{path.suffix}", pid="/").split("/")
+    name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     for other in path.parent.iterdir():
         if name.fullmatch(other.name):
             other.unlink(missing_ok=True)

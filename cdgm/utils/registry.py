@@ -10,8 +10,8 @@ its spec names (:mod:`cdgm.workflow.code_digest`).
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -26,6 +26,8 @@ from pydantic import (
     model_serializer,
 )
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from cdgm.utils.errors import shown
 
 #: What pydantic would turn into a number or a switch, and a reader of the file would not.
 _COERCED = {"int": (bool, str, bytes), "float": (bool, str, bytes), "bool": (int, float, str, bytes)}
@@ -62,6 +64,14 @@ class Strict(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Numbers and switches are written as such: neither ``yes`` nor ``"10"`` is a number."""
         return _without_coercion(handler(source))
+
+
+def distinct(values: Sequence[Any]) -> Sequence[Any]:
+    """Refuse a list that holds a value twice, for pydantic; numbers that are written alike count as one."""
+    for i, value in enumerate(values):
+        if any(value == other or str(value) == str(other) for other in values[:i]):
+            raise ValueError(f"holds {shown(value)} twice")
+    return values
 
 
 class Plugin(Strict):
@@ -108,7 +118,7 @@ class Registry(Mapping[str, str]):
         ValueError
             If there is none.
         """
-        if kind not in self._entries:
+        if not isinstance(kind, str) or kind not in self._entries:
             known = ", ".join(sorted(self._entries)) or "none yet"
             raise ValueError(f"unknown {self.what} {kind!r}, known: {known}")
         module, name = self._entries[kind].split(":")
@@ -156,13 +166,22 @@ class PerMember:
         """Check a number, or each number of a list."""
         if not isinstance(value, (list, tuple)):
             return self._number(value)
-        if len(value) == 0 or len(set(value)) != len(value):
-            raise ValueError(f"expected a number, or a list of different ones, got {list(value)}")
-        return Sweep(self._number(v) for v in value)
+        values = [self._number(v) for v in value]
+        # By the digits that names of points show: two points of one name could not be told apart.
+        if not values or len({f"{v:g}" for v in values}) < len(values):
+            raise ValueError(
+                f"expected a number, or a list of numbers that are different to six digits, got {list(value)}"
+            )
+        return Sweep(values)
 
     def _number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"expected a number, got {value!r}")
+        # Not math.isfinite, which fails on a whole number that no float holds.
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not abs(value) <= sys.float_info.max
+        ):
+            raise ValueError(f"expected a number, got {shown(value)}")
         for wrong, what in (
             (self.minimum is not None and value < self.minimum, f"of at least {self.minimum}"),
             (self.above is not None and value <= self.above, f"above {self.above}"),

@@ -6,20 +6,21 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from cdgm.config.evaluation import CeilingSpec, EvaluationSpec
 from cdgm.config.fit import FitSpec, ModelSpec
-from cdgm.config.layers import file_with, merge, read_yaml
+from cdgm.config.layers import Layer, file_with, layer_name, merge, read_layer
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
 from cdgm.config.validation import validated
 from cdgm.config.value_support import WORDS, holds
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json
+from cdgm.workflow.check_studies import check_setting, check_study
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def identify(slug: str, *parts: Any) -> str:
     return f"{slug}-{hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:8]}"
 
 
-def expand(config: Config, files: Sequence[str | Path] = ("config.yaml",)) -> Plan:
+def expand(config: Config, files: Sequence[Layer] = ("config.yaml",)) -> Plan:
     """Return all jobs of a config.
 
     Raises
@@ -121,13 +122,18 @@ def expand(config: Config, files: Sequence[str | Path] = ("config.yaml",)) -> Pl
     """
     plan = Plan()
     for name, study in config.studies.items():
-        rows = []
+        settings = []
         for setting, overrides in settings_of(study):
-            where = _Place(name, setting, study.protocol, files)
+            where = _Place(name, setting, study.protocol, tuple(study.sweep), files)
             template = validated(Template, merge(config.protocols[study.protocol], overrides), where)
-            for variant in study.variants:
-                rows.extend(_expand_setting(plan, config, study, setting, variant, template, where))
-        plan.studies[name] = rows
+            settings.append((setting, template, where))
+        check_study(config, name, [template for _, template, _ in settings], partial(file_with, layers=files))
+        plan.studies[name] = [
+            row
+            for setting, template, where in settings
+            for variant in study.variants
+            for row in _expand_setting(plan, config, study, setting, variant, template, where)
+        ]
     for group in ("simulations", "fits", "evaluations", "ceilings"):
         setattr(plan, group, dict(sorted(getattr(plan, group).items())))
     return plan
@@ -156,23 +162,32 @@ class _Place:
     study: str
     setting: str
     protocol: str
-    files: Sequence[str | Path]
+    sweep: tuple[str, ...]
+    files: Sequence[Layer]
 
     def __call__(self, path: Sequence[Any]) -> str:
+        for key in self.sweep:
+            parts = key.split(".")
+            if list(path[: len(parts)]) == parts:
+                swept = ("studies", self.study, "sweep", key)
+                return f"{file_with(swept, self.files)}: {'.'.join(swept)}"
         setting = self.setting.split("@")[0]
         inside = ("studies", self.study, "settings", setting, *path)
         for file in reversed(self.files):
             if file_with(inside, [file]) and _holds(file, inside):
-                return f"{file}: studies.{self.study}.settings.{setting}"
+                return f"{layer_name(file)}: studies.{self.study}.settings.{setting}"
         return f"{file_with(('protocols', self.protocol, *path), self.files)}: protocols.{self.protocol}"
 
 
-def _holds(file: str | Path, path: Sequence[Any]) -> bool:
+def _holds(file: Layer, path: Sequence[Any]) -> bool:
     try:
-        node = read_yaml(file)
+        node = read_layer(file)
     except UserError:
         return False
     for part in path:
+        # A list is set as a whole.
+        if isinstance(node, list):
+            return True
         if not isinstance(node, Mapping) or part not in node:
             return False
         node = node[part]
@@ -186,17 +201,13 @@ def _expand_setting(
         raise bad_input(where(("design",)), "design", template.design, f"one of {sorted(config.designs)}")
     design = dump(config.designs[template.design])
     model = validated(ModelSpec, template.model | {"design": design}, where, ("model",))
-    if (twist := template.evaluation.twist) is not None:
-        for key, block in (("block", twist.block), ("by", twist.by)):
-            if block not in design["blocks"]:
-                path = ("evaluation", "twist", key)
-                raise bad_input(where(path), ".".join(path), block, f"one of {sorted(design['blocks'])}")
     simulation = None
     if template.simulation is not None:
         simulation = validated(Simulation, template.simulation | {"design": design}, where, ("simulation",))
     elif template.dataset not in config.datasets:
         raise bad_input(where(("dataset",)), "dataset", template.dataset, f"one of {sorted(config.datasets)}")
     _check_support(model, simulation, where)
+    check_setting(config, template, model, simulation, where)
     # The true model has a job of its own, so asking for it leaves the scores of fits as they are.
     scoring = template.evaluation.model_copy(update={"ceiling": None})
     if template.evaluation.ceiling is not None:

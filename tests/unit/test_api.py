@@ -277,7 +277,7 @@ def test_folders_of_a_killed_process_are_deleted(trained, tmp_path, monkeypatch)
     (tmp_path / ".other.123.part").mkdir()
     trained.save(tmp_path / "model")
     assert {file.name for file in tmp_path.iterdir()} == {"model", ".other.123.part"}
-    # Killed just between the two renames: the old folder comes back.
+    # Killed just between the two renames: the old folder comes back, or the new one takes its place.
     (tmp_path / "model").rename(tmp_path / ".model.7.old")
     refused(lambda: trained.save(tmp_path / "model"), "not empty")
     adata = trained.observations.adata

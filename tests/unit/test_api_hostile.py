@@ -75,7 +75,7 @@ HOSTILE = {
     ),
     "a name for precision": (update("spec", "training", precision="__class__"), ["spec.training.precision"]),
     # Half a terabyte of parameters, had they been allocated before they were compared with the file.
-    "huge blocks": (update("spec", "model", dims={"background": 10**9, "salient": 2}), ["expected shape"]),
+    "huge blocks": (update("spec", "model", dims={"background": 10**9, "salient": 2}), ["background: got"]),
     "a negative seed": (update("spec", seeds=[-1]), ["seed: got -1", "at least 0"]),
     "a number of sources": (update(sources=5), ["model.json: sources"]),
     "lists for sources": (update(sources=[["a"], "b"]), ["model.json: sources.0"]),
@@ -85,6 +85,9 @@ HOSTILE = {
     "an unknown part": (array("data.npz", "split/a", lambda p: p + 2), ["data.npz: split/a", "of 30 rows"]),
     "no held-out rows": (array("data.npz", "split/a", lambda p: p * 0), ["split/a", "1 held_out"]),
     "a scale of 0": (array("data.npz", "scale", np.zeros_like), ["data.npz: scale", "a scale > 0"]),
+    "no features": (array("data.npz", "features", lambda f: f[:0]), ["data.npz: features", "4 names"]),
+    "one feature": (array("data.npz", "features", lambda _: np.array("x")), ["features", "4 names"]),
+    "numbers for features": (array("data.npz", "features", lambda _: np.arange(4)), ["4 names"]),
     "a complex parameter": (array("model.npz", BIAS, lambda p: p + 0j), ["model.npz", BIAS, "complex"]),
     "a parameter of NaN": (array("model.npz", BIAS, lambda p: p * np.nan), ["model.npz", BIAS, "nan"]),
     "more finite members": (array("model.npz", "finite", lambda _: np.ones((3, 3), bool)), ["finite"]),

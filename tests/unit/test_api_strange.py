@@ -254,4 +254,4 @@ def test_arrays_are_checked():
     refused(lambda: make({"a": ones, "b": ones}, features=["x", "x", "y"]), "features", "3 different names")
     refused(lambda: make({"a": ones[:5], "b": ones}), "'a'", "5 rows")
     mixed = {"a": pd.DataFrame(ones), "b": sp.csr_matrix(ones)}
-    assert make(mixed).observations.x["b"].dtype == np.float32
+    assert make(mixed).network_input("all")["b"].dtype == np.float32

@@ -145,28 +145,30 @@ def test_nothing_is_written_when_one_file_fails(raw, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"sources": ["background", "treated"]}, ["sources", "treated", "['background', 'target']"]),
         ({"genes": {"kind": "most_expressed", "n": 26}}, ["genes: n", 26, "25 genes"]),
         ({"filters": {"min_cells_per_gene": 91}}, ["min_cells_per_gene", 91]),
         ({"filters": {"min_counts_per_cell": 10**6}}, ["all 90 cells", "filters"]),
         ({"held_out": 0.01}, ["source 'target'", "60 cell(s)", "held_out 0.01"]),
-        ({"cells_per_source": {"up": 9}}, ["cells_per_source", "'up'", "background"]),
-        ({"reader": {"kind": "h5ad_log2", "tolerance": 0.3}}, ["integers only", "reader h5ad"]),
     ],
 )
 def test_what_does_not_fit_the_file_is_named(raw, changes, parts):
     refused(lambda: preprocess(spec(**changes), "mine", raw, root=1), "mine.h5ad", *parts)
 
 
-def test_a_reader_that_knows_no_sources_needs_a_spike_in(raw_log2):
-    log2 = spec(SPIKED, spike_in=None)
-    refused(lambda: preprocess(log2, "toy", raw_log2, root=1), "dataset toy", "spike_in")
+def test_raw_counts_are_no_logarithms(raw):
+    refused(
+        lambda: preprocess(spec(SPIKED), "mine", raw, root=1), "mine.h5ad", "integers only", "reader h5ad"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
         ({"held_out": 0}, "held_out"),
+        ({"sources": ["background", "treated"]}, r"those of its reader are ['background', 'target']"),
+        ({"cells_per_source": {"up": 9}}, "cells_per_source names ['up']"),
+        ({"reader": SPIKED["reader"]}, "needs 'spike_in'"),
+        ({"spike_in": SPIKED["spike_in"]}, "has 'spike_in', but reader 'h5ad'"),
         ({"sources": ["a", "a"]}, "sources"),
         ({"genes": {"kind": "favourites"}}, "known: all, most_expressed, pearson_residuals"),
         ({"genes": {"kind": "pearson_residuals", "n": 5}}, "genes.theta"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cdgm.config.fit import FitSpec, VariantSpec
-from cdgm.config.layers import read_yaml
 from cdgm.config.study import parse_config
+from cdgm.config.yaml_file import read_yaml
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
@@ -161,7 +161,18 @@ def test_a_sweep_in_one_stack_equals_separate_fits(parts, points):
 
 @pytest.mark.parametrize(
     ("weight", "message"),
-    [([], "different"), ([1, 1], "different"), ([1, -1], "at least 0"), ("a", "number"), (True, "number")],
+    [
+        *(
+            ([], "different"),
+            ([1, 1], "different"),
+            ([1, -1], "at least 0"),
+            ("a", "number"),
+            (True, "number"),
+        ),
+        *(([1.0000001, 1.0000002], "different"), ([[1]], "number"), ([{"a": 1}], "number")),
+        *((10**400, "number"), (10**6000, "thousands of digits")),
+    ],
+    ids=range(10),
 )
 def test_bad_sweeps_are_refused(weight, message):
     hsic = {"kind": "hsic", "weight": weight, "of": "means", "estimator": "unbiased"}

@@ -29,7 +29,11 @@ class Https(Remote):
     @classmethod
     def _web_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            parts = urlsplit(url)
+            try:
+                parts = urlsplit(url)
+                _ = parts.port
+            except ValueError as error:
+                raise ValueError(f"got {url!r}, expected a web address: {error}") from None
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError(f"got {url!r}, expected an address that begins with https:// or http://")
             if "@" in parts.netloc:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cdgm.data.downloads.base import Download
 from cdgm.utils.errors import UserError, bad_input
@@ -25,7 +25,15 @@ class Local(Download):
     """
 
     kind: Literal["local"] = "local"
-    path: str = Field(min_length=1)
+    path: str = Field(min_length=1, max_length=4_000)
+
+    @field_validator("path")
+    @classmethod
+    def _no_wildcards(cls, path: str) -> str:
+        # Snakemake would take them for wildcards; no path holds a NUL.
+        if set(path) & set("{}\0"):
+            raise ValueError(f"got {path!r}, expected a path without braces: rename the file, or link to it")
+        return path
 
     def retrieve(self, destination: Path, name: str, partial: Path) -> dict[str, Any]:
         """Copy the file; see the base class."""

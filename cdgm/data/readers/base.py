@@ -29,6 +29,11 @@ Labels = Annotated[dict[str, str], AfterValidator(_free_names)]
 class Reader(Plugin):
     """Turns one raw file into integer counts with what is known of each cell."""
 
+    @property
+    def told_sources(self) -> tuple[str, ...] | None:
+        """Sources that the reader assigns cells to; None where it does not tell them apart."""
+        return None
+
     @abstractmethod
     def read(self, path: Path) -> Cells:
         """Read the file.

@@ -81,6 +81,11 @@ class H5ad(Reader):
             raise ValueError(f"{twice!r} is named twice in classes")
         return self
 
+    @property
+    def told_sources(self) -> tuple[str, ...]:
+        """See the base class."""
+        return tuple(self.sources)
+
     def read(self, path: Path) -> Cells:
         """Read the file; see the base class."""
         import pandas as pd

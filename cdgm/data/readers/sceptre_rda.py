@@ -51,6 +51,11 @@ class SceptreRda(Reader):
             raise ValueError("a target may belong to one class only")
         return classes
 
+    @property
+    def told_sources(self) -> tuple[str, ...]:
+        """See the base class."""
+        return ("background", "target")
+
     def read(self, path: Path) -> Cells:
         """Read the file; see the base class."""
         import pandas as pd

@@ -1,0 +1,116 @@
+"""Refuse studies whose parts do not suit each other, before anything is computed. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cdgm.config.fit import ModelSpec
+from cdgm.config.simulation import Simulation
+from cdgm.config.study import Config, Study, Template
+from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.registry import registry_at
+
+Where = Callable[[Sequence[Any]], str]
+#: Needs of figures in words.
+WORDS = {
+    "cells": "a study of cells",
+    "truths": "a study of simulations",
+    "twist": "a setting with evaluation.twist",
+    "constraints": "a variant with constraints",
+}
+
+
+def check_setting(
+    config: Config,
+    template: Template,
+    model: ModelSpec,
+    simulation: Simulation | None,
+    where: Where,
+) -> None:
+    """Refuse a twist, a data set or a batch that does not suit a merged setting.
+
+    Parameters
+    ----------
+    config
+        The whole config.
+    template, model, simulation
+        The setting, and its parts.
+    where
+        Maps the path of a key of the setting to its place.
+
+    Raises
+    ------
+    UserError
+        Naming file, key, value and what was expected.
+    """
+    design = model.design
+    if (twist := template.evaluation.twist) is not None:
+        path = ("evaluation", "twist")
+        if simulation is None:
+            raise bad_input(
+                where(path), ".".join(path), "a mapping", "none: cells have no truth to be twisted"
+            )
+        try:
+            design.check_twist(twist.block, twist.by, simulation.dims, "it")
+        except ValueError as error:
+            raise UserError(f"{where(path)}: {'.'.join(path)}: {error}") from None
+    if simulation is None:
+        _check_cells(config, template, model, where)
+    elif template.training.batch_size > min(simulation.n_train.values()):
+        path, fewest = ("training", "batch_size"), min(simulation.n_train.values())
+        expected = f"at most {fewest}, the fewest points that a source is trained on"
+        raise bad_input(where(path), ".".join(path), template.training.batch_size, expected)
+
+
+def _check_cells(config: Config, template: Template, model: ModelSpec, where: Where) -> None:
+    sources = config.datasets[template.dataset or ""].sources
+    if set(sources) != set(model.design.sources):
+        expected = f"one with the sources of design {template.design!r}: {list(model.design.sources)}"
+        raise bad_input(where(("dataset",)), "dataset", template.dataset, expected)
+
+
+def check_study(config: Config, name: str, templates: Sequence[Template], where: Where) -> None:
+    """Refuse variants that do not suit the design of a setting, and figures that have nothing to show.
+
+    Parameters
+    ----------
+    config
+        The whole config.
+    name
+        Name of the study.
+    templates
+        Its merged settings.
+    where
+        Maps the path of a key of the config to the file that sets it.
+
+    Raises
+    ------
+    UserError
+        Naming file, key, value and what was expected.
+    """
+    study: Study = config.studies[name]
+    for i, variant in enumerate(study.variants):
+        for design in dict.fromkeys(template.design for template in templates):
+            # That there is such a design is checked with the setting.
+            if design not in config.designs:
+                continue
+            try:
+                config.variants[variant].check_design(config.designs[design])
+            except ValueError as error:
+                path = ("studies", name, "variants", i)
+                expected = f"one that suits the design {design!r}: {error}"
+                raise bad_input(where(path), ".".join(map(str, path)), variant, expected) from None
+    there = {
+        "cells": any(template.dataset is not None for template in templates),
+        "truths": any(template.simulation is not None for template in templates),
+        "twist": any(template.evaluation.twist is not None for template in templates),
+        "constraints": any(config.variants[variant].constraints for variant in study.variants),
+    }
+    needs: Any = registry_at("cdgm.figures:NEEDS")
+    for i, figure in enumerate(study.figures):
+        for need in needs.get(figure, ()):
+            if not there[need]:
+                path = ("studies", name, "figures", i)
+                expected = f"a figure that suits the study: this one needs {WORDS[need]}"
+                raise bad_input(where(path), ".".join(map(str, path)), figure, expected)
