@@ -171,6 +171,7 @@ def test_a_full_disk_is_told_before_the_first_byte_and_meanwhile(server, tmp_pat
 
 def test_logs_get_a_line_now_and_then_and_terminals_a_bar(server, tmp_path, caplog, monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_TO_FIRST_LINE", 0.0)
     monkeypatch.setattr(resume, "BLOCK_BYTES", 1 << 14)
     with caplog.at_level(logging.INFO):
         get(server, tmp_path / "a")
