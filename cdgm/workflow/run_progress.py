@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 #: Seconds of a job in the full workflow: how to weigh rules of which no job has finished yet.
-TYPICAL_SECONDS = {"fit": 28.0, "evaluate": 12.0, "ceiling": 16.0, "map_cells": 14.0, "preprocess": 5.0}
+TYPICAL_SECONDS = {"fit": 26.0, "evaluate": 6.0, "ceiling": 27.0, "map_cells": 13.0, "preprocess": 6.0}
 OTHERWISE_SECONDS = 2.5
 #: Snakemake's last words on a failed run; :meth:`RunDisplay.end` says more.
 SAID_OTHERWISE = ("At least one job did not complete", "Exiting because a job execution failed")

@@ -26,13 +26,22 @@ def deciding(rows: pd.DataFrame) -> pd.Series:
     return rows[held & (rows["group_verdict"] == verdict)].iloc[0]
 
 
+def rounded(number: float, limit: float) -> str:
+    """Three digits, and more where three would put the number on the other side of the limit."""
+    texts = (f"{number:.{digits}g}" for digits in range(3, 18))
+    return next(
+        t for t in texts if (float(t) >= limit, float(t) <= limit) == (number >= limit, number <= limit)
+    )
+
+
 def line(rows: pd.DataFrame) -> str:
     """One row of the table."""
     row = deciding(rows)
     statement = row["statement"].removesuffix(".") + "."
     source = {"ours": "here"}.get(row["source"], row["source"])
     at = f" ({row['alternative']})" if row["alternative"] else ""
-    found = f"{row['estimate']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    found, low, high = (rounded(row[name], row["value"]) for name in ("estimate", "low", "high"))
+    found = f"{found} [{low}, {high}]"
     wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}"
     return (
         f"| {statement} | {source} | {row['claim_verdict']} | {row['condition']}{at}: {found}, {wanted} |\n"
@@ -46,6 +55,8 @@ def main(files: list[str]) -> None:
     )
     judged = judged[judged["claim_verdict"] != "not run"]
     judged = judged.drop_duplicates(["claim", "condition", "alternative"])
+    numbers = ["estimate", "low", "high", "value"]
+    judged[numbers] = judged[numbers].apply(pd.to_numeric)
     rows = "".join(line(group) for _, group in judged.groupby("claim", sort=False))
     before, head, rest = PAGE.read_text(encoding="utf-8").partition(HEAD)
     PAGE.write_text(before + head + rows + "\n" + rest.partition("\n\n")[2], encoding="utf-8")
