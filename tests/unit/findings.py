@@ -28,10 +28,11 @@ def deciding(rows: pd.DataFrame) -> pd.Series:
 
 def rounded(number: float, limit: float) -> str:
     """Three digits, and more where three would put the number on the other side of the limit."""
-    texts = (f"{number:.{digits}g}" for digits in range(3, 18))
-    return next(
-        t for t in texts if (float(t) >= limit, float(t) <= limit) == (number >= limit, number <= limit)
-    )
+    for digits in range(3, 18):
+        text = f"{number:.{digits}g}"
+        if (float(text) >= limit, float(text) <= limit) == (number >= limit, number <= limit):
+            return text
+    return repr(number)
 
 
 def line(rows: pd.DataFrame) -> str:
