@@ -174,7 +174,7 @@ def test_ctrl_c_is_one_line_and_nothing_stays_locked(checkout: Path, tmp_path: P
     folder = tmp_path / "run"
     folder.mkdir()
     with started(checkout, folder) as (process, out, _):
-        while process.poll() is None and not list(folder.glob("results/logs/*/*.log")):
+        while process.poll() is None and not list(folder.glob("results/logs/fit/*.log")):
             time.sleep(0.05)
         # As a terminal does it: to all processes of the group.
         os.killpg(process.pid, signal.SIGINT)

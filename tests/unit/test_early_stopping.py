@@ -241,7 +241,7 @@ def test_the_command_line(tmp_path, capsys):
 
     # 80 cells a source leave 72, of which a tenth are 7.
     assert "source 'background' has 72 training rows" in mistake("--early-stopping")
-    assert "--patience: is about --early-stopping" in mistake("--patience", 3)
+    assert "--patience: is about early stopping" in mistake("--patience", 3, "--no-early-stopping")
     small_cells.cells(small_cells.counts(cells=320)).write_h5ad(tmp_path / "cells.h5ad")
     main([*map(str, (*given, "--early-stopping", "--out", tmp_path / "fit", "--patience", 3))])
     cells = anndata.read_h5ad(tmp_path / "cells.h5ad")
