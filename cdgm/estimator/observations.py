@@ -81,8 +81,8 @@ class Observations:
         Raises
         ------
         UserError
-            If there are too few sources, shapes or names differ, values are masked or of a wrong type, a value
-            lies outside of ``support``, or labels do not fit.
+            If there are too few sources, shapes or names differ, values are masked or of a wrong type or
+            outside of ``support``, or labels do not fit.
         """
         checked, names = matrices(arrays, support, features, least)
         x, rows, start = {}, {}, 0
