@@ -171,15 +171,20 @@ def test_killed_runs_end_as_if_left_alone(
 
 
 def test_ctrl_c_is_one_line_and_nothing_stays_locked(checkout: Path, tmp_path: Path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    with started(checkout, folder) as (process, out, _):
-        while process.poll() is None and not list(folder.glob("results/logs/fit/*.log")):
-            time.sleep(0.05)
-        # As a terminal does it: to all processes of the group.
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=60) != 0
-        said = out.read_text(encoding="utf-8")
+    # On a busy machine the signal can come when all is done: then once more.
+    for attempt in range(5):
+        folder = tmp_path / f"run{attempt}"
+        folder.mkdir()
+        with started(checkout, folder) as (process, out, _):
+            while process.poll() is None and not list(folder.glob("results/logs/fit/*.log")):
+                time.sleep(0.05)
+            # As a terminal does it: to all processes of the group.
+            os.killpg(process.pid, signal.SIGINT)
+            code = process.wait(timeout=60)
+            said = out.read_text(encoding="utf-8")
+        if code:
+            break
+    assert code != 0
     after = re.split(r"^total +\d+$", said, flags=re.MULTILINE)[1]
     assert "Interrupted: finished results are kept, and the same command continues." in after, said
     for noise in ("Traceback", "CalledProcessError", "RuleException", "WorkflowError", "Error in rule"):

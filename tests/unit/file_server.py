@@ -75,7 +75,9 @@ def serving(content: bytes, *answers: dict) -> Iterator[http.server.ThreadingHTT
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield running
-        running.shutdown()
+        # Waits for ever for a thread that has died.
+        if thread.is_alive():
+            running.shutdown()
 
 
 def address(server: http.server.ThreadingHTTPServer) -> str:
