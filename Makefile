@@ -186,7 +186,7 @@ bench: env ## throughput of stacked fits, and what objectives and scores cost, w
 
 .PHONY: bench-own-data
 bench-own-data: env ## `cdgm fit` with its defaults, alone and beside a busy process
-	$(BIN)/cdgm datasets get immune_spikein --out .bench-immune.h5ad --overwrite
+	[ -e .bench-immune.h5ad ] || $(BIN)/cdgm datasets get immune_spikein --out .bench-immune.h5ad
 	$(BIN)/python -m benchmarks.own_data .bench-immune.h5ad source background
 
 .PHONY: bench-memory

@@ -72,7 +72,7 @@ class Ours:
 def our_fit(dataset: str) -> FitSpec:
     """The fit of variant ``cvae`` on a data set of cells, as config.yaml has it."""
     files = [str(ROOT / "config.yaml")]
-    plan = expand(parse_config(load_layers(files, {}), files), files)
+    plan = expand(parse_config(load_layers(files), files), files)
     for rows in plan.studies.values():
         for found in rows:
             if (found.dataset, found.variant) == (dataset, "cvae"):

@@ -67,7 +67,7 @@ try:
     for folder in ("results", ".snakemake"):
         require_writable(folder)
     # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
-    config = load_layers(CONFIG_FILES, {})
+    config = load_layers(CONFIG_FILES)
     CONFIG = parse_config(config, CONFIG_FILES)
     PLAN = expand(CONFIG, CONFIG_FILES)
     check_claims(CONFIG, CONFIG_FILES)

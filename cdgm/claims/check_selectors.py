@@ -31,7 +31,7 @@ def check_claims(config: Config, files: Sequence[Layer]) -> None:
             layers.setdefault(max(at, default=len(files) - 1), {})[name] = claim
     for at, claims in layers.items():
         below = files[: at + 1]
-        config_below = config if len(below) == len(files) else parse_config(load_layers(below, {}), below)
+        config_below = config if len(below) == len(files) else parse_config(load_layers(below), below)
         named = {claim.study for claim in claims.values()}
         scores = {study: scores_of(config_below, config_below.studies[study]) for study in named}
         for name, claim in claims.items():

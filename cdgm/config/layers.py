@@ -23,8 +23,8 @@ def layer_name(layer: Layer) -> str:
     return "--config" if isinstance(layer, Mapping) else str(layer)
 
 
-def load_layers(layers: Sequence[Layer], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge config files, later ones over earlier ones, and single overrides over all.
+def load_layers(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Merge layers, later ones over earlier ones.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def load_layers(layers: Sequence[Layer], overrides: Mapping[str, Any]) -> dict[s
         if not isinstance(own, Mapping):
             raise bad_input(layer_name(layer), "", own, "a mapping of config keys")
         values = merge(values, own)
-    return merge(values, overrides)
+    return values
 
 
 def file_with(path: Sequence[Any], layers: Sequence[Layer]) -> str:

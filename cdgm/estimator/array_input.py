@@ -19,15 +19,8 @@ def matrices(
 
     Parameters
     ----------
-    arrays
-        Source to array, sparse matrix or data frame. Columns of data frames are put into one order, that of
-        ``features`` or of the first frame.
-    support
-        Values that the likelihood allows.
-    features
-        Names of the features; of data frames by default those of their columns.
-    least
-        Fewest sources.
+    arrays, support, features, least
+        As in :meth:`cdgm.estimator.observations.Observations.from_arrays`.
 
     Raises
     ------

@@ -68,7 +68,8 @@ class Observations:
         Parameters
         ----------
         arrays
-            Source to array, sparse matrix or data frame.
+            Source to array, sparse matrix or data frame. Columns of data frames are put into one order, that
+            of ``features`` or of the first frame.
         support
             Values that the likelihood allows.
         labels

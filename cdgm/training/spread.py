@@ -95,16 +95,16 @@ def train_spread(
     with one_thread():
         if len(parts) == 1:
             return [work(parts[0], watches[0])]
-        with ThreadPoolExecutor(min(len(parts), cores())) as pool:
+        pool = ThreadPoolExecutor(min(len(parts), cores()))
+        try:
             running = [pool.submit(work, *each) for each in zip(parts, watches, strict=True)]
-            try:
-                done, _ = wait(running, return_when=FIRST_EXCEPTION)
-                failed = [future for future in done if future.exception()]
-                return [future.result() for future in failed or running]
-            finally:
-                # Nothing to interrupt where all is well; else the others end at their next record.
-                interrupted.set()
-                pool.shutdown(cancel_futures=True)
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            failed = [future for future in done if future.exception()]
+            return [future.result() for future in failed or running]
+        finally:
+            # Nothing to interrupt where all is well; else the others end at their next record.
+            interrupted.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:

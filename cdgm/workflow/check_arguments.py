@@ -41,7 +41,7 @@ def require_readable(arguments: Sequence[str]) -> None:
         known, _ = parser.parse_known_args(list(arguments))
     except argparse.ArgumentError:
         return  # Snakemake tells mistakes of its own options
-    load_layers(known.configfile, {})
+    load_layers(known.configfile)
     for entry in known.config:
         _check_entry(entry)
 

@@ -65,13 +65,7 @@ def draw(seed: int = 0) -> Figure:
         _dots(panels[row, 1], z["target"], colours["target"])
         _dots(panels[row, 2], z["target"][shell], colours["target"][shell], size=6.0)
         for axes in panels[row, :3]:
-            axes.set(
-                xlim=(-LIMIT, LIMIT),
-                ylim=(-LIMIT, LIMIT),
-                aspect="equal",
-                xticks=[-2, 0, 2],
-                yticks=[-2, 0, 2],
-            )
+            square(axes)
             axes.set_xlabel(f"{name}, first coordinate")
         panels[row, 0].set_ylabel(f"{kind}\n{name}, second coordinate")
         for (_, x), colour in zip(truth.values(), SOURCE_COLOURS, strict=False):
@@ -83,6 +77,12 @@ def draw(seed: int = 0) -> Figure:
     handles = [point_handle(c, s) for s, c in zip(points, SOURCE_COLOURS, strict=False)]
     panels[0, 3].legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), ncols=2, handletextpad=0.1)
     return figure
+
+
+def square(axes: Axes) -> None:
+    """Equal axes for two coordinates of standard normal latents."""
+    ticks = [-2, 0, 2]
+    axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal", xticks=ticks, yticks=ticks)
 
 
 def _dots(axes: Axes, xy: np.ndarray, colours: object, size: float = 3.0) -> None:

@@ -10,6 +10,7 @@ import witnesses
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from twist_explained import LIMIT, square
 
 from cdgm.evaluation.metrics.regression import nonlinear_r2
 from cdgm.plotting.frames import NOTE, panel_title
@@ -26,7 +27,6 @@ from cdgm.simulation.mixings import MIXINGS
 
 POINTS, SHARED, SALIENT, FEATURES = 1500, 2, 3, 30
 MIXING = {"kind": "leaky_relu", "layers": 2, "slope": 0.2, "width": 8}
-LIMIT = 3.4
 #: Outputs of the decoder whose path is drawn, and a path that crosses the edge of the square.
 SHOWN, PATH = 4, np.linspace(0.0, 2.0, 801)
 WIDTHS = {1.0: "d = 1", 0.3: "d = .3", 0.05: "d = .05"}
@@ -71,14 +71,8 @@ def _quadrants(axes: Axes, values: np.ndarray, truth: np.ndarray) -> None:
         ax=axes,
         **look,
     )
-    axes.set(
-        xlim=(-LIMIT, LIMIT),
-        ylim=(-LIMIT, LIMIT),
-        aspect="equal",
-        xticks=[-2, 0, 2],
-        yticks=[-2, 0, 2],
-        ylabel="",
-    )
+    square(axes)
+    axes.set(ylabel="")
 
 
 def _outputs(axes: Axes, f, twisted: bool) -> None:

@@ -102,7 +102,7 @@ def test_figures_open_and_show_something(run: Path, figure: str):
 
 def test_the_table_has_just_the_scores_that_claims_may_name(checkout: Path, run: Path):
     files = [checkout / "config.yaml", checkout / "claims.yaml", checkout / TINY]
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     expected = scores_of(config, config.studies["tiny"])
     table = pd.read_csv(run / "results/tables/tiny.csv", keep_default_na=False)
     found = set(table[list(COLUMNS)].itertuples(index=False, name=None))

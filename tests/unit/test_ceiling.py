@@ -143,11 +143,8 @@ def test_rows_are_those_of_fits_and_replicates_stand_alone():
 
 
 def plan(**evaluation):
-    values = load_layers(
-        ["config.yaml"],
-        {"studies": {"identifiability": {"settings": {"linear": {"evaluation": evaluation}}}}},
-    )
-    return expand(parse_config(values))
+    own = {"studies": {"identifiability": {"settings": {"linear": {"evaluation": evaluation}}}}}
+    return expand(parse_config(load_layers(["config.yaml", own])))
 
 
 def test_a_ceiling_is_a_job_of_its_own_and_moves_no_other():
@@ -167,7 +164,7 @@ def test_impossible_ceilings_are_refused():
         }
     }
     refused(
-        lambda: expand(parse_config(load_layers(["config.yaml"], values))),
+        lambda: expand(parse_config(load_layers(["config.yaml", values]))),
         "evaluation.ceiling",
         "no known true model",
     )

@@ -36,7 +36,7 @@ def files_of(folder: Path, *layers: dict) -> list[Path]:
 
 def parsed(folder: Path, *layers: dict) -> Config:
     files = files_of(folder, *layers)
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     check_claims(config, files)
     return config
 

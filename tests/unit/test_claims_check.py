@@ -35,7 +35,7 @@ def config_of(tmp_path: Path, *layers: dict):
     for i, layer in enumerate(layers):
         files.append(tmp_path / f"layer{i}.yaml")
         files[-1].write_text(yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     return config, files
 
 
@@ -165,7 +165,7 @@ def test_constraints_are_scored_by_their_names(tmp_path):
 
 def test_the_project_s_own_claims_name_scores_that_there_will_be():
     files = [BASE, ROOT / "claims.yaml"]
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     check_claims(config, files)
     targets = {study.target for study in config.studies.values()}
     judged = {name for t in targets for name, _ in judging_of_target(config, t)["claims"]}

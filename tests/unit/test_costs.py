@@ -116,7 +116,7 @@ def test_what_the_figure_can_not_draw_is_told(change):
 
 
 def test_records_are_summed_by_rule(tmp_path):
-    config = parse_config(load_layers([ROOT / "config.yaml"], {}))
+    config = parse_config(load_layers([ROOT / "config.yaml"]))
     plan = expand(config)
     fits = sorted(plan.fits)[:3]
     records = {

@@ -30,7 +30,7 @@ BASE = ROOT / "config.yaml"
 def config_of(title: str = ""):
     """The config with the overlay of an example, its claims checked as the workflow checks them."""
     overlay = yaml.safe_load(example(title)["yaml"][0]) if title else {}
-    config = parse_config(load_layers([BASE], overlay), [BASE])
+    config = parse_config(load_layers([BASE, overlay]), [BASE])
     check_claims(config, [BASE])
     return config
 

@@ -11,7 +11,7 @@ from cdgm.config.study import parse_config
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "config.yaml", ROOT / "claims.yaml"]
-CLAIMS = parse_config(load_layers(FILES, {}), FILES).claims
+CLAIMS = parse_config(load_layers(FILES), FILES).claims
 TEXT = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
 SIGNS = {"at_least": "≥", "at_most": "≤"}
 NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"

@@ -7,9 +7,9 @@ from sklearn.cross_decomposition import CCA
 
 from cdgm.evaluation.metrics import nulls
 from cdgm.evaluation.metrics.recovery import (
+    Moments,
     active_dims,
     alignment,
-    canonical_directions,
     held_out_correlations,
     mcc,
     recovery_cc,
@@ -34,7 +34,7 @@ def test_correlations_agree_with_sklearn(pair):
     oracle = CCA(n_components=5, scale=False, max_iter=5000, tol=1e-14).fit(estimate, truth)
     u, v = oracle.transform(estimate, truth)
     expected = [np.corrcoef(u[:, i], v[:, i])[0, 1] for i in range(5)]
-    found, _, _ = canonical_directions(estimate, truth)
+    found, _, _ = Moments.of(estimate, truth).directions()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

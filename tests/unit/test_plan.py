@@ -19,7 +19,7 @@ BASE = ROOT / "config.yaml"
 
 
 def plan(**overrides) -> Plan:
-    return expand(parse_config(load_layers([BASE], overrides), [BASE]), [BASE])
+    return expand(parse_config(load_layers([BASE, overrides]), [BASE]), [BASE])
 
 
 def identifiability(**changes) -> dict:
@@ -44,7 +44,7 @@ def test_more_seeds_add_files_and_leave_the_old_jobs():
 
 
 def test_fits_that_two_studies_share_are_one_job():
-    study = load_layers([BASE], {})["studies"]["identifiability"]
+    study = load_layers([BASE])["studies"]["identifiability"]
     both = plan(studies={"again": study})
     assert both.fits == plan().fits
     assert len(both.studies["again"]) == len(both.studies["identifiability"])
@@ -122,7 +122,7 @@ def test_a_block_cannot_be_named_like_a_path_of_parameters():
 
 
 def test_the_schema_for_editors_admits_the_config_and_refuses_a_misspelt_key():
-    config, schema = load_layers([BASE], {}), json.loads(json.dumps(config_schema()))
+    config, schema = load_layers([BASE]), json.loads(json.dumps(config_schema()))
     jsonschema.validate(config, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(config | {"root_sed": 1}, schema)
@@ -133,11 +133,11 @@ def test_types_refuse_what_the_schema_refuses(value):
     """A value that has to be converted is most likely a slip: ``count: yes`` would be one seed."""
     refused(lambda: plan(**identifiability(seeds={"count": value})), f"seeds.count: got {value!r}, expected")
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(load_layers([BASE], identifiability(seeds={"count": value})), config_schema())
+        jsonschema.validate(load_layers([BASE, identifiability(seeds={"count": value})]), config_schema())
 
 
 def test_the_table_of_the_plan_names_each_stack_of_a_target():
-    config = parse_config(load_layers([BASE], {"studies": {"dispersion": {"target": "none"}}}))
+    config = parse_config(load_layers([BASE, {"studies": {"dispersion": {"target": "none"}}}]))
     made = expand(config)
     rows = plan_rows(config, made, "all")
     assert {row["study"] for row in rows} == {n for n, s in config.studies.items() if s.target == "all"}

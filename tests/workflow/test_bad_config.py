@@ -235,7 +235,7 @@ def test_a_bad_overlay_is_told_in_one_line(what: str, base: Path, tmp_path: Path
     overlay.write_text(text, encoding="utf-8")
     files = [base, overlay]
     with pytest.raises(UserError) as caught:
-        expand(parse_config(load_layers(files, {}), files), files)
+        expand(parse_config(load_layers(files), files), files)
     message = str(caught.value)
     assert message.startswith(str(overlay)), message
     assert len(message.splitlines()) == 1, message
@@ -314,7 +314,7 @@ def test_a_setting_may_be_named_kind(base: Path, tmp_path: Path):
     overlay.write_text(
         STUDY % "settings: {kind: {}}" + "\nvariants: {kind: {combiner: {kind: sum}}}", encoding="utf-8"
     )
-    before, after = load_layers([base], {}), load_layers([base, overlay], {})
+    before, after = load_layers([base]), load_layers([base, overlay])
     assert {*before["variants"], "kind"} == {*after["variants"]}
     settings = [values["studies"]["identifiability"]["settings"] for values in (before, after)]
     assert {*settings[0], "kind"} == {*settings[1]}
@@ -325,16 +325,16 @@ def test_claims_on_a_figure_that_an_overlay_leaves_out_are_not_run(tmp_path: Pat
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(STUDY % "figures: [training]", encoding="utf-8")
     files = [BASE, ROOT / "claims.yaml", overlay]
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     check_claims(config, files)
     assert not_run(config, "all")["recovery"] == (
         "Study identifiability has no figure 'recovery' in this configuration."
     )
     # One that is stated in the same layer is a mistake.
-    stated = load_layers([ROOT / "claims.yaml"], {})["claims"]["recovery"] | {"figure": "cells"}
+    stated = load_layers([ROOT / "claims.yaml"])["claims"]["recovery"] | {"figure": "cells"}
     overlay.write_text(yaml.safe_dump({"claims": {"recovery": stated}}), encoding="utf-8")
     with pytest.raises(UserError, match=r"claims\.recovery\.figure: got 'cells', expected one of"):
-        check_claims(parse_config(load_layers(files, {}), files), files)
+        check_claims(parse_config(load_layers(files), files), files)
 
 
 def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -344,14 +344,14 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("claims:\n" + "".join(f"  c{i}: null\n" for i in range(2_000)), encoding="utf-8")
     files = [BASE, ROOT / "claims.yaml", overlay]
-    config = parse_config(load_layers(files, {}), files)
+    config = parse_config(load_layers(files), files)
     expand(config, files)
     check_claims(config, files)
     size = overlay.stat().st_size
     assert parsed.count(size) == 1
     # A change is seen.
     overlay.write_text("root_seed: 7", encoding="utf-8")
-    assert load_layers(files, {})["root_seed"] == 7
+    assert load_layers(files)["root_seed"] == 7
 
 
 def test_snakemake_stops_at_a_file_of_this_machine_that_is_not_there(checkout: Path, tmp_path: Path):
@@ -402,10 +402,10 @@ def test_a_mistake_in_the_base_file_names_the_base_file(tmp_path: Path):
     overlay.write_text(SIMULATION % "training: {steps: 9}", encoding="utf-8")
     files = [base, overlay]
     with pytest.raises(UserError, match="batch_size: got 1") as caught:
-        expand(parse_config(load_layers(files, {}), files), files)
+        expand(parse_config(load_layers(files), files), files)
     assert str(caught.value).startswith(str(base))
 
 
 def test_a_missing_overlay_is_named(tmp_path: Path):
     with pytest.raises(UserError, match="missing\\.yaml: cannot be read: No such file"):
-        load_layers([BASE, tmp_path / "missing.yaml"], {})
+        load_layers([BASE, tmp_path / "missing.yaml"])

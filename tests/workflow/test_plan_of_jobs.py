@@ -86,7 +86,7 @@ def test_each_target_has_studies_of_its_own(checkout, tmp_path):
     jobs = scheduled(checkout, tmp_path, "perturbseq", "atlas", "scaling", overlay=None)
     assert jobs["fetch"] == jobs["preprocess"] == 1 + 2
     assert (jobs["costs"], jobs["draw_scaling"]) == (1, 1)
-    config = parse_config(load_layers([ROOT / "config.yaml"], {}))
+    config = parse_config(load_layers([ROOT / "config.yaml"]))
     plan, targets = expand(config), ("perturbseq", "atlas", "scaling")
     rows = {target: plan_rows(config, plan, target) for target in targets}
     fits = {target: {row["fit"] for row in rows[target]} for target in targets}

@@ -93,7 +93,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_file_a_rule() -> dict[str, str]:
     """An output of one job of each submitted rule in the smoke run; none of these jobs needs another."""
     files = [ROOT / "config.yaml", ROOT / SMOKE]
-    plan = expand(parse_config(load_layers(files, {}), files), files)
+    plan = expand(parse_config(load_layers(files), files), files)
     simulated = {name: job for name, job in plan.fits.items() if job.simulated}
     fit = next(iter(simulated))
     dataset = simulated[fit].spec.dataset

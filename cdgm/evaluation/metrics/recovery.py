@@ -122,28 +122,6 @@ class Halves(NamedTuple):
         return (values / fitted.shape[-1])[()]
 
 
-def canonical_directions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Canonical correlations and directions in the sample.
-
-    The correlations are the singular values of the covariance of x and y once both are whitened. Constant and
-    linearly dependent columns are left out.
-
-    Parameters
-    ----------
-    x, y
-        Arrays of shape (n, p) and (n, q).
-
-    Returns
-    -------
-    correlations : ndarray (r,)
-        Descending, r = the smaller of p and q; 0 beyond the smaller of the two ranks.
-    x_directions : ndarray (p, r)
-        0 beyond that rank, as are the others.
-    y_directions : ndarray (q, r)
-    """
-    return Moments.of(*paired(x, y)).directions()
-
-
 def held_out_correlations(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Canonical correlations, directions from the fit half, signed values from the score half.
 
