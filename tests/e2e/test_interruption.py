@@ -87,7 +87,7 @@ def started(checkout: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[byt
             start_new_session=True,
             # Tests that a shell runs in the background inherit that Ctrl-C is ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process,  # fmt: skip
+        ) as process,
     ):
         try:
             yield process, out, mark
