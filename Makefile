@@ -172,7 +172,7 @@ lock-peers: env ## resolve requirements-peers.lock anew, on top of requirements.
 docs-images: env ## the guide's pictures, from real runs of some minutes (docs/images; one needs Chromium)
 	@mkdir -p build/images
 	$(SNAKEMAKE) results/figures/identifiability/twist.png --directory build/images $(SNAKEMAKE_ARGS)
-	cd build/images && cdgm datasets get immune_spikein --out immune.h5ad && cdgm fit immune.h5ad --source-key source \
+	cd build/images && { [ -e immune.h5ad ] || cdgm datasets get immune_spikein --out immune.h5ad; } && cdgm fit immune.h5ad --source-key source \
 		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
 	$(BIN)/python docs/figures/images.py build/images docs/images
 
