@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cdgm.claims.expected_scores import COLUMNS, Score, matching, scores_of
-from cdgm.config.claim import AnyOf, Claim, Selector
+from cdgm.config.claim import AnyOf, Claim, Condition, Selector
 from cdgm.config.layers import Layer, layer_name, load_layers, read_layer
 from cdgm.config.study import Config, parse_config
 from cdgm.utils.errors import UserError, bad_input
@@ -74,8 +74,11 @@ def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, stu
 def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
     """Every selector of a claim, for every alternative, and the key that it stands under.
 
-    A claim's own conditions come first; those of its rule follow, once for each filling of its holes.
+    Preconditions come first, then a claim's own conditions; those of its rule follow, once for each filling
+    of its holes.
     """
+    for i, condition in enumerate(claim.needs):
+        yield from _of_condition(condition, ("needs", i))
     n_rule = len(config.rules[claim.rule]) if claim.rule is not None else 0
     fillings = len(claim.with_) if isinstance(claim.with_, tuple) else 1
     own = len(claim.conditions) - n_rule * fillings
@@ -85,6 +88,12 @@ def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, 
         for _, conditions in clause.alternatives():
             for j, condition in enumerate(conditions):
                 path = (*start, "conditions", j) if isinstance(clause, AnyOf) else start
-                for key in ("of", "minus", "over"):
-                    if (selector := getattr(condition, key)) is not None:
-                        yield (*path, key), selector
+                yield from _of_condition(condition, path)
+
+
+def _of_condition(
+    condition: Condition, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
+    for key in ("of", "minus", "over"):
+        if (selector := getattr(condition, key)) is not None:
+            yield (*path, key), selector

@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cdgm.config.claim import Condition, Selector
-from cdgm.evaluation.intervals import ALPHA, FEWEST_VALUES, Interval, median_interval
+from cdgm.evaluation.intervals import Interval, median_interval, share_interval
 from cdgm.utils.errors import UserError
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+Verdict = Literal["supported", "contradicted", "equivalent", "undecided", "not testable", "not run"]
 
-#: Seeds that a verdict needs where no alternatives share the error; :func:`fewest_seeds`.
-FEWEST_SEEDS = FEWEST_VALUES
-NUMERALS = {5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+
+class Errors(NamedTuple):
+    """Probabilities of error that a condition may spend.
+
+    Attributes
+    ----------
+    support
+        A conjunction is supported if *all* of its conditions are, which needs no correction; of alternatives,
+        the best is picked, so each has a part.
+    refute
+        A conjunction of k conditions is refuted by *any* of them, so each has a k-th part.
+    """
+
+    support: float
+    refute: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Finding:
     verdict
         Of this condition alone.
     reason
-        Why the verdict is inconclusive; empty for the others.
+        Why the verdict is undecided; empty for the others.
+    distance
+        Distance of the estimate from the threshold in half-widths of the interval (:func:`distance`).
     """
 
     condition: Condition
@@ -54,6 +68,12 @@ class Finding:
     n_all: int
     verdict: Verdict
     reason: str = ""
+    distance: float = math.nan
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the condition is *at the threshold*: less than one half-width from it."""
+        return abs(self.distance) < 1
 
 
 def not_run(condition: Condition, alternative: str) -> Finding:
@@ -62,7 +82,7 @@ def not_run(condition: Condition, alternative: str) -> Finding:
 
 
 def find(
-    condition: Condition, rows: pd.DataFrame, where: str, alternative: str = "", alternatives: int = 1
+    condition: Condition, rows: pd.DataFrame, where: str, errors: Errors, alternative: str = ""
 ) -> Finding:
     """Judge one condition by a study's scores.
 
@@ -74,8 +94,10 @@ def find(
         Scores of the study (``SCORE_COLUMNS`` of :mod:`cdgm.evaluation.study_tables`).
     where
         Names the claim and the condition in errors.
-    alternative, alternatives
-        The place of an ``any_of``, and how many share its error.
+    errors
+        What the condition may spend.
+    alternative
+        The place of an ``any_of``.
 
     Raises
     ------
@@ -83,9 +105,35 @@ def find(
         If a selector matches no row, or several rows of a seed.
     """
     values, n_all = numbers(condition, rows, where)
-    interval = median_interval(values, ALPHA / alternatives)
-    verdict, reason = decide(condition, interval, len(values), n_all, alternatives)
-    return Finding(condition, alternative, *interval, len(values), n_all, verdict, reason)
+    interval = interval_of(condition, values, errors.support)
+    wider = interval_of(condition, values, errors.refute)
+    verdict, reason = decide(condition, interval, wider, errors, len(values), n_all)
+    away = distance(condition, interval)
+    return Finding(condition, alternative, *interval, len(values), n_all, verdict, reason, away)
+
+
+def interval_of(condition: Condition, values: np.ndarray, alpha: float) -> Interval:
+    """Median over seeds, or share of seeds, with its interval of coverage 1 - alpha where seeds allow it."""
+    if not condition.is_share:
+        return median_interval(values, alpha)
+    low, high = condition.seeds_at_least, condition.seeds_at_most
+    counted = values >= low if low is not None else values <= high
+    return share_interval(int(counted.sum()), len(values), alpha)
+
+
+def distance(condition: Condition, interval: Interval) -> float:
+    """Distance of the estimate from the threshold in half-widths of the interval, positive on the wanted side.
+
+    The half that faces the threshold counts, since intervals of medians and shares are lopsided: below 1
+    the interval contains the threshold. NaN without an interval.
+    """
+    relation, threshold = condition.wanted
+    gap = interval.estimate - threshold
+    half = interval.estimate - interval.low if gap > 0 else interval.high - interval.estimate
+    if not math.isfinite(half) or gap == 0:
+        return 0.0 if gap == 0 and math.isfinite(half) else math.nan
+    signed = gap if relation == "at_least" else -gap
+    return signed / half if half > 0 else math.copysign(math.inf, signed)
 
 
 def numbers(condition: Condition, rows: pd.DataFrame, where: str) -> tuple[np.ndarray, int]:
@@ -116,34 +164,39 @@ def numbers(condition: Condition, rows: pd.DataFrame, where: str) -> tuple[np.nd
     return values[np.isfinite(values)], len(seeds)
 
 
-def fewest_seeds(alternatives: int) -> int:
-    """Seeds that a verdict needs: one more for each doubling of the alternatives.
-
-    With one seed more, the widest interval misses the median half as often: the share of error
-    that Bonferroni leaves to each of twice as many alternatives.
-    """
-    return FEWEST_SEEDS + math.ceil(math.log2(alternatives))
+def fewest_seeds(alpha: float) -> int:
+    """Seeds with which the widest interval of a median, smallest to largest, errs by alpha or less."""
+    return 1 + math.ceil(-math.log2(alpha))
 
 
 def decide(
-    condition: Condition, interval: Interval, n: int, n_all: int, alternatives: int
+    condition: Condition, interval: Interval, wider: Interval, errors: Errors, n: int, n_all: int
 ) -> tuple[Verdict, str]:
-    """Verdict on a condition by its interval, and the reason where it is inconclusive.
+    """Verdict on a condition by its intervals, and the reason where it is undecided.
 
-    Inconclusive with too few seeds (:func:`fewest_seeds`), and if more than half of all seeds are missing or
-    diverged: those that remain are a selection.
+    Supported if ``interval`` lies on the wanted side. Refuted by ``wider``, the interval of the error that a
+    refutation may spend: *equivalent* if it lies within ``equivalent_within`` of no difference, else
+    *contradicted* if it lies beyond the threshold. Undecided otherwise, with too few seeds, and if more than
+    half of all seeds are missing or diverged: those that remain are a selection.
     """
-    fewest = fewest_seeds(alternatives)
+    fewest = fewest_seeds(errors.support)
     if n < fewest:
-        return "inconclusive", f"fewer than {NUMERALS.get(fewest, fewest)} seeds"
+        return "undecided", f"{n} seeds, a verdict needs {fewest}"
     if 2 * n < n_all:
-        return "inconclusive", "more than half of the seeds diverged or are missing"
+        return "undecided", "more than half of the seeds diverged or are missing"
     relation, threshold = condition.wanted
-    ends = np.array([interval.low, interval.high])
-    right = ends >= threshold if relation == "at_least" else ends <= threshold
-    if right.all():
-        return "reproduced", ""
-    return ("inconclusive", "the interval contains the threshold") if right.any() else ("not reproduced", "")
+    sign = 1 if relation == "at_least" else -1
+    if min(sign * interval.low, sign * interval.high) >= sign * threshold:
+        return "supported", ""
+    can_refute = n >= fewest_seeds(errors.refute)
+    delta = condition.equivalent_within
+    if can_refute and delta is not None and -delta <= wider.low and wider.high <= delta:
+        return "equivalent", ""
+    if can_refute and max(sign * wider.low, sign * wider.high) < sign * threshold:
+        return "contradicted", ""
+    if max(sign * interval.low, sign * interval.high) >= sign * threshold:
+        return "undecided", "the interval contains the threshold"
+    return "undecided", "beyond the threshold, but not by the error that one of several conditions may spend"
 
 
 def _by_seed(selector: Selector, rows: pd.DataFrame, where: str) -> pd.Series:

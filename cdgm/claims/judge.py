@@ -1,37 +1,44 @@
 """Verdicts on claims, from the tables of studies. Pure functions.
 
-Every condition compares a median over seeds with a threshold that was written down before the run. A verdict
-needs the *whole* interval on one side: a median that happens to lie on the right side proves nothing, and one
-that happens to lie on the wrong side refutes nothing.
+Every condition compares a median over seeds, or a share of seeds, with a threshold that was written down
+before the run. A verdict needs the *whole* interval on one side: an estimate that happens to lie on the right side
+proves nothing, and one that happens to lie on the wrong side refutes nothing.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
-from cdgm.claims.condition_verdicts import Finding, Verdict, find, not_run
+from cdgm.claims.condition_verdicts import Errors, Finding, Verdict, find, not_run
 from cdgm.config.claim import AnyOf, Claim, Condition
+from cdgm.evaluation.intervals import ALPHA
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.utils.errors import UserError
 
 CLAIM_COLUMNS = [
-    "claim", "statement", "source", "study", "figure", "condition", "alternative", "estimate", "low", "high",
-    "coverage", "relation", "value", "n", "n_all", "verdict", "reason", "group_verdict", "claim_verdict",
-    "optimisation", "note",
+    "claim", "statement", "source", "cites", "study", "figure", "role", "condition", "why", "alternative",
+    "estimate", "low", "high", "coverage", "relation", "value", "distance", "n", "n_all", "verdict", "reason",
+    "group_verdict", "claim_verdict", "optimisation", "note",
 ]  # fmt: skip
+
+#: Verdicts that refute a condition, the stronger one first.
+REFUTED: tuple[Verdict, ...] = ("contradicted", "equivalent")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One entry of a claim's list of conditions: a condition, or several alternatives to choose from."""
+    """One entry of a claim's list: a precondition, a condition, or several alternatives to choose from."""
 
     name: str
     verdict: Verdict
     findings: tuple[Finding, ...]
+    role: Literal["precondition", "condition"] = "condition"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class ClaimVerdict:
         ``optimisation differs`` if a condition on the quality of the fit failed; ``fits agree`` if all such
         conditions hold; ``undecided`` if one is open; empty without such conditions.
     reason
-        Why the claim was not run; empty for one that was.
+        Why the claim was not run, or what its preconditions say if they do not hold; else empty.
     """
 
     name: str
@@ -54,9 +61,18 @@ class ClaimVerdict:
     judged: tuple[Judged, ...]
     reason: str = ""
 
+    @property
+    def closest(self) -> Finding | None:
+        """The finding nearest to its threshold, which a little more or less would have turned."""
+        found = [f for entry in self.judged for f in entry.findings if math.isfinite(f.distance)]
+        return min(found, key=lambda finding: abs(finding.distance), default=None)
+
 
 def judge(
-    claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame], reasons: Mapping[str, str]
+    claims: Mapping[str, Claim],
+    tables: Mapping[str, pd.DataFrame],
+    reasons: Mapping[str, str],
+    alpha: float = ALPHA,
 ) -> list[ClaimVerdict]:
     """Verdicts on all claims, in their order.
 
@@ -68,6 +84,8 @@ def judge(
         Study to its long table of scores (``SCORE_COLUMNS`` of :mod:`cdgm.evaluation.study_tables`).
     reasons
         Names of claims that can't be judged here, and why.
+    alpha
+        Error that each claim may spend in this look.
 
     Raises
     ------
@@ -82,24 +100,47 @@ def judge(
         if claim.study not in tables:
             raise UserError(f"claim {name!r}: no table of study {claim.study!r}")
         rows = rows_of({"scores": tables[claim.study]}, "scores", claim.study)
-        judged = [_judged(c, rows, f"claim {name!r}, condition {c.name!r}") for c in claim.conditions]
-        verdict = all_of([entry.verdict for entry in judged])
-        verdicts.append(ClaimVerdict(name, claim, verdict, _optimisation(judged), tuple(judged)))
+        where = f"claim {name!r}, {{}} {{!r}}"
+        needs = [
+            _judged(c, rows, where.format("precondition", c.name), alpha, len(claim.needs), "precondition")
+            for c in claim.needs
+        ]
+        judged = [
+            _judged(c, rows, where.format("condition", c.name), alpha, len(claim.conditions))
+            for c in claim.conditions
+        ]
+        verdict, reason = combined(
+            all_of([entry.verdict for entry in needs]), all_of([entry.verdict for entry in judged])
+        )
+        optimisation = _optimisation(judged)
+        verdicts.append(ClaimVerdict(name, claim, verdict, optimisation, (*needs, *judged), reason))
     return verdicts
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """A conjunction fails if any condition fails, holds if all hold, and is inconclusive otherwise."""
-    if "not reproduced" in verdicts:
-        return "not reproduced"
-    return "reproduced" if all(v == "reproduced" for v in verdicts) else "inconclusive"
+    """A conjunction is refuted by any condition that is, supported if all are, and undecided otherwise."""
+    for refuted in REFUTED:
+        if refuted in verdicts:
+            return refuted
+    return "supported" if all(v == "supported" for v in verdicts) else "undecided"
 
 
 def one_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """A disjunction holds if any alternative holds, fails if all fail, and is inconclusive otherwise."""
-    if "reproduced" in verdicts:
-        return "reproduced"
-    return "not reproduced" if all(v == "not reproduced" for v in verdicts) else "inconclusive"
+    """A disjunction is supported by any alternative that is, refuted if all are, and undecided otherwise."""
+    if "supported" in verdicts:
+        return "supported"
+    if not all(v in REFUTED for v in verdicts):
+        return "undecided"
+    return "equivalent" if all(v == "equivalent" for v in verdicts) else "contradicted"
+
+
+def combined(needs: Verdict, conditions: Verdict) -> tuple[Verdict, str]:
+    """Verdict on a claim from those on its preconditions and on its conditions, with a reason."""
+    if needs in REFUTED:
+        return "not testable", "A precondition does not hold, so there is nothing to test."
+    if needs == "undecided":
+        return "undecided", "Whether the preconditions hold is undecided."
+    return conditions, ""
 
 
 def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
@@ -108,7 +149,10 @@ def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
     for result in verdicts:
         shared = {
             "claim": result.name,
-            **{name: getattr(result.claim, name) for name in ("statement", "source", "study", "figure")},
+            **{
+                name: getattr(result.claim, name)
+                for name in ("statement", "source", "cites", "study", "figure")
+            },
             "claim_verdict": result.verdict,
             "optimisation": result.optimisation,
             "note": " ".join(filter(None, [result.claim.note, result.reason])),
@@ -118,6 +162,8 @@ def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
                 name = finding.condition.name
                 relation, value = finding.condition.wanted
                 own = {
+                    "role": entry.role,
+                    "why": finding.condition.why,
                     "condition": name if entry.name == name else f"{entry.name}: {name}",
                     "relation": relation,
                     "value": value,
@@ -127,19 +173,27 @@ def claims_table(verdicts: Sequence[ClaimVerdict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
-def _judged(clause: Condition | AnyOf, rows: pd.DataFrame, where: str) -> Judged:
-    """Judge a condition, or all alternatives of one.
+def _judged(
+    clause: Condition | AnyOf,
+    rows: pd.DataFrame,
+    where: str,
+    alpha: float,
+    clauses: int,
+    role: Literal["precondition", "condition"] = "condition",
+) -> Judged:
+    """Judge one of several clauses that all have to hold.
 
-    Each alternative has an interval wide enough for the best of them (Bonferroni). Within an alternative no
-    correction is needed: all of its conditions have to hold.
+    Of m alternatives the best is picked, so each may spend alpha / m in support. What is refuted is refuted
+    by one of k conditions, those of all clauses at one alternative of each, so each may spend alpha / k.
     """
     alternatives = clause.alternatives()
+    errors = Errors(alpha / len(alternatives), alpha / (clauses * len(alternatives[0][1])))
     found = [
-        [find(c, rows, f"{where} at {at}" if at else where, at, len(alternatives)) for c in conditions]
+        [find(c, rows, f"{where} at {at}" if at else where, errors, at) for c in conditions]
         for at, conditions in alternatives
     ]
     verdict = one_of([all_of([finding.verdict for finding in here]) for here in found])
-    return Judged(clause.name, verdict, tuple(itertools.chain(*found)))
+    return Judged(clause.name, verdict, tuple(itertools.chain(*found)), role)
 
 
 def _optimisation(judged: Sequence[Judged]) -> str:
@@ -150,13 +204,14 @@ def _optimisation(judged: Sequence[Judged]) -> str:
     verdicts: list[Verdict] = [one_of(of_entry) for of_entry in asked if of_entry]
     if not verdicts:
         return ""
-    words = {"reproduced": "fits agree", "not reproduced": "optimisation differs"}
+    words = {"supported": "fits agree", "contradicted": "optimisation differs"}
     return words.get(all_of(verdicts), "undecided")
 
 
 def _unjudged(name: str, claim: Claim, reason: str) -> ClaimVerdict:
     judged = []
-    for clause in claim.conditions:
+    clauses = [("precondition", clause) for clause in claim.needs]
+    for role, clause in [*clauses, *(("condition", clause) for clause in claim.conditions)]:
         findings = (not_run(c, at) for at, conditions in clause.alternatives() for c in conditions)
-        judged.append(Judged(clause.name, "not run", tuple(findings)))
+        judged.append(Judged(clause.name, "not run", tuple(findings), role))
     return ClaimVerdict(name, claim, "not run", "", tuple(judged), reason)

@@ -47,13 +47,13 @@ def not_run(config: Config, target: str) -> dict[str, str]:
 
 def judging_of_target(config: Config, target: str) -> dict[str, Any]:
     """Input of the job that judges the claims on the page of a target, as plain values."""
-    return _input(claims_of(config, target), not_run(config, target))
+    return _input(config, claims_of(config, target), not_run(config, target))
 
 
 def judging_of_study(config: Config, study: str) -> dict[str, Any]:
     """Input of the job that judges the claims on one study, whatever its target, as plain values."""
     claims = {n: claim for n, claim in config.claims.items() if claim is not None and claim.study == study}
-    return _input(claims, _unanswered(config, claims))
+    return _input(config, claims, _unanswered(config, claims))
 
 
 def judged_studies(job: Mapping[str, Any]) -> list[str]:
@@ -61,9 +61,13 @@ def judged_studies(job: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(claim["study"] for name, claim in job["claims"] if name not in job["not_run"]))
 
 
-def _input(claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str, Any]:
+def _input(config: Config, claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str, Any]:
     # Claims are pairs, because the order of keys in JSON is not fixed.
-    return {"claims": [[name, dump(claim)] for name, claim in claims.items()], "not_run": dict(reasons)}
+    return {
+        "claims": [[name, dump(claim)] for name, claim in claims.items()],
+        "not_run": dict(reasons),
+        "alpha": config.verdicts.alpha_of_look,
+    }
 
 
 def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:

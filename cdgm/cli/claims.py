@@ -13,7 +13,7 @@ from cdgm.utils.errors import UserError, bad_input, printable
 SUMMARY = "show the verdicts on the claims"
 DESCRIPTION = """\
 Show the verdicts of the workflow. Each claim was written down with its conditions before the run, and is
-reproduced only if the whole interval of every condition lies on the right side of its threshold.
+supported only if the whole interval of every condition lies on the right side of its threshold.
 """
 EPILOG = """\
 examples

@@ -15,6 +15,7 @@ from cdgm.utils.registry import Strict
 
 Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Relation = Literal["at_least", "at_most"]
+Source = Literal["abstract", "literature", "theory", "ours"]
 
 
 class Place(Strict):
@@ -85,32 +86,44 @@ class Selector(Place):
 
 
 class Condition(Strict):
-    """A median over seeds, and the side of a threshold on which it has to lie.
+    """A median over seeds, or a share of seeds, and the side of a threshold on which it has to lie.
 
     Attributes
     ----------
     name
         In words.
+    why
+        Reason for the threshold, in words.
     of
         The score: one row a seed.
     minus, over
         A second score, subtracted from the first or dividing it *seed by seed*; at most one of the two.
     absolute
         Whether the sign of each seed's number is dropped: for differences that have to be small.
+    seeds_at_least, seeds_at_most
+        With one of the two, the share of seeds whose number lies on this side of it is judged and not the
+        median: for numbers with two modes, of which the median says nothing.
     at_least, at_most
-        The threshold, in the units of the score; exactly one of the two.
+        The threshold, in the units of the score, or a share of seeds; exactly one of the two.
+    equivalent_within
+        Half-width around 0 inside which a difference counts as none; absent where no difference is too small
+        to count.
     optimisation
         Whether this condition is about the quality of a *fit* (a held-out ELBO) and not about latents. If it
         fails, the verdict names the optimisation as the reason.
     """
 
     name: Words
+    why: str = ""
     of: Selector
     minus: Selector | None = None
     over: Selector | None = None
     absolute: bool = False
+    seeds_at_least: float | None = None
+    seeds_at_most: float | None = None
     at_least: float | None = None
     at_most: float | None = None
+    equivalent_within: float | None = Field(None, gt=0)
     optimisation: bool = False
 
     @model_validator(mode="after")
@@ -120,7 +133,18 @@ class Condition(Strict):
         if (self.at_least is None) == (self.at_most is None):
             both = ("both", "and") if self.at_least is not None else ("neither", "nor")
             raise ValueError(f"has {both[0]} 'at_least' {both[1]} 'at_most', expected one of them")
+        if self.seeds_at_least is not None and self.seeds_at_most is not None:
+            raise ValueError("has both 'seeds_at_least' and 'seeds_at_most', expected at most one of them")
+        if self.is_share and not 0 < self.wanted[1] < 1:
+            raise ValueError(f"asks for a share of seeds of {self.wanted[1]:g}, expected one between 0 and 1")
+        if self.equivalent_within is not None and (self.minus is None or self.absolute or self.is_share):
+            raise ValueError("has 'equivalent_within', expected it for the median of a signed difference")
         return self
+
+    @property
+    def is_share(self) -> bool:
+        """Whether a share of seeds is judged."""
+        return self.seeds_at_least is not None or self.seeds_at_most is not None
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
@@ -197,6 +221,34 @@ def _kind(value: Any) -> str:
     return "clause-any_of" if is_group else "clause-condition"
 
 
+class VerdictRules(Strict):
+    """The error that verdicts are allowed, and how it is spent.
+
+    Attributes
+    ----------
+    alpha
+        Probability, for each claim, of a wrong verdict.
+    looks
+        Numbers of seeds at which an undecided claim is looked at again, ascending. Each look spends an equal
+        part of ``alpha`` (Bonferroni), so that the parts add up whatever the looks have in common. None: one
+        look, at the seeds of the study.
+    """
+
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    looks: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> VerdictRules:
+        if list(self.looks) != sorted(set(self.looks)) or any(n < 1 for n in self.looks):
+            raise ValueError(f"looks are {list(self.looks)}, expected ascending numbers of seeds")
+        return self
+
+    @property
+    def alpha_of_look(self) -> float:
+        """The part of ``alpha`` that one look spends."""
+        return self.alpha / max(1, len(self.looks))
+
+
 # By the key itself, so that a mistake inside a condition is one error and not two failed attempts.
 Clause = Annotated[
     Annotated[Condition, Tag("clause-condition")] | Annotated[AnyOf, Tag("clause-any_of")],
@@ -212,7 +264,10 @@ class Claim(Strict):
     statement
         What is claimed, in words.
     source
-        Origin: the ``paper`` itself, its ``theory`` (a derived consequence), or a finding of ``ours``.
+        Origin: the paper's own ``abstract``, the ``literature`` on the methods that it compares, ``theory``
+        (a consequence that we derive), or a finding of ``ours``.
+    cites
+        The sentence or reference that the claim stands on.
     study, figure
         Study whose table decides, and its figure that shows it.
     note
@@ -224,6 +279,8 @@ class Claim(Strict):
         Name of a rule of the config, whose conditions are added, and values for its holes; a list of
         mappings adds the rule's conditions once for each. :func:`cdgm.config.claim_rules.with_rules` writes
         them into ``conditions``, so nothing else reads these two.
+    needs
+        Preconditions: without them there is nothing to test.
     conditions
         All have to hold.
     """
@@ -232,26 +289,32 @@ class Claim(Strict):
     model_config = ConfigDict(json_schema_extra=_optional("conditions"))
 
     statement: Words
-    source: Literal["paper", "theory", "ours"]
+    source: Source
+    cites: str = ""
     study: str
     figure: str
     note: str = ""
     at: Place | None = None
     rule: str | None = Field(None, exclude=True)
     with_: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(None, alias="with", exclude=True)
+    needs: tuple[Condition, ...] = ()
     conditions: tuple[Clause, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
         """Write out what selectors inherit from ``at`` and from one another."""
-        if not isinstance(values, dict) or not isinstance(values.get("conditions"), list | tuple):
+        if not isinstance(values, dict):
             return values
         shared = values.get("at")
         shared = shared if isinstance(shared, dict) else {}
-        return values | {"conditions": [completed(clause, shared) for clause in values["conditions"]]}
+        return values | {
+            key: [completed(clause, shared) for clause in values[key]]
+            for key in ("needs", "conditions")
+            if isinstance(values.get(key), list | tuple)
+        }
 
     def selectors(self) -> list[Selector]:
         """Every selector of the claim, for every alternative."""
-        places = [place for clause in self.conditions for place in clause.alternatives()]
+        places = [place for clause in (*self.needs, *self.conditions) for place in clause.alternatives()]
         return [selector for _, conditions in places for c in conditions for selector in c.selectors]

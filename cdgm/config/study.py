@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from cdgm.config.claim import Claim
+from cdgm.config.claim import Claim, VerdictRules
 from cdgm.config.claim_rules import with_rules
 from cdgm.config.dataset import DatasetSpec, Download
 from cdgm.config.design import Design
@@ -121,6 +121,7 @@ class Config(Strict):
     datasets: dict[Name, DatasetSpec]
     protocols: dict[Name, dict[str, Any]]
     studies: dict[Name, Study] = Field(min_length=1)
+    verdicts: VerdictRules = VerdictRules()
     # Lists of conditions with holes, which claims name.
     rules: dict[Name, tuple[dict[str, Any], ...]] = Field({})
     # None takes a claim of a lower layer away.

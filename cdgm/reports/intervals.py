@@ -50,6 +50,6 @@ def interval_plot(estimate: float, low: float, high: float, relation: str, value
         anchor="start" if threshold <= 2 * MARGIN else "end" if threshold >= WIDTH - 2 * MARGIN else "middle",
         interval=(x(low), x(high)),
         estimate=x(estimate),
-        kind={"reproduced": "yes", "not reproduced": "no"}.get(verdict, "open"),
+        kind={"supported": "yes", "contradicted": "no"}.get(verdict, "open"),
         text=text,
     )

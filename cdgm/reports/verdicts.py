@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 
 #: Verdict to the class and the symbol of its badge: a colour never stands alone.
 BADGES = {
-    "reproduced": ("yes", "✓"),
-    "not reproduced": ("no", "✗"),
-    "inconclusive": ("open", "?"),
+    "supported": ("yes", "✓"),
+    "contradicted": ("no", "✗"),
+    "equivalent": ("some", "="),
+    "undecided": ("open", "?"),
+    "not testable": ("ask", "∅"),
     "not run": ("none", "–"),
 }
 #: Origin of a claim: what one is called, what several are called, and the head of a column.
 SOURCES = {
-    "paper": ("claim of the paper", "claims of the paper", "the paper"),
-    "theory": ("consequence of its theory", "consequences of its theory", "its theory"),
+    "abstract": ("claim of the paper's abstract", "claims of the paper's abstract", "the abstract"),
+    "literature": ("claim of the literature", "claims of the literature", "the literature"),
+    "theory": ("consequence of the theory", "consequences of the theory", "the theory"),
     "ours": ("claim of this project", "claims of this project", "this project"),
 }
 
@@ -26,7 +29,7 @@ def verdict_counts(claims: Iterable[tuple[str, str]]) -> Mapping[str, Counter[st
     Parameters
     ----------
     claims
-        Source (``paper``, ``theory`` or ``ours``) and verdict of each claim.
+        Source (a key of ``SOURCES``) and verdict of each claim.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def verdict_counts(claims: Iterable[tuple[str, str]]) -> Mapping[str, Counter[st
 
 
 def count_sentence(source: str, found: Counter[str]) -> str:
-    """Say how many claims of a source got each verdict: ``Of 3 claims of the paper, 1 is reproduced ...``."""
+    """Say how many claims of a source got each verdict: ``Of 3 claims of the theory, 1 is supported ...``."""
     parts = [f"{found[v]} {'is' if found[v] == 1 else 'are'} {v}" for v in BADGES if found[v]]
     listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
     return f"Of {found.total()} {SOURCES[source][found.total() > 1]}, {listed}."

@@ -158,19 +158,19 @@ def test_claims_are_shown(tmp_path, capsys):
     row = dict.fromkeys(CLAIM_COLUMNS, "") | {
         "claim": "linear-is-recovered", "statement": "With linear mixing each block is recovered.",
         "condition": "recovery", "estimate": 0.97, "low": 0.96, "high": 0.98, "relation": "at_least",
-        "value": 0.9, "n": 10, "verdict": "reproduced", "claim_verdict": "inconclusive",
+        "value": 0.9, "n": 10, "verdict": "supported", "claim_verdict": "undecided",
     }  # fmt: skip
-    few = row | {"condition": "few", "low": "", "high": "", "n": 3, "verdict": "inconclusive"}
+    few = row | {"condition": "few", "low": "", "high": "", "n": 3, "verdict": "undecided"}
     few |= {"reason": "fewer than five seeds", "alternative": "point=w=1"}
     pd.DataFrame([row, few]).to_csv(tmp_path / "claims.csv", index=False)
     main(["claims", "--results", str(tmp_path)])
     shown = capsys.readouterr().out
-    assert re.match(r"inconclusive +linear-is-recovered\n +With linear mixing", shown)
+    assert re.match(r"undecided +linear-is-recovered\n +With linear mixing", shown)
     main(["claims", "--results", str(tmp_path), "--claim", "linear-is-recovered"])
     shown = capsys.readouterr().out
-    assert shown.startswith("linear-is-recovered: inconclusive\n")
-    assert "reproduced\n    median 0.97 [0.96, 0.98] over 10 seeds, wanted >= 0.9\n" in shown
-    assert "few at point=w=1\n    inconclusive: fewer than five seeds\n    median 0.97 over 3 seeds" in shown
+    assert shown.startswith("linear-is-recovered: undecided\n")
+    assert "supported\n    median 0.97 [0.96, 0.98] over 10 seeds, wanted >= 0.9\n" in shown
+    assert "few at point=w=1\n    undecided: fewer than five seeds\n    median 0.97 over 3 seeds" in shown
     assert "one of ['linear-is-recovered']" in stopped(
         capsys, "claims", "--results", tmp_path, "--claim", "x"
     )

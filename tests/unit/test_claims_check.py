@@ -22,7 +22,7 @@ def claim(study="identifiability", figure="recovery", metric="recovery_cc", **pl
     of = {column: value for column, value in of.items() if value is not None}
     return {
         "statement": "It is so",
-        "source": "paper",
+        "source": "abstract",
         "study": study,
         "figure": figure,
         "conditions": [{"name": "c", "of": of, "at_least": 0.5}],

@@ -107,7 +107,7 @@ def judged(script, tmp_path):
         of = {"variant": "better", "metric": "recovery_cc"}
         claim = {
             "statement": statement,
-            "source": "paper",
+            "source": "abstract",
             "note": f"Note: {statement}",
             "study": "s",
             "figure": "twist",
@@ -116,6 +116,7 @@ def judged(script, tmp_path):
         claim["conditions"] = [condition | {"at_least": 0.1}]
         other = claim | {"statement": "Elsewhere", "source": "ours"}
         job = {"claims": [["gain", claim], ["away", other]], "not_run": {"away": "Study z is left out."}}
+        job["alpha"] = 0.05
         write_json(tmp_path / "claims.json", job | changes)
         (tmp_path / "tables").mkdir(exist_ok=True)
         table.to_csv(tmp_path / "tables/s.csv", index=False)
@@ -153,7 +154,7 @@ def first_page(script, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("effect", "verdict"), [(0.2, "reproduced"), (0.1, "inconclusive"), (0.0, "not reproduced")]
+    ("effect", "verdict"), [(0.2, "supported"), (0.1, "undecided"), (0.0, "contradicted")]
 )
 def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     page = judged(scores(effect))
@@ -161,9 +162,10 @@ def test_a_doctored_table_turns_the_verdict(effect, verdict, judged, tmp_path):
     assert table["claim"].tolist() == ["gain", "away"]
     assert table["claim_verdict"].tolist() == [verdict, "not run"]
     words = page.text
-    assert f"The better one is better {BADGES[verdict][1]} {verdict} Claim of the paper · name gain" in words
+    badge = f"{BADGES[verdict][1]} {verdict}"
+    assert f"The better one is better {badge} Claim of the paper's abstract · name gain" in words
     assert "wanted ≥ 0.1; 10 of 10 seeds" in words
-    assert ("the interval contains the threshold" in words) == (verdict == "inconclusive")
+    assert ("the interval contains the threshold" in words) == (verdict == "undecided")
     assert "Study z is left out." in words
     # What was not run comes last, without a figure.
     assert words.index("Elsewhere") > words.index("Claims that were not run")
@@ -187,7 +189,7 @@ def test_the_claims_of_one_study_have_a_page_that_shows_the_figures_that_are_dra
     [
         ({"claims": 3}, "claims.json: claims: got 3"),
         ({"claims": [["gain", {"statement": "x"}]]}, "claims.gain.source: missing"),
-        ({"more": 1}, "'claims' and 'not_run'"),
+        ({"more": 1}, "'claims', 'not_run' and 'alpha'"),
     ],
 )
 def test_files_that_are_not_claims_are_refused(change, part, judged, tmp_path):
@@ -211,7 +213,7 @@ def test_the_first_page_holds_verdicts_figures_tables_and_provenance(judged, fir
                  "tables/s_history.parquet", "timings.csv", "#s-twist"):  # fmt: skip
         assert link in page.links
     for words in (
-        "Of 1 claim of the paper, 1 is reproduced. Of 1 claim of this project, 1 is not run.",
+        "Of 1 claim of the paper's abstract, 1 is supported. Of 1 claim of this project, 1 is not run.",
         "20 fits in 2 jobs; seeds 100–109",
         "2 of 20 fits became non-finite",
         "aplain103",
@@ -238,7 +240,7 @@ def test_equal_results_give_an_equal_page(first_page, tmp_path):
 
 def test_words_of_the_user_are_escaped(judged, first_page, tmp_path):
     page = judged(scores(0.2), statement=HOSTILE)
-    assert page.text.count(HOSTILE) == 5  # statement, note twice, condition twice
+    assert page.text.count(HOSTILE) == 6  # statement, note twice, condition twice, closest call
     table = scores(0.2).replace({"setting": {"a": HOSTILE}}).assign(finite=False)
     page = Page(first_page(table, "--claims", tmp_path / "results/claims.csv"))
     assert "20 of 20 fits became non-finite" in page.text
