@@ -122,7 +122,7 @@ def interval_of(condition: Condition, values: np.ndarray, alpha: float) -> Inter
 
 
 def distance(condition: Condition, interval: Interval) -> float:
-    """Distance of the estimate from the threshold in half-widths of the interval, positive on the wanted side.
+    """Distance of the estimate from the threshold in half-widths of the interval, > 0 on the wanted side.
 
     The half that faces the threshold counts, since intervals of medians and shares are lopsided: below 1
     the interval contains the threshold. NaN without an interval.

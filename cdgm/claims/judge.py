@@ -1,8 +1,8 @@
 """Verdicts on claims, from the tables of studies. Pure functions.
 
 Every condition compares a median over seeds, or a share of seeds, with a threshold that was written down
-before the run. A verdict needs the *whole* interval on one side: an estimate that happens to lie on the right side
-proves nothing, and one that happens to lie on the wrong side refutes nothing.
+before the run. A verdict needs the *whole* interval on one side: an estimate that happens to lie on the
+right side proves nothing, and one that happens to lie on the wrong side refutes nothing.
 """
 
 from __future__ import annotations
