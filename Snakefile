@@ -32,9 +32,11 @@ localrules:
     perturbseq,
     atlas,
     scaling,
+    decide,
 
 
 onstart:
+    write_looks()
     write_specs_of_jobs()
 
 
@@ -53,6 +55,13 @@ rule all:
     default_target: True
     input:
         study_outputs("all"),
+
+
+rule decide:
+    """`all`, and `perturbseq` where it was judged before, with more seeds for claims that are undecided."""
+    input:
+        study_outputs("all"),
+        (study_outputs("perturbseq") if Path("results/claims_perturbseq.csv").exists() else []),
 
 
 rule perturbseq:

@@ -28,6 +28,7 @@ if str(workflow.basedir) not in sys.path:
     sys.path.insert(0, str(workflow.basedir))
 
 from cdgm.claims.check_selectors import check_claims
+from cdgm.claims.looks import announcement, checked, next_looks, with_looks
 from cdgm.claims.scope import (
     claims_of,
     judged_studies,
@@ -37,7 +38,8 @@ from cdgm.claims.scope import (
 from cdgm.config.study import parse_config
 from cdgm.workflow.code_digest import code_digest, plugin_modules, text_digest
 from cdgm.utils.errors import UserError, bad_input
-from cdgm.utils.files import canonical_json, require_writable
+from cdgm.utils.files import canonical_json, read_json, require_writable, write_json
+from cdgm.evaluation.table_files import read_table
 from cdgm.config.layers import file_with, load_layers
 from cdgm.workflow.plan import dump, expand, plan_rows
 from cdgm.figures import FIGURES, WITH_COSTS
@@ -50,6 +52,30 @@ def stop(error):
     """End with one line, as for every mistake of the user."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+#: The looks at more seeds that undecided claims took: written by the target `decide`, read by every run.
+LOOKS_FILE = Path("results/looks.json")
+
+
+def looks_taken():
+    """Looks taken so far; where `decide` is asked for, with those that the last verdicts ask for."""
+    taken = {}
+    if LOOKS_FILE.exists():
+        taken = checked(STATED, read_json(LOOKS_FILE), str(LOOKS_FILE))
+    # Targets are not known yet while rules are read. A job's own process reads what the main process wrote.
+    if not workflow.is_main_process or "decide" not in sys.argv:
+        return taken
+    files = sorted(Path("results").glob("claims*.csv"))
+    after = next_looks(STATED, {str(file): read_table(file) for file in files}, taken)
+    print(announcement(STATED, taken, after), file=sys.stderr)
+    return after
+
+
+def write_looks():
+    """Keep the looks that this run takes, before its first job."""
+    if LOOKS:
+        write_json(LOOKS_FILE, LOOKS)
 
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -68,9 +94,11 @@ try:
         require_writable(folder)
     # Merged here and not by Snakemake, so that a plug-in in an overlay replaces the one below it whole.
     config = load_layers(CONFIG_FILES)
-    CONFIG = parse_config(config, CONFIG_FILES)
+    STATED = parse_config(config, CONFIG_FILES)
+    check_claims(STATED, CONFIG_FILES)
+    LOOKS = looks_taken()
+    CONFIG = with_looks(STATED, LOOKS)
     PLAN = expand(CONFIG, CONFIG_FILES)
-    check_claims(CONFIG, CONFIG_FILES)
 except UserError as error:
     stop(error)
 
@@ -274,12 +302,12 @@ def judging(page):
     study = page.partition("/")[2]
     if not study:
         target = page.removeprefix("claims").removeprefix("_") or "all"
-        return judging_of_target(CONFIG, target)
+        return judging_of_target(STATED, target, LOOKS)
     claimed = {claim.study for claim in CONFIG.claims.values() if claim is not None}
     if study not in claimed:
         expected = f"a study with claims: one of {sorted(claimed)}"
         stop(bad_input(f"results/{page}", "", study, expected))
-    return judging_of_study(CONFIG, study)
+    return judging_of_study(STATED, study, LOOKS)
 
 
 def page_options(page):

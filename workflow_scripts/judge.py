@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cdgm.claims.judge import claims_table, judge
 from cdgm.config.claim import Claim
@@ -25,32 +26,31 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="table of verdicts (.csv)")
     parser.add_argument("--page", required=True, help="page of verdicts (.html)")
     arguments = parser.parse_args()
-    claims, not_run, alpha = read_claims(arguments.claims)
+    claims, job = read_claims(arguments.claims)
     tables = {Path(path).stem: read_table(path) for path in arguments.tables}
-    verdicts = judge(claims, tables, not_run, alpha)
+    verdicts = judge(claims, tables, job["not_run"], job["alpha"], job["ends"])
     for verdict in verdicts:
         log(f"{verdict.name}: {verdict.verdict}")
     write_csv(arguments.out, claims_table(verdicts))
     page = Path(arguments.page)
     # Figures of a target are part of it; those of one study may never be drawn.
     up, folder = ("../", page.parent) if arguments.study else ("", None)
-    write_text(page, claims_page(verdicts, arguments.of, up, arguments.study, folder, alpha))
+    write_text(page, claims_page(verdicts, arguments.of, up, arguments.study, folder))
 
 
-def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, str], float]:
-    """Claims in their order, the reasons of those that can't be judged, and the error that each may spend.
-
-    As :mod:`cdgm.claims.scope` writes them.
+def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, Any]]:
+    """Claims in their order, and the whole input (:mod:`cdgm.claims.scope`): why some can't be judged,
+    the error that each may spend, and the first seeds that are too late for some.
     """
     job = read_json(path)
-    if not isinstance(job, dict) or set(job) != {"claims", "not_run", "alpha"}:
-        raise bad_input(path, "", job, "a mapping with the keys 'claims', 'not_run' and 'alpha'")
+    if not isinstance(job, dict) or set(job) != {"claims", "not_run", "alpha", "ends"}:
+        raise bad_input(path, "", job, "a mapping with the keys 'claims', 'not_run', 'alpha' and 'ends'")
     try:
         pairs = dict(job["claims"])
     except (TypeError, ValueError):
         raise bad_input(path, "claims", job["claims"], "a list of pairs of a name and a claim") from None
     claims = {name: validated(Claim, claim, path, ("claims", name)) for name, claim in pairs.items()}
-    return claims, job["not_run"], job["alpha"]
+    return claims, job
 
 
 if __name__ == "__main__":

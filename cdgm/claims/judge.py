@@ -72,7 +72,8 @@ def judge(
     claims: Mapping[str, Claim],
     tables: Mapping[str, pd.DataFrame],
     reasons: Mapping[str, str],
-    alpha: float = ALPHA,
+    alphas: Mapping[str, float] | None = None,
+    ends: Mapping[str, int] | None = None,
 ) -> list[ClaimVerdict]:
     """Verdicts on all claims, in their order.
 
@@ -84,8 +85,11 @@ def judge(
         Study to its long table of scores (``SCORE_COLUMNS`` of :mod:`cdgm.evaluation.study_tables`).
     reasons
         Names of claims that can't be judged here, and why.
-    alpha
-        Error that each claim may spend in this look.
+    alphas
+        Error that claims may spend in this look; ``ALPHA`` where a claim is not named.
+    ends
+        First seed that is too late for a claim, where it does not see all seeds of its study
+        (:mod:`cdgm.claims.looks`).
 
     Raises
     ------
@@ -100,6 +104,9 @@ def judge(
         if claim.study not in tables:
             raise UserError(f"claim {name!r}: no table of study {claim.study!r}")
         rows = rows_of({"scores": tables[claim.study]}, "scores", claim.study)
+        if ends and name in ends:
+            rows = rows[rows["seed"] < ends[name]]
+        alpha = (alphas or {}).get(name, ALPHA)
         where = f"claim {name!r}, {{}} {{!r}}"
         needs = [
             _judged(c, rows, where.format("precondition", c.name), alpha, len(claim.needs), "precondition")

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from cdgm.claims.expected_scores import Score, matching, scores_of
+from cdgm.claims.looks import alpha_of, ends
 from cdgm.config.claim import Claim
 from cdgm.config.study import Config
 from cdgm.workflow.plan import dump
@@ -45,15 +46,18 @@ def not_run(config: Config, target: str) -> dict[str, str]:
     return reasons
 
 
-def judging_of_target(config: Config, target: str) -> dict[str, Any]:
-    """Input of the job that judges the claims on the page of a target, as plain values."""
-    return _input(config, claims_of(config, target), not_run(config, target))
+def judging_of_target(config: Config, target: str, taken: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Input of the job that judges the claims on the page of a target, as plain values.
+
+    ``taken`` are the looks at more seeds (:mod:`cdgm.claims.looks`); ``config`` is without their seeds.
+    """
+    return _input(config, claims_of(config, target), not_run(config, target), taken or {})
 
 
-def judging_of_study(config: Config, study: str) -> dict[str, Any]:
+def judging_of_study(config: Config, study: str, taken: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Input of the job that judges the claims on one study, whatever its target, as plain values."""
     claims = {n: claim for n, claim in config.claims.items() if claim is not None and claim.study == study}
-    return _input(config, claims, _unanswered(config, claims))
+    return _input(config, claims, _unanswered(config, claims), taken or {})
 
 
 def judged_studies(job: Mapping[str, Any]) -> list[str]:
@@ -61,12 +65,15 @@ def judged_studies(job: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(claim["study"] for name, claim in job["claims"] if name not in job["not_run"]))
 
 
-def _input(config: Config, claims: Mapping[str, Claim], reasons: Mapping[str, str]) -> dict[str, Any]:
+def _input(
+    config: Config, claims: Mapping[str, Claim], reasons: Mapping[str, str], taken: Mapping[str, int]
+) -> dict[str, Any]:
     # Claims are pairs, because the order of keys in JSON is not fixed.
     return {
         "claims": [[name, dump(claim)] for name, claim in claims.items()],
         "not_run": dict(reasons),
-        "alpha": config.verdicts.alpha_of_look,
+        "alpha": {n: alpha_of(config.verdicts, config.studies[c.study].seeds) for n, c in claims.items()},
+        "ends": ends(config, list(claims), taken),
     }
 
 

@@ -229,9 +229,9 @@ class VerdictRules(Strict):
     alpha
         Probability, for each claim, of a wrong verdict.
     looks
-        Numbers of seeds at which an undecided claim is looked at again, ascending. Each look spends an equal
-        part of ``alpha`` (Bonferroni), so that the parts add up whatever the looks have in common. None: one
-        look, at the seeds of the study.
+        Numbers of seeds at which an undecided claim is looked at again, ascending; none: one look, at the
+        seeds of the study. Each look spends an equal part of ``alpha`` (Bonferroni), so that the parts add up
+        whatever the looks have in common (:mod:`cdgm.claims.looks`).
     """
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
@@ -242,11 +242,6 @@ class VerdictRules(Strict):
         if list(self.looks) != sorted(set(self.looks)) or any(n < 1 for n in self.looks):
             raise ValueError(f"looks are {list(self.looks)}, expected ascending numbers of seeds")
         return self
-
-    @property
-    def alpha_of_look(self) -> float:
-        """The part of ``alpha`` that one look spends."""
-        return self.alpha / max(1, len(self.looks))
 
 
 # By the key itself, so that a mistake inside a condition is one error and not two failed attempts.

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cdgm.claims.condition_verdicts import fewest_seeds
 from cdgm.claims.judge import ClaimVerdict
-from cdgm.evaluation.intervals import ALPHA
 from cdgm.reports.intervals import interval_plot
 from cdgm.reports.rendering import render
 from cdgm.reports.verdicts import BADGES, SOURCES, verdict_counts
@@ -19,7 +17,6 @@ def claims_page(
     up: str = "",
     study: str = "",
     folder: Path | None = None,
-    alpha: float = ALPHA,
 ) -> str:
     """Lay out verdicts on claims.
 
@@ -36,8 +33,6 @@ def claims_page(
     folder
         The page's folder. A figure that is not drawn there is named by the command that draws it; without a
         folder every figure is shown.
-    alpha
-        Error that each claim spent (:func:`cdgm.claims.judge.judge`).
 
     Returns
     -------
@@ -57,8 +52,6 @@ def claims_page(
         counts=verdict_counts([(v.claim.source, v.verdict) for v in verdicts]),
         badges=BADGES,
         sources=SOURCES,
-        coverage=round(100 * (1 - alpha), 1),
-        fewest=fewest_seeds(alpha),
         interval_plot=interval_plot,
         is_drawn=lambda figure: folder is None or (folder / f"{figure}.png").is_file(),
     )

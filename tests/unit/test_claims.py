@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from cdgm.claims.judge import ClaimVerdict, claims_table, judge
-from cdgm.config.claim import Claim, VerdictRules
+from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
-from cdgm.evaluation.intervals import median_rank
 from cdgm.reports.claims_page import claims_page
 from cdgm.utils.errors import UserError
 
@@ -201,22 +200,6 @@ def test_distances_are_in_half_widths_and_below_one_exactly_where_the_threshold_
     judged = verdict(scores(x=around(0.9)), far, near)
     assert judged.closest.condition.name == "near"
     assert "Closest call:</b> near" in claims_page([judged])
-
-
-def test_the_error_of_a_look_is_an_equal_part():
-    rules = VerdictRules(alpha=0.05, looks=(10, 20, 40))
-    assert rules.alpha_of_look == pytest.approx(0.05 / 3)
-    assert VerdictRules().alpha_of_look == 0.05
-    # Under no effect at all, the three looks together err on either side in less than 5 % of claims.
-    draws = np.random.default_rng(0).standard_normal((4000, 40))
-    wrong = np.zeros(len(draws), bool)
-    for n in rules.looks:
-        rank = median_rank(n, rules.alpha_of_look)
-        ordered = np.sort(draws[:, :n], axis=1)
-        wrong |= (ordered[:, rank - 1] > 0) | (ordered[:, n - rank] < 0)
-    assert 0.01 < wrong.mean() < 0.05
-    with pytest.raises(UserError, match="ascending numbers of seeds"):
-        validated(VerdictRules, {"looks": [20, 10]}, "my.yaml")
 
 
 def test_failures_of_optimisation_are_told_apart():

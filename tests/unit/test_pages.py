@@ -116,7 +116,7 @@ def judged(script, tmp_path):
         claim["conditions"] = [condition | {"at_least": 0.1}]
         other = claim | {"statement": "Elsewhere", "source": "ours"}
         job = {"claims": [["gain", claim], ["away", other]], "not_run": {"away": "Study z is left out."}}
-        job["alpha"] = 0.05
+        job |= {"alpha": {}, "ends": {}}
         write_json(tmp_path / "claims.json", job | changes)
         (tmp_path / "tables").mkdir(exist_ok=True)
         table.to_csv(tmp_path / "tables/s.csv", index=False)
@@ -189,7 +189,7 @@ def test_the_claims_of_one_study_have_a_page_that_shows_the_figures_that_are_dra
     [
         ({"claims": 3}, "claims.json: claims: got 3"),
         ({"claims": [["gain", {"statement": "x"}]]}, "claims.gain.source: missing"),
-        ({"more": 1}, "'claims', 'not_run' and 'alpha'"),
+        ({"more": 1}, "'claims', 'not_run', 'alpha' and 'ends'"),
     ],
 )
 def test_files_that_are_not_claims_are_refused(change, part, judged, tmp_path):

@@ -10,7 +10,7 @@ from cdgm.config.layers import load_layers
 from cdgm.config.study import parse_config
 from cdgm.workflow.plan import expand, plan_rows
 from tests.guide import PAGES, commands, with_example
-from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, scheduled
+from tests.snakemake_runs import ROOT, SMOKE, command, copy_checkout, dry_run, scheduled
 
 # Rule to its text; the rule of figures has no name of its own, as it stands in a loop.
 RULES = {
@@ -94,6 +94,24 @@ def test_each_target_has_studies_of_its_own(checkout, tmp_path):
     assert (len(fits["atlas"]), len(fits["scaling"])) == (10, 14)
     simulated = [target for target in targets if rows[target][0]["data"].startswith("simulations/")]
     assert simulated == ["scaling"]
+
+
+def test_decide_adds_seeds_to_the_studies_of_undecided_claims(checkout, tmp_path):
+    (tmp_path / "results").mkdir()
+    table = tmp_path / "results/claims.csv"
+    table.write_text("claim,claim_verdict,n_all\ntiny_recovery,undecided,2\n", encoding="utf-8")
+    assert scheduled(checkout, tmp_path)["fit"] == 3
+    done = dry_run(checkout, tmp_path, "decide")
+    assert "decide: tiny: 2 -> 10 seeds for tiny_recovery" in done.err
+    assert done.jobs["fit"] == 3 * 5
+    # A dry run takes no look. One that was taken holds for every later run.
+    assert not (tmp_path / "results/looks.json").exists()
+    (tmp_path / "results/looks.json").write_text('{"tiny_recovery": 10}', encoding="utf-8")
+    assert scheduled(checkout, tmp_path)["fit"] == 3 * 5
+    table.write_text("claim,claim_verdict,n_all\ntiny_recovery,supported,10\n", encoding="utf-8")
+    done = dry_run(checkout, tmp_path, "decide")
+    assert "decide: no claim has been judged undecided with a look left" in done.err
+    assert done.jobs["fit"] == 3 * 5
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
