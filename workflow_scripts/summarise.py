@@ -9,6 +9,7 @@ import pandas as pd
 
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
+from cdgm.evaluation.constraint_ends import constraint_ends
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
 from cdgm.utils.command_line import log, run
@@ -50,11 +51,12 @@ def main() -> None:
 
     for row in spec["rows"]:
         table = read_table(results / "evaluations" / row["evaluation"] / "metrics.csv")
-        scores.append(with_study(table, place(row)))
         fit = results / "fits" / row["fit"]
         members = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json")).members
-        history = long_history(read_npz(fit / "history.npz", ("step",)), members)
-        histories.append(with_study(history, place(row)))
+        history = read_npz(fit / "history.npz", ("step",))
+        ends = constraint_ends(table, history, members)
+        scores.append(with_study(pd.concat([table, ends]) if len(ends) else table, place(row)))
+        histories.append(with_study(long_history(history, members), place(row)))
         if spec["baselines"]:
             maps.append(with_study(read_table(results / "maps" / f"{row['evaluation']}.csv"), place(row)))
     for row in spec["baselines"]:

@@ -71,6 +71,8 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
         rows = [*_of_any(design), *(_of_truths(design, twist) if simulated else _of_cells(design))]
         held = [constraint.name for constraint in spec.constraints if constraint.can_assess]
         rows += [("", name, "", 0.0, metric, True) for name in held for metric in metrics_of("constraint")]
+        for constraint in spec.constraints:
+            rows += [("", constraint.name, "", 0.0, metric, True) for metric in metrics_of("multiplier")]
         for point, _ in spec.points():
             yield from (Score(setting, variant, point, *row) for row in rows)
     if simulated and evaluation.get("ceiling") is not None:

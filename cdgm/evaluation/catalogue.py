@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
-    "constraint", "true model", "labels", "source in block", "sources in block",
+    "constraint", "multiplier", "true model", "labels", "source in block", "sources in block",
 ]  # fmt: skip
 
 
@@ -56,6 +56,9 @@ METRICS: dict[str, Metric] = {
     "constraint_value_train": Metric("constraint", "value of the constraint, in training"),
     "constraint_level": Metric("constraint", "level of the constraint, held out"),
     "constraint_level_train": Metric("constraint", "level of the constraint, in training"),
+    "constraint_attained": Metric("constraint", "level attained, held out (0 or 1)"),
+    "constraint_bound": Metric("multiplier", "constraint bound (0 or 1)"),
+    "constraint_settled": Metric("multiplier", "multiplier settled (0 or 1)"),
     "effective_draws": Metric("true model", "effective draws (median)"),
     "effective_draws_low": Metric("true model", "effective draws (5 % quantile)"),
     "knn_accuracy": Metric("labels", "balanced kNN\naccuracy"),

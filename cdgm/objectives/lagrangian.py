@@ -71,6 +71,7 @@ class Lagrangian:
         self.model, self.variant = model, variant
         self.combiner = variant.combiner
         self._combiner_state = self.combiner.start(contexts["combiner"])
+        self._steps = 0
         self.penalties: list[tuple[str, Any, Tensor, Any]] = []
         for penalty in variant.penalties:
             name = f"penalty/{penalty.kind}"
@@ -114,11 +115,12 @@ class Lagrangian:
         for name, penalty, weight, state in self.penalties:
             value = penalty.value(result, self.model.design, state)
             terms[name] = value.detach()
-            parts.append(weight * value)
+            parts.append(penalty.share_of_weight(self._steps) * weight * value)
         for constraint, state in self.constraints:
             term, record = constraint.term(result, self.model.design, state)
             terms |= {f"{what}/{constraint.name}": v for what, v in record.items()}
             parts.append(term)
+        self._steps += 1
         added = reduce(torch.add, parts)
         return added.detach(), _pulls(added, leaves), terms
 

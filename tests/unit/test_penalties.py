@@ -25,7 +25,8 @@ SHARED = {"kind": "mmd_shared", "estimator": "unbiased", "of": "means", "kernel"
 INACTIVE = {"kind": "mmd_inactive", "estimator": "unbiased", "of": "means", "kernel": "expected_distance"}
 WASSERSTEIN = {"kind": "wasserstein_inactive"}
 TC = {"kind": "tc", "hidden": 8, "learning_rate": 1e-2}
-ALL = [HSIC, SHARED, INACTIVE, WASSERSTEIN, TC]
+NORMALISED = {"kind": "hsic_normalised", "of": "means"}
+ALL = [HSIC, NORMALISED, SHARED, INACTIVE, WASSERSTEIN, TC]
 DESIGNS = pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES], ids=["contrastive", "three"])
 
 
@@ -145,6 +146,25 @@ def test_wasserstein_is_the_second_moment():
     }
     value = PENALTIES.parse(WASSERSTEIN).measure(posteriors, Design.model_validate(CONTRASTIVE))
     assert value.item() == pytest.approx((25 + 2 + 0.5 + math.e) / 2)
+    of_means = PENALTIES.parse(WASSERSTEIN | {"of": "means"})
+    assert of_means.measure(posteriors, Design.model_validate(CONTRASTIVE)).item() == 25 / 2
+
+
+def test_a_ramp_raises_the_weight_step_by_step():
+    penalty = PENALTIES.parse(WASSERSTEIN | {"weight": 100, "ramp": 4})
+    assert [penalty.share_of_weight(step) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
+
+    def trained(steps: int, **options: float) -> np.ndarray:
+        training = {"steps": steps, "precision": "float64", "log_every": 1}
+        weighted = {"combiner": {"kind": "sum"}, "penalties": [WASSERSTEIN | options]}
+        spec = fit_spec((0,), training=training, variant=weighted)
+        model = train(spec, observations(spec), [0]).model
+        return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
+
+    # The first step has a quarter of the weight, the second one half.
+    np.testing.assert_array_equal(trained(1, weight=100, ramp=4), trained(1, weight=25))
+    assert np.abs(trained(2, weight=100, ramp=4) - trained(2, weight=25)).max() > 1e-6
+    np.testing.assert_array_equal(trained(2, weight=100, ramp=1), trained(2, weight=100))
 
 
 # Gradients

@@ -57,6 +57,8 @@ class UpperBound(Constraint):
             raise ValueError("needs exactly one of 'level' and 'alpha'")
         if self.penalty.weight is not None:
             raise ValueError(f"penalty {self.penalty.kind!r} is held under a level and can't have a weight")
+        if self.penalty.ramp:
+            raise ValueError(f"penalty {self.penalty.kind!r} is held under a level and can't have a ramp")
         if self.alpha is not None and not self.penalty.has_null:
             raise ValueError(
                 f"penalty {self.penalty.kind!r} has no null with these options: give a level, or the "

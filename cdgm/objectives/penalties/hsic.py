@@ -46,7 +46,7 @@ class HSIC(KernelPenalty):
 
     def check(self, design: Design) -> None:
         """See :meth:`Penalty.check`."""
-        if not any(_pairs(design)):
+        if not any(block_pairs(design)):
             raise ValueError(
                 "penalty 'hsic' compares blocks of a source, but no source has two active blocks"
             )
@@ -59,7 +59,7 @@ class HSIC(KernelPenalty):
             add,
             (
                 hsic(self._rows(posteriors[source, a]), self._rows(posteriors[source, b]), self.estimator)
-                for source, a, b in _pairs(design)
+                for source, a, b in block_pairs(design)
             ),
         )
 
@@ -75,7 +75,7 @@ class HSIC(KernelPenalty):
             add,
             (
                 hsic_null(self._rows(posteriors[source, a]), self._rows(posteriors[source, b]))
-                for source, a, b in _pairs(design)
+                for source, a, b in block_pairs(design)
             ),
         )
 
@@ -88,7 +88,7 @@ class HSIC(KernelPenalty):
         return centred * (centred.square().mean(dim=1, keepdim=True) + VARIANCE_FLOOR).rsqrt()
 
 
-def _pairs(design: Design) -> Iterator[tuple[str, str, str]]:
+def block_pairs(design: Design) -> Iterator[tuple[str, str, str]]:
     """Each source with each pair of its active blocks."""
     for source in design.sources:
         for a, b in itertools.combinations(design.active(source), 2):

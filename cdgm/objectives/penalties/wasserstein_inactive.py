@@ -21,9 +21,16 @@ class InactiveWasserstein(Penalty):
 
     Of a row's posterior N(mu, diag(var)) that is ``|mu|^2 + sum(var)``; the mean over rows is taken. It is
     the penalty of contrastiveVI (Weinberger et al. 2023), off by default in its public code.
+
+    Attributes
+    ----------
+    of
+        ``posterior``, or ``means`` for ``|mu|^2`` alone, which does not ask an unused block to lose its
+        variance against the prior.
     """
 
     kind: Literal["wasserstein_inactive"] = "wasserstein_inactive"
+    of: Literal["posterior", "means"] = "posterior"
 
     needs_inactive: ClassVar[bool] = True
 
@@ -33,8 +40,8 @@ class InactiveWasserstein(Penalty):
 
     def measure(self, posteriors: Posteriors, design: Design) -> Tensor:
         """See :meth:`Penalty.measure`."""
-        distances = (
-            (p.mean.square() + p.log_variance.exp()).sum(-1).mean(1)
-            for p in (posteriors[key] for key in inactive_blocks(design))
-        )
-        return reduce(add, distances)
+        found = [posteriors[key] for key in inactive_blocks(design)]
+        squares = (p.mean.square() for p in found)
+        if self.of == "posterior":
+            squares = (p.mean.square() + p.log_variance.exp() for p in found)
+        return reduce(add, (square.sum(-1).mean(1) for square in squares))
