@@ -82,7 +82,7 @@ def our_fit(dataset: str) -> FitSpec:
 
 def our_methods(ours: FitSpec) -> dict[str, Method]:
     """Our rows, by name."""
-    methods: dict[str, Method] = {name: Ours(name) for name in ("cvae", "contrastive-vi", "mo-co-cvae")}
+    methods: dict[str, Method] = {name: Ours(name) for name in ("cvae", "wasserstein-cvae", "mo-co-cvae")}
     if ours.model.decoder_hidden != ours.model.encoder_hidden:
         methods["cvae-equal-widths"] = Ours(equal_widths=True)
     return methods

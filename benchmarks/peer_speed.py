@@ -52,7 +52,7 @@ def compare(ours: FitSpec, bundle: Bundle, epochs: int, rounds: int) -> tuple[st
     """
     from benchmarks.contrastivevi import ContrastiveVI
 
-    mine = {"cvae": Ours(equal_widths=True), "contrastive-vi": Ours("contrastive-vi", equal_widths=True)}
+    mine = {"cvae": Ours(equal_widths=True), "wasserstein-cvae": Ours("wasserstein-cvae", equal_widths=True)}
     theirs = {
         "scvi-tools": ContrastiveVI(epochs=epochs + 1, warm_up=None),
         "scvi-tools, Wasserstein": ContrastiveVI(epochs=epochs + 1, warm_up=None, wasserstein=1.0),
@@ -69,7 +69,7 @@ def compare(ours: FitSpec, bundle: Bundle, epochs: int, rounds: int) -> tuple[st
             measured[name].append(statistics.median(seconds[1:]))
     beside = {
         "cvae": ("scvi-tools", "scvi-tools, NB, no dropout"),
-        "contrastive-vi": ("scvi-tools, Wasserstein",),
+        "wasserstein-cvae": ("scvi-tools, Wasserstein",),
     }
     lines = ["| method | seconds an epoch | ratio to |", "|---|---|---|"]
     for name, values in measured.items():

@@ -35,8 +35,8 @@ def constraint_ends(
         Rows like those of ``scores``, empty without constraints. ``constraint_bound``: the multiplier was
         above 0 in the last step; one that was 0 changed nothing. ``constraint_settled``: the range of a
         multiplier that bound was below 1 % of its last value over the last tenth of the training, NaN
-        where it did not bind. ``constraint_attained``: the held-out value is on the right side of its level, NaN where
-        it has no held-out value.
+        where it did not bind. ``constraint_attained``: the held-out value is on the right side of
+        its level, NaN where it has no held-out value.
     """
     late = history["step"] >= (1 - LAST_SHARE) * history["step"][-1]
     runs = scores.drop_duplicates("member").set_index("member")

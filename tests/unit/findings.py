@@ -16,14 +16,17 @@ SIGNS = {"at_least": "≥", "at_most": "≤"}
 
 
 def deciding(rows: pd.DataFrame) -> pd.Series:
-    """The condition to show: of a claim that is reproduced the first one, else the first that decided it."""
+    """The condition to show: of those with the claim's verdict, the one nearest to its threshold."""
     verdict = rows["claim_verdict"].iloc[0]
-    held = rows["verdict"] == verdict
-    if verdict == "reproduced":
-        # Of several alternatives, one of which all conditions hold.
-        whole = held.groupby([rows["alternative"], rows["group_verdict"]]).transform("all")
-        return rows[held & whole].iloc[0]
-    return rows[held & (rows["group_verdict"] == verdict)].iloc[0]
+    refuted = rows["verdict"].isin(["contradicted", "equivalent"])
+    # What is not testable is so by a precondition that is refuted.
+    own = (
+        (rows["role"] == "precondition") & refuted
+        if verdict == "not testable"
+        else rows["verdict"] == verdict
+    )
+    distance = pd.to_numeric(rows["distance"], errors="coerce").abs().fillna(float("inf"))
+    return rows.loc[distance[own if own.any() else slice(None)].idxmin()]
 
 
 def rounded(number: float, limit: float) -> str:
@@ -43,7 +46,7 @@ def line(rows: pd.DataFrame) -> str:
     at = f" ({row['alternative']})" if row["alternative"] else ""
     found, low, high = (rounded(row[name], row["value"]) for name in ("estimate", "low", "high"))
     found = f"{found} [{low}, {high}]"
-    wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}"
+    wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}, {float(row['distance']):.2g} half-widths"
     return (
         f"| {statement} | {source} | {row['claim_verdict']} | {row['condition']}{at}: {found}, {wanted} |\n"
     )
@@ -55,7 +58,7 @@ def main(files: list[str]) -> None:
         [pd.read_csv(file, keep_default_na=False, na_values={"estimate": ""}) for file in files]
     )
     judged = judged[judged["claim_verdict"] != "not run"]
-    judged = judged.drop_duplicates(["claim", "condition", "alternative"])
+    judged = judged.drop_duplicates(["claim", "role", "condition", "alternative"]).reset_index(drop=True)
     numbers = ["estimate", "low", "high", "value"]
     judged[numbers] = judged[numbers].apply(pd.to_numeric)
     rows = "".join(line(group) for _, group in judged.groupby("claim", sort=False))

@@ -171,4 +171,9 @@ def test_the_project_s_own_claims_name_scores_that_there_will_be():
     judged = {name for t in targets for name, _ in judging_of_target(config, t)["claims"]}
     unjudged = [set(not_run(config, target)) for target in targets - {"all"}]
     assert judged == set(config.claims)
+    # Each stands on something, and each threshold has a reason.
+    assert all(claim.cites for claim in config.claims.values())
+    clauses = [c for claim in config.claims.values() for c in (*claim.needs, *claim.conditions)]
+    conditions = [c for clause in clauses for c in getattr(clause, "conditions", [clause])]
+    assert not [c.name for c in conditions if not c.why]
     assert not any(unjudged)

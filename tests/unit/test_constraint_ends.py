@@ -23,7 +23,8 @@ def scored(values: dict[str, list[float]], levels: dict[str, float]) -> pd.DataF
     """Held-out values of each constraint, one a member, beside its level."""
     records = [
         {"point": "", "seed": 200 + e, "member": e, "finite": e != 3, "source": "", "block": name,
-         "truth": "", "twist": 0.0, "metric": metric, "value": number, "null_mean": np.nan, "null_high": np.nan}
+         "truth": "", "twist": 0.0, "metric": metric, "value": number, "null_mean": np.nan,
+         "null_high": np.nan}
         for name, found in values.items()
         for e, value in enumerate(found)
         for metric, number in (("constraint_value", value), ("constraint_level", levels[name]))
