@@ -46,7 +46,8 @@ def line(rows: pd.DataFrame) -> str:
     at = f" ({row['alternative']})" if row["alternative"] else ""
     found, low, high = (rounded(row[name], row["value"]) for name in ("estimate", "low", "high"))
     found = f"{found} [{low}, {high}]"
-    wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}, {float(row['distance']):.2g} half-widths"
+    wanted = f"wanted {SIGNS[row['relation']]} {row['value']:g}, n = {row['n']}"
+    wanted += f", {float(row['distance']):.2g} half-widths"
     return (
         f"| {statement} | {source} | {row['claim_verdict']} | {row['condition']}{at}: {found}, {wanted} |\n"
     )
