@@ -61,7 +61,11 @@ rule decide:
     """`all`, and `perturbseq` where it was judged before, with more seeds for claims that are undecided."""
     input:
         study_outputs("all"),
-        (study_outputs("perturbseq") if Path("results/claims_perturbseq.csv").exists() else []),
+        (
+            study_outputs("perturbseq")
+            if Path("results/claims_perturbseq.csv").exists()
+            else []
+        ),
 
 
 rule perturbseq:

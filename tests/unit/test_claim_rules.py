@@ -59,7 +59,7 @@ def test_holes_are_filled_once_for_each_mapping_after_the_claim_s_own_conditions
 
 def test_a_rule_may_hold_alternatives_that_a_claim_names(tmp_path):
     group = [{"name": "somewhere, for $$ 5", "any_of": "$places", "conditions": RULE}]
-    places = [{"setting": "linear"}, {"setting": "leaky_relu_2"}]
+    places = [{"setting": "linear"}, {"setting": "leaky_relu_3"}]
     filling = CLAIM["with"] | {"places": places}
     (clause,) = parsed(tmp_path, with_claim(group, **{"with": filling})).claims["mine"].conditions
     assert isinstance(clause, AnyOf)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cdgm.config.fit import VariantSpec
+from cdgm.models.comparative_vae import Posterior
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.constraints import CONSTRAINTS
@@ -62,7 +63,9 @@ def descend(constraint: Plane, a: torch.Tensor, steps: int = 4000) -> tuple[torc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"average": 0.9, "rate": 0.005}, {"proportional": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"average": 0.9, "rate": 0.005}, {"proportional": 0.5}, {"rate": 0.2, "decay": 100}]
+)
 def test_multipliers_reach_their_known_values(options):
     a = torch.tensor([[3.0, 2.0], [0.1, 0.2]], dtype=torch.float64)
     constraint = plane(2.0, **options)
@@ -75,6 +78,29 @@ def test_multipliers_reach_their_known_values(options):
     torch.testing.assert_close(
         x, a - expected[:, None] * torch.tensor([1.0, 2.0]).double(), atol=1e-3, rtol=1e-2
     )
+
+
+def test_a_rate_falls_after_the_warm_up_and_halves_in_its_decay():
+    constraint = plane(0.0, warm_up=3, decay=2, rate=1.0)
+    state = constraint.start(context_of(constraint))
+    # The violation is 3 in each step.
+    trace = [constraint.term(torch.ones(2, 2).double(), None, state) and state.multiplier for _ in range(6)]
+    moves = torch.stack(trace).diff(dim=0)[:, 0]
+    torch.testing.assert_close(moves, torch.tensor([0, 0, 3 / 1.5, 3 / 2, 3 / 2.5]).double())
+
+
+def test_training_keeps_a_margin_under_the_level_that_held_out_rows_are_compared_with():
+    values = {"kind": "upper_bound", "penalty": {"kind": "hsic", "of": "means", "estimator": "unbiased"},
+              "level": [0.01, 0.04], "rate": 1, "margin": 0.25, **DUAL}  # fmt: skip
+    variant = {"combiner": {"kind": "sum"}, "constraints": [values]}
+    spec = fit_spec(seeds=(0,), variant=variant, training={"steps": 10})
+    trained = train(spec, observations(spec), [0])
+    assert trained.history["level/hsic"][-1] == pytest.approx([0.0075, 0.03])
+    x = torch.randn(2, 20, 2)
+    posteriors = {("target", block): Posterior(x, x, x) for block in ("background", "salient")}
+    members = [member.variant.constraints[0] for member in spec.members]
+    design = spec.model.design.model_copy(update={"sources": ("target",)})
+    assert members[0].assess(members, posteriors, design)[1].tolist() == pytest.approx([0.01, 0.04])
 
 
 def test_a_constrained_vae_agrees_with_cooper():

@@ -25,7 +25,7 @@ PLACE = {"setting": "linear", "variant": "cvae", "source": "target", "metric": "
 
 def config_of(count: int = 10, per_file: int = 10) -> Config:
     """Two claims on one study, of one setting."""
-    values = copy.deepcopy(load_layers([ROOT / "config.yaml"], {}))
+    values = copy.deepcopy(load_layers([ROOT / "config.yaml"]))
     study = values["studies"]["identifiability"]
     study |= {"settings": {"linear": {}}, "figures": ["recovery"]}
     study["seeds"] = {"first": 200, "count": count, "per_job": per_file, "per_file": per_file}

@@ -36,6 +36,10 @@ class Constraint(Plugin):
         Decay of the moving average: how much of it is kept from one step to the next.
     warm_up
         Steps before the multiplier moves.
+    decay
+        Steps after the warm-up in which the rate halves: after s steps it is ``rate / (1 + s / decay)``. Its
+        sum has no bound, so a multiplier reaches its place from anywhere, and its noise ends (Robbins &
+        Monro 1951). 0: the rate is constant.
     proportional
         Strength of a second term ``proportional`` times the averaged violation, which acts at once and
         damps oscillations; absent means off.
@@ -44,6 +48,7 @@ class Constraint(Plugin):
     rate: Annotated[float | Sweep, PerMember(above=0)]
     average: float = Field(ge=0, lt=1)
     warm_up: int = Field(ge=0)
+    decay: int = Field(0, ge=0)
     proportional: float = Field(0.0, ge=0)
 
     needs_inactive: ClassVar[bool] = False
@@ -105,7 +110,9 @@ class Constraint(Plugin):
         strength = state.multiplier
         if state.steps > self.warm_up:
             strength = (strength + self.proportional * average).clamp(min=0)
-            state.multiplier = (state.multiplier + state.rate * average).clamp(min=0)
+            steps = state.steps - self.warm_up
+            rate = state.rate / (1 + steps / self.decay) if self.decay else state.rate
+            state.multiplier = (state.multiplier + rate * average).clamp(min=0)
         record = {"constraint": value.detach(), "level": level, "multiplier": strength}
         return strength * violation, record
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
 from cdgm.objectives.constraints.base import NULL_ROWS, Constraint
@@ -44,12 +44,16 @@ class UpperBound(Constraint):
         Absolute level, per member.
     alpha
         Share of the null above the level, per member. Exactly one of both is given.
+    margin
+        Part of the level that training keeps in hand: it holds the quantity at ``(1 - margin) level``. What
+        binds lies at its bound, and held-out points are on either side of it.
     """
 
     kind: Literal["upper_bound"] = "upper_bound"
     penalty: Penalty
     level: Annotated[float | Sweep | None, PerMember(minimum=0)] = None
     alpha: Annotated[float | Sweep | None, PerMember(above=0, maximum=0.5)] = None
+    margin: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> UpperBound:
@@ -106,7 +110,7 @@ class UpperBound(Constraint):
                 )
             # Counting starts with the first full bank, so the first level is there as early as can be.
             state.steps += full
-        return value, state.level
+        return value, (1 - self.margin) * state.level
 
     def assess(self, members: Sequence[Any], posteriors: Posteriors, design: Design) -> tuple[Tensor, Tensor]:
         """See :meth:`Constraint.assess`."""
