@@ -14,6 +14,7 @@ from cdgm.reports.claims_page import claims_page
 from cdgm.utils.command_line import log, run
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_json, write_csv, write_text
+from cdgm.utils.provenance import rules_commit
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     page = Path(arguments.page)
     # Figures of a target are part of it; those of one study may never be drawn.
     up, folder = ("../", page.parent) if arguments.study else ("", None)
-    write_text(page, claims_page(verdicts, arguments.of, up, arguments.study, folder))
+    write_text(page, claims_page(verdicts, arguments.of, up, arguments.study, folder, rules_commit()))
 
 
 def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, Any]]:

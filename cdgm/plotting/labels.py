@@ -45,6 +45,17 @@ VARIANT_LABELS = {
     "contrastive_pca": "contrastive PCA",
     "oracle": "supervised ceiling",
     "ceiling": "true model",
+    # Where a weight comes from. "Best of grid": on seeds that no study judges (claims.yaml).
+    "mm-cvae": "mm-cvae (published weights)",
+    "mm-cvae-x10": "mm-cvae (10 x published)",
+    "mm-cvae-x100": "mm-cvae (100 x published)",
+    "mm-cvae-means": "mm-cvae on means (published weights)",
+    "mm-cvae-means-x10": "mm-cvae on means (10 x published)",
+    "mm-cvae-means-x100": "mm-cvae on means (100 x published)",
+    "tc-cvae": "tc-cvae (published weight)",
+    "wasserstein-cvae": "wasserstein-cvae (best of grid)",
+    "co-weights": "co-weights (multipliers of co-effect-size)",
+    "co-ramp": "co-ramp (to multipliers of co-effect-size)",
 }
 
 

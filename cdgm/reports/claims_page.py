@@ -17,6 +17,7 @@ def claims_page(
     up: str = "",
     study: str = "",
     folder: Path | None = None,
+    rules: str = "unknown",
 ) -> str:
     """Lay out verdicts on claims.
 
@@ -33,6 +34,8 @@ def claims_page(
     folder
         The page's folder. A figure that is not drawn there is named by the command that draws it; without a
         folder every figure is shown.
+    rules
+        The commit that fixed the rules (:func:`cdgm.utils.provenance.rules_commit`).
 
     Returns
     -------
@@ -47,6 +50,7 @@ def claims_page(
         up=up,
         table=f"{study or f'claims{of}'}.csv",
         index=f"{up}index{of}.html",
+        rules=rules,
         groups={source: found for source, found in groups.items() if found},
         not_run=[v for v in verdicts if v.verdict == "not run"],
         counts=verdict_counts([(v.claim.source, v.verdict) for v in verdicts]),

@@ -78,17 +78,28 @@ def version(library: str) -> str | None:
 
 def commit() -> str | None:
     """Commit of the checkout that this code lies in, with ``+`` when it has local changes."""
-    folder = Path(__file__).resolve().parent.parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-        return done.stdout.strip()
-
     try:
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return _git("rev-parse", "HEAD") + (
+            "+" if _git("status", "--porcelain", "--untracked-files=no") else ""
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def rules_commit() -> str:
+    """Last commit of this checkout's ``claims.yaml``, with its time; ``unknown`` without git."""
+    try:
+        found = _git("log", "-1", "--format=%h of %ci", "--", "claims.yaml")
+        changed = _git("status", "--porcelain", "--", "claims.yaml")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return (found or "unknown") + (", with changes since" if found and changed else "")
+
+
+def _git(*arguments: str) -> str:
+    """Output of git in the checkout that this code lies in."""
+    folder = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

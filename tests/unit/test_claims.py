@@ -199,7 +199,10 @@ def test_distances_are_in_half_widths_and_below_one_exactly_where_the_threshold_
     far, near = condition("far"), condition("near", value=0.89)
     judged = verdict(scores(x=around(0.9)), far, near)
     assert judged.closest.condition.name == "near"
-    assert "Closest call:</b> near" in claims_page([judged])
+    page = " ".join(claims_page([judged], rules="abc of 2026").split())
+    assert "Closest call:</b> near" in page
+    assert "half-widths from its threshold" in page
+    assert "those of commit abc of 2026." in page
 
 
 def test_failures_of_optimisation_are_told_apart():
