@@ -45,15 +45,14 @@ VARIANT_LABELS = {
     "contrastive_pca": "contrastive PCA",
     "oracle": "supervised ceiling",
     "ceiling": "true model",
-    # Where a weight comes from. "Best of grid": on seeds that no study judges (claims.yaml).
+    # Where a weight comes from.
     "mm-cvae": "mm-cvae (published weights)",
     "mm-cvae-x10": "mm-cvae (10 x published)",
-    "mm-cvae-x100": "mm-cvae (100 x published)",
+    "mm-cvae-tenth": "mm-cvae (0.1 x published)",
+    "mm-cvae-hundredth": "mm-cvae (0.01 x published)",
     "mm-cvae-means": "mm-cvae on means (published weights)",
-    "mm-cvae-means-x10": "mm-cvae on means (10 x published)",
-    "mm-cvae-means-x100": "mm-cvae on means (100 x published)",
     "tc-cvae": "tc-cvae (published weight)",
-    "wasserstein-cvae": "wasserstein-cvae (best of grid)",
+    "wasserstein-cvae": "wasserstein-cvae (best of grid, seeds 900 to 907)",
     "co-weights": "co-weights (multipliers of co-effect-size)",
     "co-ramp": "co-ramp (to multipliers of co-effect-size)",
 }

@@ -28,7 +28,8 @@ def judged(verdict: str, estimate: float, wanted: float = 0.5, **more: object) -
     """One claim with one condition, as ``claims.csv`` has it."""
     row = {
         "claim": "recovery", "statement": "It is so.", "source": "abstract", "role": "condition",
-        "condition": "c", "alternative": "", "estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.1,
+        "condition": "c", "alternative": "",
+        "estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.1,
         "relation": "at_least", "value": wanted, "distance": (estimate - wanted) / 0.1, "n": 10,
         "verdict": verdict, "claim_verdict": verdict,
     }  # fmt: skip
