@@ -111,7 +111,9 @@ def test_data_of_other_sources_leave_a_private_encoder_alone(variant, design, pr
     one, two = first_gradients(spec, x), first_gradients(spec, changed)
     same = all(torch.equal(one[n], two[n]) for n in one if n.startswith(f"encoders.{private}."))
     # Only a penalty on inactive blocks shows these rows to the block's encoder.
-    assert same != spec.variant.needs_inactive
+    # With several private blocks, rows of any source decide which pair of blocks is the most dependent.
+    largest = design == "three" and any(p.kind == "hsic_normalised" for p in spec.variant.penalties)
+    assert largest or same != spec.variant.needs_inactive
     assert not torch.equal(one["decoder.layers.0.weight"], two["decoder.layers.0.weight"])
 
 
