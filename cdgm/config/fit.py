@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
 from cdgm.config.latent_twist import Twist
+from cdgm.config.ramp import KLSchedule, ramps_of_blocks
 from cdgm.utils.registry import Strict, field_of, sweeps
 
 if TYPE_CHECKING:
@@ -157,11 +158,15 @@ class VariantSpec(Strict):
         How the sources' ELBOs become one step (plug-in).
     penalties, constraints
         Terms added to the loss (plug-ins); none by default. Each kind can be there once.
+    kl_schedule
+        Ramps of the weights of blocks' KL divergences (:class:`cdgm.config.ramp.Ramp`), by ``private`` (all
+        blocks of one source), ``shared`` (all of several) or a block's name; without one a weight is 1.
     """
 
     combiner: Combiner
     penalties: tuple[Penalty, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    kl_schedule: KLSchedule = Field({})
 
     @model_validator(mode="after")
     def _check(self) -> VariantSpec:
@@ -198,6 +203,8 @@ class VariantSpec(Strict):
         group, *rest = path
         if group == "combiner":
             return ".".join(map(str, rest))
+        if group == "kl_schedule":
+            return ".".join(["kl", *map(str, rest)])
         plugin = getattr(self, str(group))[rest[0]]
         return ".".join([plugin.name if group == "constraints" else plugin.kind, *map(str, rest[1:])])
 
@@ -210,6 +217,19 @@ class VariantSpec(Strict):
         """Refuse a design that a part of this variant has no meaning in, with a ValueError."""
         for part in (self.combiner, *self.penalties, *self.constraints):
             part.check(design)
+        ramps_of_blocks(self.kl_schedule, design)
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse a training of fewer steps than a schedule takes, with a ValueError."""
+        for key, ramp in self.kl_schedule.items():
+            if ramp.longest > steps:
+                expected = f"at most {steps}, the steps of training"
+                raise ValueError(f"kl_schedule.{key}.steps is {ramp.longest}, expected {expected}")
+
+    @property
+    def settled_after(self) -> int:
+        """Number of steps after which the objective no longer changes by a schedule."""
+        return max((ramp.longest for ramp in self.kl_schedule.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -257,6 +277,7 @@ class FitSpec(Strict):
     @model_validator(mode="after")
     def _check(self) -> FitSpec:
         self.variant.check_design(self.model.design)
+        self.variant.check_steps(self.training.steps)
         return self
 
     @cached_property

@@ -225,10 +225,15 @@ class Watcher:
         The rule, with a number for the patience.
     x, seeds
         As in :func:`validation_elbo`.
+    settled_after
+        Steps before which checks are recorded but decide nothing and keep nothing: a schedule still changes
+        the objective.
     """
 
-    def __init__(self, rule: EarlyStopping, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> None:
-        self.rule, self.x, self.seeds = rule, x, seeds
+    def __init__(
+        self, rule: EarlyStopping, x: Mapping[str, np.ndarray], seeds: Sequence[int], settled_after: int = 0
+    ) -> None:
+        self.rule, self.x, self.seeds, self.settled_after = rule, x, seeds, settled_after
         if rule.patience is None:
             raise ValueError("the patience depends on the number of checks: see for_checks")
         self.patience = Patience(len(seeds), rule.patience, rule.min_delta)
@@ -239,9 +244,11 @@ class Watcher:
         """Check the stack after so many steps; True ends training."""
         values = validation_elbo(model, self.x, self.seeds)
         self._values.append(np.where(self.patience.continuing(alive), values, np.nan))
-        better = self.patience.check(step, values, alive)
         if not self._best:
             self._best = [p.detach().clone() for p in model.parameters()]
+        if step < self.settled_after:
+            return not alive.any()
+        better = self.patience.check(step, values, alive)
         for best, parameter in zip(self._best, model.parameters(), strict=True):
             best[better] = parameter.detach()[better]
         return not self.patience.continuing(alive).any()

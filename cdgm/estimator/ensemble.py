@@ -67,7 +67,8 @@ class Ensemble:
             trained = joined(spec, train_spread(spec, x, advance, [None] * len(parts)))
             return cls(spec, trained.model, trained.finite, trained.history)
         checks = -(-spec.training.steps // spec.training.log_every)
-        watchers = [Watcher(rule.for_checks(checks), validation, spec.seeds[part]) for part in parts]
+        rule, settled = rule.for_checks(checks), spec.variant.settled_after
+        watchers = [Watcher(rule, validation, spec.seeds[part], settled) for part in parts]
         found = train_spread(spec, x, advance, watchers)
         ended = [watcher.finish(part) for watcher, part in zip(watchers, found, strict=True)]
         trained = joined(spec, [part for part, _ in ended])

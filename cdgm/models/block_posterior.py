@@ -78,7 +78,7 @@ class BlockPosterior:
         by_sample
             Its gradient by the samples (E, d, B).
         share
-            Weight of each row's KL divergence (B,).
+            Weight of each row's KL divergence, (B,) or (E, 1, B).
         """
         gradient = self._like_output()
         by_mean, by_log_variance = gradient.chunk(2, dim=1)

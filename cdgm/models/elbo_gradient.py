@@ -45,6 +45,8 @@ class _Places:
 class ElboGradient:
     """The gradient of the sum of a stack's negative ELBOs, of each source apart where this is asked for.
 
+    Weights of KL divergences may differ from the ELBO's 1 (:meth:`backward`).
+
     Parameters
     ----------
     model
@@ -100,7 +102,7 @@ class ElboGradient:
         return self.model.summed_up(batch, trace, log_prob)
 
     @torch.inference_mode()
-    def backward(self, pulls: Pulls | None = None) -> None:
+    def backward(self, pulls: Pulls | None = None, kl_weights: Mapping[str, Tensor] | None = None) -> None:
         """Fill :attr:`together` and :attr:`apart`.
 
         Parameters
@@ -108,6 +110,8 @@ class ElboGradient:
         pulls
             Gradients by the posteriors of what is added to the losses. They belong to no single source, so
             what follows from them is not kept apart.
+        kl_weights
+            Factor of a block's KL divergences in all losses, block to (E,); 1 where it is not there.
         """
         if self._last is None:
             raise RuntimeError("a gradient needs a forward pass before it")
@@ -123,12 +127,19 @@ class ElboGradient:
                 (by_latents,) = torch.autograd.grad(entered, leaf, by_latents.clone())
         for block in self.model.design.blocks:
             if block in trace.blocks:
-                self._encoder_backward(block, trace.blocks[block], batch, by_latents, pulls or {})
+                weight = (kl_weights or {}).get(block)
+                self._encoder_backward(block, trace.blocks[block], batch, by_latents, pulls or {}, weight)
             else:
                 self._erase(block)
 
     def _encoder_backward(
-        self, block: str, trace: BlockTrace, batch: Batch, by_latents: Tensor, pulls: Pulls
+        self,
+        block: str,
+        trace: BlockTrace,
+        batch: Batch,
+        by_latents: Tensor,
+        pulls: Pulls,
+        kl_weight: Tensor | None,
     ) -> None:
         """Gradients of one block's encoder."""
         encoder, users = _network(self.model.encoders[block]), self.model.design.blocks[block]
@@ -137,6 +148,8 @@ class ElboGradient:
         share = self._row_shares(batch)
         if seen != batch.rows:
             by_sample, share = _seen_alone(by_sample, share, trace.rows, batch.rows, users)
+        if kl_weight is not None:
+            share = share * kl_weight[:, None, None]
         gradient = trace.posterior.pull_bound(by_sample, share)
         own = [(r, pulls[s, block]) for s, r in trace.rows.items() if (s, block) in pulls]
         added = trace.posterior.pull(own) if own else None

@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, cast
@@ -18,6 +18,7 @@ from cdgm.models.block_posterior import Pull
 from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass, Posterior
 from cdgm.models.elbo_gradient import ElboGradient, Pulls
 from cdgm.objectives.context import ObjectiveContext
+from cdgm.objectives.kl_weights import KLWeights
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Step:
     weights
         The combiner's weight of each source (K, E).
     terms
-        ``penalty/<kind>`` and, for each constraint, ``constraint/<name>`` (value), ``level/<name>`` and
-        ``multiplier/<name>``, each (E,), detached.
+        ``penalty/<kind>``, for each constraint ``constraint/<name>`` (value), ``level/<name>`` and
+        ``multiplier/<name>``, and under a schedule ``kl_weight/<source>/<block>``, each (E,), detached.
     result
         The pass that it came from.
     """
@@ -58,7 +59,7 @@ class Lagrangian:
     variant
         The variant, with its sweeps.
     contexts
-        Context of each part (``combiner``, ``penalty/<kind>``, ``constraint/<name>``).
+        Context of each part (``combiner``, ``penalty/<kind>``, ``constraint/<name>``, ``kl_schedule``).
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Lagrangian:
             context = contexts[name]
             self.penalties.append((name, penalty, context.numbers("weight"), penalty.start(context)))
         self.constraints = [(c, c.start(contexts[f"constraint/{c.name}"])) for c in variant.constraints]
+        self._kl_weights = KLWeights(contexts["kl_schedule"]) if variant.kl_schedule else None
         self.inactive = variant.needs_inactive
         self._gradient = ElboGradient(model, flat, apart=self.combiner.per_source)
 
@@ -87,13 +89,17 @@ class Lagrangian:
 
     def _step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
         result = self._gradient.forward(batch, noise, self.inactive)
-        losses = -result.elbo
+        weights = self._kl_weights.of_step() if self._kl_weights else {}
+        losses = _weighted_losses(result, self.model.design.sources, weights)
         loss, pulls, terms = losses.sum(0), None, {}
         if self.penalties or self.constraints:
             with torch.inference_mode(False), torch.enable_grad():
                 added, pulls, terms = self._added(result)
             loss = loss + added
-        self._gradient.backward(pulls)
+        if weights:  # of all blocks, so that the last record states the whole objective
+            one = torch.ones_like(loss)
+            terms |= {f"kl_weight/{source}/{b}": weights.get(b, one) for source, b in result.kl}
+        self._gradient.backward(pulls, weights)
         together, apart = self._gradient.together, self._gradient.apart
         if apart is None:
             return Step(together, loss, torch.ones_like(losses), terms, result)
@@ -101,10 +107,10 @@ class Lagrangian:
         if self.combiner.needs_gram:
             gram = torch.bmm(apart, apart.mT).double().cpu().numpy()
         found = self.combiner.weights(losses, gram, self._combiner_state)
-        weights = torch.from_numpy(np.array(found, order="C")).to(losses)
+        shares = torch.from_numpy(np.array(found, order="C")).to(losses)
         # Only what several sources use is weighed; what one uses alone is in `together`, as are penalties.
-        gradient = torch.baddbmm(together.unsqueeze(1), weights.unsqueeze(1), apart).squeeze(1)
-        return Step(gradient, loss, weights.T, terms, result)
+        gradient = torch.baddbmm(together.unsqueeze(1), shares.unsqueeze(1), apart).squeeze(1)
+        return Step(gradient, loss, shares.T, terms, result)
 
     def _added(self, result: Pass) -> tuple[Tensor, Pulls, dict[str, Tensor]]:
         """Penalties and constraints: their sum (E,), its gradients, and what is recorded of them."""
@@ -121,6 +127,15 @@ class Lagrangian:
             parts.append(term)
         added = reduce(torch.add, parts)
         return added.detach(), _pulls(added, leaves), terms
+
+
+def _weighted_losses(result: Pass, sources: Sequence[str], weights: Mapping[str, Tensor]) -> Tensor:
+    """Negative ELBO of each source with these weights (E,) of blocks' KL divergences, (K, E)."""
+    losses = -result.elbo
+    for (source, block), kl in result.kl.items():
+        if block in weights:
+            losses[sources.index(source)] += (weights[block] - 1.0) * kl
+    return losses
 
 
 def _with_leaves(result: Pass) -> tuple[Pass, dict[tuple[str, str], dict[str, Tensor]]]:

@@ -151,6 +151,8 @@ def _contexts(
         parts[f"penalty/{penalty.kind}"] = [v.penalties[i] for v in variants]
     for i, constraint in enumerate(spec.variant.constraints):
         parts[f"constraint/{constraint.name}"] = [v.constraints[i] for v in variants]
+    if spec.variant.kl_schedule:
+        parts["kl_schedule"] = variants
     return {
         name: ObjectiveContext(
             members=members,

@@ -197,8 +197,8 @@ def sweeps(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
     if isinstance(value, Sweep):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from sweeps(getattr(value, name), (*path, name))
+        for name, field in type(value).model_fields.items():
+            yield from sweeps(getattr(value, name), (*path, field.alias or name))
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from sweeps(item, (*path, key))

@@ -101,6 +101,13 @@ def check_study(config: Config, name: str, templates: Sequence[Template], where:
                 path = ("studies", name, "variants", i)
                 expected = f"one that suits the design {design!r}: {error}"
                 raise bad_input(where(path), ".".join(map(str, path)), variant, expected) from None
+        for steps in dict.fromkeys(template.training.steps for template in templates):
+            try:
+                config.variants[variant].check_steps(steps)
+            except ValueError as error:
+                path = ("studies", name, "variants", i)
+                expected = f"one that suits trainings of {steps} steps: {error}"
+                raise bad_input(where(path), ".".join(map(str, path)), variant, expected) from None
     there = {
         "cells": any(template.dataset is not None for template in templates),
         "truths": any(template.simulation is not None for template in templates),

@@ -168,10 +168,48 @@ def test_a_likelihood_without_gradients_of_its_own_has_those_of_autograd(monkeyp
 @pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES], ids=["contrastive", "three"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant(variant, design):
-    """Penalties, constraints and combiners: a step's gradient from the graph of its loss."""
-    spec = fit_spec(design=design, variant=VARIANTS[variant], training=DOUBLE)
+    """Penalties, constraints, combiners, schedules: a step's gradient from the graph of its loss."""
+    check_step(fit_spec(design=design, variant=VARIANTS[variant], training=DOUBLE))
+
+
+SCHEDULE = {
+    "private": {"from": [0, 0.25, 3], "to": 1, "steps": 4},
+    "shared": {"from": 0.5, "to": 2, "steps": 9},
+}
+
+
+@pytest.mark.parametrize("combiner", ["sum", "mgda", "pcgrad"])
+@pytest.mark.parametrize("keys", [("private",), ("shared",), ("private", "shared")], ids="-".join)
+@pytest.mark.parametrize("design", [d for d in DESIGNS if d != "single"])
+def test_kl_weights_of_every_design(design, keys, combiner):
+    """Each loss has its own weighted KL terms, whatever combines them."""
+    blocks = DESIGNS[design]["blocks"].values()
+    keys = [key for key in keys if any((len(b) == 1) == (key == "private") for b in blocks)]
+    options = {"normalise": "loss"} if combiner == "mgda" else {}
+    variant = {"combiner": {"kind": combiner} | options, "kl_schedule": {key: SCHEDULE[key] for key in keys}}
+    seeds = (0,) if "private" in keys else (0, 1, 2)
+    check_step(fit_spec(seeds, DESIGNS[design], variant=variant, training=DOUBLE))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda v: "-".join(map(str, v.values())))
+def test_kl_weights_of_every_likelihood(likelihood):
+    variant = {"combiner": {"kind": "sum"}, "kl_schedule": SCHEDULE}
+    check_step(fit_spec((0,), model={"likelihood": likelihood}, variant=variant, training=DOUBLE))
+
+
+@pytest.mark.parametrize("posterior", ["mean_field", "twisted"])
+def test_kl_weights_of_a_twist(posterior):
+    variant = {"combiner": {"kind": "sum"}, "kl_schedule": SCHEDULE}
+    model = {"twist": TWIST, "posterior": posterior}
+    dims = {"background": 3, "salient": 2}
+    check_step(fit_spec((0,), dims=dims, model=model, variant=variant, training=DOUBLE))
+
+
+def check_step(spec):
+    """Gradient and loss of a first step against autograd's."""
+    design = spec.model.design
     model, flat, batch, noise = case(spec, rows=6, inactive=spec.variant.needs_inactive)
-    sizes = dict.fromkeys(design["sources"], 6)
+    sizes = dict.fromkeys(design.sources, 6)
 
     def objective():
         made = Lagrangian(model, flat, spec.variant, _contexts(spec, sizes))
@@ -181,9 +219,17 @@ def test_every_variant(variant, design):
 
     step = objective().step(batch, noise)
     oracle = autograd_pass(model, batch, noise, spec.variant.needs_inactive)
+    losses = {source: -elbo for source, elbo in zip(design.sources, oracle.elbo, strict=True)}
+    for (source, block), kl in oracle.kl.items():
+        shared = len(design.blocks[block]) > 1
+        for key, at in (("private", not shared), ("shared", shared)):
+            if at and key in spec.variant.kl_schedule:
+                ramps = [m.variant.kl_schedule[key] for m in spec.members]
+                weight = [r.start + (r.end - r.start) / r.steps for r in ramps]
+                losses[source] = losses[source] + (torch.tensor(weight, dtype=torch.float64) - 1) * kl
     expected = sum(
-        weight * flat_gradient(-elbo, model)
-        for elbo, weight in zip(oracle.elbo, shared_weights(step, model), strict=True)
+        weight * flat_gradient(loss, model)
+        for loss, weight in zip(losses.values(), shared_weights(step, model), strict=True)
     )
     other = objective()
     added = [weight * p.value(oracle, model.design, state) for _, p, weight, state in other.penalties]
@@ -192,7 +238,8 @@ def test_every_variant(variant, design):
         expected = expected + flat_gradient(value, model)
     # Kernels as narrow as the MM-cVAE's, times its weights, magnify rounding.
     torch.testing.assert_close(step.gradient, expected, atol=1e-10 * expected.abs().max().item(), rtol=1e-9)
-    torch.testing.assert_close(step.loss, sum(added, -oracle.elbo.sum(0)), **ELSEWHERE)
+    torch.testing.assert_close(step.loss, sum(added, sum(losses.values())), **ELSEWHERE)
+    torch.testing.assert_close(step.result.elbo, oracle.elbo, **ELSEWHERE)
 
 
 def shared_weights(step, model):

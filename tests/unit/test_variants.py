@@ -15,12 +15,13 @@ from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.training.loop import _contexts, build_model, train
 from cdgm.workflow.plan import dump
-from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations, shortened
 from tests.unit.test_environment import ROOT
 
 # Those without a sweep: the others are the same plug-ins at several numbers, for designs that they name.
+# Schedules end within the few steps of these fits.
 VARIANTS = {
-    name: dump(variant)
+    name: shortened(dump(variant), 8)
     for name, variant in parse_config(read_yaml(ROOT / "config.yaml")).variants.items()
     if len(variant.points()) == 1
 }
@@ -133,6 +134,10 @@ SWEPT = {
             ]
         },
         ["kl_floor.level=0.5", "kl_floor.level=2"],
+    ),
+    "schedules": (
+        {"kl_schedule": {"private": {"from": [0, 2], "to": 0.7, "steps": [3, 25]}}},
+        [f"kl.private.from={a},kl.private.steps={n}" for a in (0, 2) for n in (3, 25)],
     ),
     "discriminators": (
         {"penalties": [{"kind": "tc", "weight": [1, 5], "hidden": 8, "learning_rate": 0.01}]},

@@ -1,0 +1,80 @@
+"""Ramps: numbers of the objective that change linearly over the first steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_serializer
+
+from cdgm.config.design import Design
+from cdgm.utils.registry import PerMember, Strict, Sweep
+
+
+def _whole(steps: float | Sweep) -> int | Sweep:
+    values = steps if isinstance(steps, Sweep) else (steps,)
+    for value in values:
+        if value != int(value):
+            raise ValueError(f"expected a whole number, got {value}")
+    return Sweep(map(int, values)) if isinstance(steps, Sweep) else int(steps)
+
+
+class Ramp(Strict):
+    """A weight that changes linearly and then stays.
+
+    In step s (0-based) it is ``start + (end - start) * min(1, (s + 1) / steps)``, so the last step of the
+    ramp has the final weight already. Each number can be a list, which is swept.
+
+    Attributes
+    ----------
+    start, end
+        Weight from which and to which it goes, ``from`` and ``to`` in the config.
+    steps
+        Optimiser steps from one to the other.
+    """
+
+    start: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="from")
+    end: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="to")
+    steps: Annotated[int | Sweep, PerMember(minimum=1), AfterValidator(_whole)]
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        """By the names of the config, of which ``from`` is none in Python."""
+        values = {"from": self.start, "to": self.end, "steps": self.steps}
+        return {name: list(v) if isinstance(v, Sweep) else v for name, v in values.items()}
+
+    @property
+    def longest(self) -> int:
+        """Steps until it stays, the largest number of a sweep."""
+        return int(max(self.steps)) if isinstance(self.steps, Sweep) else self.steps
+
+
+KLSchedule = dict[str, Ramp]
+"""Ramps of KL weights by ``private``, ``shared`` or the name of a block."""
+
+
+def ramps_of_blocks(schedule: Mapping[str, Ramp], design: Design) -> dict[str, Ramp]:
+    """The ramp of each block whose KL weight has one, in the order of the design.
+
+    ``private`` means all blocks of one source and ``shared`` all blocks of several, also where a block bears
+    that name.
+
+    Raises
+    ------
+    ValueError
+        If the design lacks such a block, or a block has two ramps.
+    """
+    found: dict[str, Ramp] = {}
+    for key, ramp in schedule.items():
+        if key in ("private", "shared"):
+            blocks = [b for b, sources in design.blocks.items() if (len(sources) == 1) == (key == "private")]
+        else:
+            blocks = [key] if key in design.blocks else []
+        if not blocks:
+            has = f"private, shared or a block: {list(design.blocks)}"
+            raise ValueError(f"kl_schedule names {key!r}, the design has no such block, expected {has}")
+        for block in blocks:
+            if block in found:
+                raise ValueError(f"kl_schedule gives block {block!r} two ramps, the second by {key!r}")
+            found[block] = ramp
+    return {block: found[block] for block in design.blocks if block in found}
