@@ -78,3 +78,11 @@ def ramps_of_blocks(schedule: Mapping[str, Ramp], design: Design) -> dict[str, R
                 raise ValueError(f"kl_schedule gives block {block!r} two ramps, the second by {key!r}")
             found[block] = ramp
     return {block: found[block] for block in design.blocks if block in found}
+
+
+def stated(ramps: Mapping[str, Ramp]) -> str:
+    """A sentence on ramps of blocks' KL weights without sweeps, and on the objective that they end in."""
+    ways = [f"{b} from {r.start:g} to {r.end:g} over {r.steps:,} steps" for b, r in ramps.items()]
+    other = [f"{block} {ramp.end:g}" for block, ramp in ramps.items() if ramp.end != 1]
+    end = f"KL weights are 1 but for {', '.join(other)}" if other else "all KL weights are 1"
+    return f"KL weights change at first: {', '.join(ways)}. In the final objective {end}."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cdgm.config.ramp import ramps_of_blocks, stated
 from cdgm.estimator.model_folder import write_model
 from cdgm.utils.files import atomic, write_csv, write_text
 
@@ -65,10 +66,12 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
     save(*training_figure(model.history, variant), folder / TRAINING)
     ensemble = model.ensemble
+    ramps = ramps_of_blocks(model.variant.kl_schedule, design)
+    objective = [stated(ramps)] if ramps else []
     page = FitPage(
         summary=scores.summary(),
         checks=scores.checks(),
-        about=f"{model!r}, variant {variant}.",
+        about=" ".join([f"{model!r}, variant {variant}.", *objective]),
         private=scores.private,
         shown=member,
         stopping=ensemble.stopping.sentences(model.seeds) if ensemble.stopping else (),

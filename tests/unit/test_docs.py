@@ -43,9 +43,10 @@ def test_overlays_of_the_guide_are_valid(overlay):
 
 
 def test_the_guide_has_its_examples():
-    (levels,) = (o for o in overlays("config.md") if "variants" in o)
+    levels, ramps = (o for o in overlays("config.md") if "variants" in o)
     twenty, others, small, mine = (o for o in overlays("config.md") if not {"variants", "claims"} & set(o))
     assert len(parse_config(merge(BASE, levels)).variants["co-levels"].points()) == 4
+    assert len(parse_config(merge(BASE, ramps)).variants["salient-first"].points()) == 3
     base, more = plan_of({}), plan_of(twenty)
     # As the guide says: what exists is used again.
     assert set(base.fits) < set(more.fits)

@@ -9,11 +9,15 @@ import torch
 import cdgm
 from cdgm.config.design import Design
 from cdgm.config.fit import FitSpec, VariantSpec
-from cdgm.config.ramp import Ramp, ramps_of_blocks
+from cdgm.config.layers import merge
+from cdgm.config.ramp import Ramp, ramps_of_blocks, stated
+from cdgm.config.study import parse_config
+from cdgm.config.yaml_file import read_yaml
 from cdgm.training.loop import train
 from cdgm.utils.errors import UserError
-from cdgm.workflow.plan import dump
+from cdgm.workflow.plan import dump, expand
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
+from tests.unit.test_environment import ROOT
 
 SUM = {"combiner": {"kind": "sum"}}
 UP = {"from": 0, "to": 1, "steps": 10}
@@ -141,6 +145,16 @@ def test_a_design_without_private_blocks_has_none_to_warm_up():
         scheduled({"private": UP}, shared)
 
 
+def test_what_the_report_says():
+    ramps = {"salient": Ramp.model_validate(UP | {"steps": 1000})}
+    assert stated(ramps) == (
+        "KL weights change at first: salient from 0 to 1 over 1,000 steps. "
+        "In the final objective all KL weights are 1."
+    )
+    ramps["background"] = Ramp.model_validate(UP | {"to": 0.3})
+    assert stated(ramps).endswith("In the final objective KL weights are 1 but for background 0.3.")
+
+
 def test_points_of_a_sweep_are_named_by_block_and_number():
     spec = VariantSpec.model_validate(SUM | {"kl_schedule": {"private": UP | {"steps": [5, 10]}}})
     assert [label for label, _ in spec.points()] == ["kl.private.steps=5", "kl.private.steps=10"]
@@ -196,3 +210,14 @@ def test_too_few_steps_are_one_line():
 def test_unknown_blocks_are_one_line():
     with pytest.raises(UserError, match=r"^variant: kl_schedule names 'nothing'"):
         model_of({"nothing": UP})
+
+
+def test_a_study_of_too_few_steps_is_refused_before_anything_runs():
+    short = {"variants": ["cvae", "private-warm-up"], "settings": {"linear": {"training": {"steps": 900}}}}
+    config = merge(read_yaml(ROOT / "config.yaml"), {"studies": {"identifiability": short}})
+    with pytest.raises(UserError) as error:
+        expand(parse_config(config, [ROOT / "config.yaml"]), [ROOT / "config.yaml"])
+    assert str(error.value).endswith(
+        "studies.identifiability.variants.1: got 'private-warm-up', expected one that suits trainings of 900 "
+        "steps: kl_schedule.private.steps is 1000, expected at most 900, the steps of training"
+    )
