@@ -43,11 +43,11 @@ onstart:
 onsuccess:
     # No rule of its own: times are no result, and nothing may become stale by them.
     note_timings()
-    DISPLAY.end()
+    finish()
 
 
 onerror:
-    DISPLAY.end()
+    finish()
 
 
 rule all:

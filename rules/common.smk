@@ -3,6 +3,7 @@
 
 import os
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -323,6 +324,15 @@ def captions(target):
     figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
     files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
     return as_json({f: text_digest(file) for f, file in files.items()})
+
+
+def finish():
+    """Say how the run ended, and let Snakemake exit."""
+    DISPLAY.end()
+    # Its scheduler leaves timers behind that would wake it once more, and its exit waits for all of them.
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 def note_timings():

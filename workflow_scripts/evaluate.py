@@ -14,6 +14,7 @@ from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
 from cdgm.evaluation.fits import (
+    axis_rows,
     bound_rows,
     constraint_rows,
     embed,
@@ -52,10 +53,12 @@ def main() -> None:
     else:
         scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means)
     bounds = bound_rows(spec, evaluation, model, bundle, members)
+    # As each kind of data is scored: cells of both splits, since nothing here was trained on a score.
+    axes = axis_rows(spec, evaluation, means, ["test"] if arguments.cells is None else list(bundle.x))
     held = constraint_rows(spec, model, bundle, members)
     rows = [
         row
-        for e, parts in enumerate(zip(bounds, held, scores, strict=True))
+        for e, parts in enumerate(zip(bounds, axes, held, scores, strict=True))
         for row in member_rows(e, spec, finite, [r for part in parts for r in part])
     ]
     out = Path(arguments.out_dir)

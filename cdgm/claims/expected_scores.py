@@ -96,11 +96,14 @@ Row = tuple[str, str, str, float, str, bool]
 
 
 def _of_any(design: Design) -> Iterator[Row]:
-    """Bounds and learned noise; as :func:`cdgm.evaluation.fits.bound_rows`."""
+    """Bounds, learned noise and asymmetry of axes; as in :mod:`cdgm.evaluation.fits`."""
     for source in design.sources:
         yield source, "", "", 0.0, "elbo", True
         for block in design.active(source):
             yield source, block, "", 0.0, "kl", True
+    for block in design.blocks:
+        for pair in design.comparisons(block):
+            yield JOINT.join(pair), block, "", 0.0, "axis_asymmetry", True
     for metric in metrics_of("fit"):
         yield "", "", "", 0.0, metric, False
 

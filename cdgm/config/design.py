@@ -55,6 +55,14 @@ class Design(Strict):
         """Blocks active in ``source``, in decoder order."""
         return tuple(block for block, sources in self.blocks.items() if source in sources)
 
+    def comparisons(self, block: str) -> list[tuple[str, str]]:
+        """Ordered pairs of the sources of a block, the first of which has a block that the second lacks.
+
+        What belongs to that other block can move into this one, where it varies in the first source only.
+        """
+        driven = [source for source in self.sources if source in self.blocks[block]]
+        return [(a, b) for a in driven for b in driven if set(self.active(a)) - set(self.active(b))]
+
     def check_dims(self, dims: dict[str, int], what: str) -> None:
         """Refuse dimensions that do not name exactly this design's blocks."""
         if set(dims) != set(self.blocks):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
 from cdgm.reports.fit_report import BADGES, Check, Verdict
 from cdgm.utils.joint_names import JOINT
 
@@ -24,7 +25,7 @@ SHORT = 0.5
 #: Share of the whole rise of the ELBO that falls on the last third of a training that has not settled.
 RISING = 0.03
 #: Entries of the glossary whose strong doubts leave nothing to interpret.
-DECISIVE = ("stability", "kl", "member", "settled")
+DECISIVE = ("stability", "kl", "member", "settled", "asymmetry")
 
 
 def interpret(
@@ -173,6 +174,10 @@ def _leakage(table: pd.DataFrame, label: str) -> Iterator[Check]:
     mixing = asked.get("source_separation", nothing)
     for block, rows in _groups(mixing, "block"):
         yield _mixing(block, rows)
+    asymmetry = asked.get("axis_asymmetry", nothing).dropna(subset="value")
+    for (block, sources), rows in _groups(asymmetry, "block", "source"):
+        alive, idle = sources.split(JOINT)
+        yield _asymmetry(block, alive, idle, rows)
     shared = set(mixing["block"])
     for (block, source), rows in _groups(asked.get("knn_accuracy", nothing), "block", "source"):
         yield _labels(block, source, rows, label, block in shared)
@@ -203,6 +208,26 @@ def _mixing(block: str, rows: pd.DataFrame) -> Check:
     text = f"neighbours reveal the source of a cell in {_traced(rows)} ({numbers})."
     reason = f"the {block} block reveals the source of a cell"
     return Check(about, text, "doubt" if far else "minor", "separation", (block,), reason)
+
+
+def _asymmetry(block: str, alive: str, idle: str, rows: pd.DataFrame) -> Check:
+    about, moved = f"axes of the {block} block", rows[rows["trace"] & (rows["value"] > ALIVE_IN_ONE)]
+    scale = f"1 if sources agree; up to {ALIVE_IN_ONE:g} is no objection"
+    if moved.empty:
+        text = (
+            f"none is alive only in the {alive}: no axis varies more than {rows['value'].max():.1f} times as "
+        )
+        return Check(about, f"{text}much as in the {idle} ({scale}).", "good", "asymmetry", (block,))
+    members = f"{len(moved)} of {len(rows)} member{'s' * (len(rows) > 1)}"
+    has = "has" if len(moved) == 1 else "have"
+    reason = f"{members} {has} a {block} axis that is alive only in the {alive}"
+    size = f"{moved['value'].max():.1f} times as much as in the {idle}"
+    text = (
+        f"{reason}: it varies {size} ({scale}). What belongs "
+        f"to the {alive} alone has moved there (member {', '.join(map(str, moved['member']))}). Use other "
+        f"members, fewer {block} dimensions, or variant private-warm-up."
+    )
+    return Check(about, text, "doubt" if 2 * len(moved) > len(rows) else "minor", "asymmetry", reason=reason)
 
 
 def _labels(block: str, source: str, rows: pd.DataFrame, label: str, shared: bool) -> Check:

@@ -14,6 +14,7 @@ import pandas as pd
 from cdgm.config.design import Design
 from cdgm.estimator.interpretation import by_severity, check_training, interpret, summarise
 from cdgm.estimator.split import HELD_OUT, TRAIN
+from cdgm.evaluation.metrics.asymmetric_axes import axis_asymmetry
 from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
 from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
 from cdgm.evaluation.metrics.latent_space_scores import score_space
@@ -201,6 +202,10 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
         ``knn_accuracy``
             Do neighbours in a block predict the labels of a source's cells? Only with labels. A trace in the
             shared block is leakage only for labels of something that the target alone has.
+        ``axis_asymmetry``
+            Has a shared block an axis that is alive in one source and idle in another? Largest ratio of an
+            axis's variances, ``source`` names both (``target&background``): 1 if nothing moved, above 3 if a
+            dimension of the first one's own block did (:mod:`cdgm.evaluation.metrics.asymmetric_axes`).
 
         ``null_mean``, ``null_high`` are mean and 95 % quantile over permutations; ``trace`` is True where
         the value lies above the latter.
@@ -216,6 +221,7 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
             of_member = {key: values[e] for key, values in means.items()}
             own = [*_dependence(model.model_spec.design, of_member, draws, rng)]
             own += _separation(model.model_spec.design, of_member, source, label, draws, rng)
+            own += _asymmetry(model.model_spec.design, of_member, draws, rng)
             found += [{"member": e, "seed": model.seeds[e], "p": np.nan, "split": split} | r for r in own]
             advance(1)
     table = pd.DataFrame(found).assign(trace=lambda t: t["value"] > t["null_high"])
@@ -232,6 +238,18 @@ def _dependence(
             value, p, null = hsic_test(x, y, rng, draws)
             found = row(source, JOINT.join([first, second]), "", "hsic", value, null)
             yield _reported(found) | {"p": p, "rows": min(len(x), TEST_POINTS)}
+
+
+def _asymmetry(
+    design: Design, means: Mapping[tuple[str, str], np.ndarray], draws: int, rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Axes of each shared block that are alive in one source alone."""
+    for block in design.blocks:
+        for alive, idle in design.comparisons(block):
+            above, below = means[alive, block], means[idle, block]
+            value, p, null = axis_asymmetry(above, below, rng, draws)
+            found = row(JOINT.join([alive, idle]), block, "", "axis_asymmetry", value, null)
+            yield _reported(found) | {"p": p, "rows": len(above) + len(below)}
 
 
 def _separation(

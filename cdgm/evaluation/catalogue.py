@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
     "constraint", "multiplier", "true model", "labels", "source in block", "sources in block",
+    "source over source in block",
 ]  # fmt: skip
 
 
@@ -50,6 +51,7 @@ METRICS: dict[str, Metric] = {
     "active_dims": Metric("size of block", "active dimensions"),
     "true_dims": Metric("size of block", "true dimensions"),
     "elbo": Metric("source", "held-out ELBO (nats per point)"),
+    "axis_asymmetry": Metric("source over source in block", "most asymmetric axis\n(variance over variance)"),
     "noise_sd": Metric("fit", "learned noise (sd)"),
     "dispersion_median": Metric("fit", "learned dispersion (median)"),
     "constraint_value": Metric("constraint", "value of the constraint, held out"),

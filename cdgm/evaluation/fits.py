@@ -12,6 +12,7 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.latent_twist import Twist
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
+from cdgm.evaluation.metrics.asymmetric_axes import axis_asymmetry
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.evaluation.metrics.nulls import row
 from cdgm.evaluation.metrics.split_half import halves
@@ -19,6 +20,7 @@ from cdgm.evaluation.metrics.truth_scores import Nulls, draw_nulls, score_member
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means, posteriors
 from cdgm.objectives.constraints.base import NULL_ROWS
+from cdgm.utils.joint_names import JOINT
 from cdgm.utils.random_streams import stream
 
 Blocks = Mapping[str, np.ndarray]
@@ -61,6 +63,22 @@ def bound_rows(
         ]
         for e in range(model.n_members)
     ]
+
+
+def axis_rows(spec: FitSpec, evaluation: EvaluationSpec, means: Means, splits: Sequence[str]) -> list[Rows]:
+    """Asymmetry of the axes of shared blocks over all rows of some splits, for each member."""
+    rows: list[Rows] = [[] for _ in spec.members]
+    design = spec.model.design
+    for block in design.blocks:
+        for pair in design.comparisons(block):
+            alive, idle = (
+                np.concatenate([means[s, source, block] for s in splits], axis=1) for source in pair
+            )
+            for e, member in enumerate(spec.members):
+                rng = stream("evaluate", "axes", spec.dataset, block, *pair, member.seed, root=spec.root_seed)
+                value, _, null = axis_asymmetry(alive[e], idle[e], rng, evaluation.null_draws)
+                rows[e].append(row(JOINT.join(pair), block, "", "axis_asymmetry", value, null))
+    return rows
 
 
 def constraint_rows(

@@ -49,6 +49,7 @@ TERMS = {
     "trace": "trace",
     "hsic": "hsic",
     "source_separation": "separation",
+    "axis_asymmetry": "asymmetry",
     "source_mixing": "mixing",
     "knn_accuracy": "labels",
     "change": "change",

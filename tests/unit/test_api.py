@@ -12,6 +12,7 @@ import yaml
 import cdgm
 from cdgm.estimator import defaults, model_folder
 from cdgm.estimator.ensemble import Ensemble
+from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
 from cdgm.evaluation.metrics.recovery import recovery_cc
 from cdgm.training.loop import train
 from tests.unit import small_cells
@@ -182,6 +183,15 @@ def test_leakage_tells_traces_from_none():
     assert table.loc[(1, *asked[0]), "p"] == pytest.approx(1 / 400)
     assert table.loc[(0, *asked[0]), "p"] > 0.05
     assert table.loc[(0, "knn_accuracy", "salient", "target"), "value"] > 0.8
+    # Member 1 has no axis that varies in one source only; this one has.
+    asymmetry = table.xs("axis_asymmetry", level="metric")
+    assert asymmetry.index.unique().tolist() == [(e, "background", "target&background") for e in (0, 1)]
+    assert (asymmetry["value"] < 2).all()
+    means["background", "background"][1, :, 0] *= 0.01
+    moved = with_latents(means).get_leakage(1, split="all").set_index("metric").loc["axis_asymmetry"]
+    assert moved["trace"]
+    assert moved["value"] > ALIVE_IN_ONE
+    assert moved["p"] == pytest.approx(1 / 201)
     # A block of one source has no mixing.
     assert not {("source_mixing", "salient")} & set(table.index.droplevel([0, 3]))
 

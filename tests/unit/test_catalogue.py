@@ -1,15 +1,19 @@
 """The catalogue lists exactly the metrics that are computed, and docs/results.md defines each."""
 
+import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cdgm.config.evaluation import EvaluationSpec
 from cdgm.evaluation.catalogue import METRICS, OF_PREDICTIONS, metrics_of
+from cdgm.evaluation.fits import axis_rows
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines, score_space
 from cdgm.evaluation.metrics.truth_scores import draw_nulls, score_member
 from cdgm.utils.joint_names import JOINT
+from tests.unit.builders import THREE_SOURCES, fit_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +57,23 @@ def test_scores_of_cells_are_the_catalogue_s(of_cells):
     assert names(of_cells, source="target", truth="") == {"active_dims", *metrics_of("source in block")}
     assert names(of_cells, source=f"background{JOINT}target") == set(metrics_of("sources in block"))
     assert names(of_cells, variant="oracle") == set(OF_PREDICTIONS)
+
+
+def test_scores_of_shared_blocks_are_the_catalogue_s():
+    spec = fit_spec(design=THREE_SOURCES)
+    rng = np.random.default_rng(0)
+    means = {
+        ("test", source, block): rng.normal(size=(3, 30, 2))
+        for source, block in itertools.product("abc", spec.model.design.blocks)
+    }
+    evaluation = EvaluationSpec(elbo_draws=1, null_draws=10)
+    for rows in axis_rows(spec, evaluation, means, ["test"]):
+        assert names(rows) == set(metrics_of("source over source in block"))
+        # The other of two sources has a block more, in either direction; "pair" has two equal sources.
+        assert [(r["block"], r["source"]) for r in rows] == [
+            ("shared", JOINT.join(pair)) for pair in ("ab", "ba", "bc", "cb")
+        ]
+        assert all(0 < r["null_mean"] < r["null_high"] for r in rows)
 
 
 def test_every_metric_has_a_title_and_is_documented():

@@ -118,6 +118,41 @@ def test_a_salient_block_that_predicts_labels_is_prominent():
     assert low[0].verdict == "open"
 
 
+@pytest.mark.parametrize(
+    ("values", "limit", "verdict", "words"),
+    [
+        ([1.1, 2.9, 1.2], 1.3, "good", "no axis varies more than 2.9 times as much as in the background"),
+        (
+            [1.1, 12, 1.2],
+            1.3,
+            "minor",
+            "1 of 3 members has a background axis that is alive only in",
+        ),
+        (
+            [11, 12.04, 1.2],
+            1.3,
+            "doubt",
+            "2 of 3 members have a background axis that is alive only in",
+        ),
+        # With few rows chance alone gets as far.
+        ([4, 4.5, 5], 5.5, "good", "5.0 times"),
+    ],
+)
+def test_an_axis_that_is_alive_in_one_source_is_counted(values, limit, verdict, words):
+    table = traces("axis_asymmetry", "background", values, limit, 1.1)
+    table["source"], table["member"] = f"target{JOINT}background", range(3)
+    checks = interpret(elbo(), table, STABLE)
+    (check,) = [c for c in checks if c.term == "asymmetry"]
+    assert check.verdict == verdict
+    assert words in check.text
+    summary = summarise(checks, SALIENT)
+    assert (words in summary.text) == (verdict != "good")
+    assert summary.verdict == verdict
+    if verdict == "doubt":
+        assert "(member 0, 1)" in check.text
+        assert "alive only in the target: it varies 12.0 times as much as in the background" in check.text
+
+
 def test_a_single_member_says_nothing_about_stability():
     checks = interpret(elbo(finite=(True,)), INDEPENDENT.head(1), None)
     assert summarise(checks, SALIENT).text.startswith("Do not rely on the salient block of this fit yet")

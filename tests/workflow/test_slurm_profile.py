@@ -53,7 +53,9 @@ esac
 
 
 def test_the_profiles_differ_only_in_where_jobs_run():
-    shared = {key: value for key, value in PROFILES["default"].items() if key != "cores"}
+    how_many = {"cores", "max-jobs-per-timespan"}
+    shared = {key: value for key, value in PROFILES["default"].items() if key not in how_many}
+    assert PROFILES["slurm"]["max-jobs-per-timespan"] != PROFILES["default"]["max-jobs-per-timespan"]
     assert shared.items() <= PROFILES["slurm"].items()
     # Would be a limit on all jobs of the cluster together.
     assert "cores" not in PROFILES["slurm"]
