@@ -69,7 +69,7 @@ class GradientCombiner(Combiner):
         if gram is None:
             raise TypeError(f"combiner {self.kind!r} needs the inner products of the sources' gradients")
         values = losses.double().cpu().numpy().T
-        finite = np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(values).all(axis=1)
+        finite = np.asarray(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(values).all(axis=1))
         if finite.all():
             return self.solve(gram, values, state)
         # A member that is about to be frozen must not spoil the solution of the others.
