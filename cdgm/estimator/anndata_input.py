@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.config.value_support import Support
-from cdgm.data.count_matrix import in_memory
+from cdgm.data.count_matrix import Counts, blocks
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
-from cdgm.estimator.observations import Observations, stored
+from cdgm.estimator.observations import Observations, held_type
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.registry import Strict
 
@@ -138,26 +138,18 @@ def observe(
     hint = _RAW if support == "counts" else ""
     cells = read_cells(adata, registration.columns, layer=registration.layer, support=support, hint=hint)
     in_background = _in_background(cells.obs["source_key"], registration, both)
-    x = in_memory(cells.x)
     if named is None:
-        chosen = choose_genes(x, n_genes, support)
+        chosen = choose_genes(cells.x, n_genes, support)
     else:
         place = {gene: i for i, gene in enumerate(cells.genes)}
         missing = [gene for gene in named if gene not in place]
         if missing:
             raise bad_input("adata.var_names", "", f"no {missing[0]}", f"all {len(named)} genes of the model")
         chosen = np.array([place[gene] for gene in named])
-    # Genes first: all genes of one source would be a second copy of half of the matrix.
-    x = x if len(chosen) == x.shape[1] and named is None else x[:, chosen]
     rows = {SOURCES[0]: np.flatnonzero(in_background), SOURCES[1]: np.flatnonzero(~in_background)}
     rows = {source: positions for source, positions in rows.items() if both or len(positions)}
-    parts = {}
-    for source, positions in rows.items():
-        part = x[positions]
-        part = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-        parts[source] = stored(part, support)
     return Observations(
-        parts,
+        _values(cells.x, rows, chosen, support),
         rows,
         cells.genes[chosen].astype(str),
         np.asarray(adata.obs_names, dtype=str),
@@ -165,6 +157,33 @@ def observe(
         adata,
         registration,
     )
+
+
+def _values(
+    x: Counts | np.ndarray, rows: Mapping[str, np.ndarray], chosen: np.ndarray, support: Support
+) -> dict[str, np.ndarray]:
+    """Values (n_k, D) of the chosen genes of each source's rows (increasing), as they are held.
+
+    They are filled in one pass over blocks: a dense copy of all rows in the type of the object would take
+    several times the memory of the result.
+    """
+    every = np.array_equal(chosen, np.arange(x.shape[1]))
+    parts: dict[str, np.ndarray] = {}
+    start = 0
+    for block in blocks(x):
+        block = block if every else block[:, chosen]
+        values = block if isinstance(block, np.ndarray) else block.toarray()
+        for source, positions in rows.items():
+            first, last = np.searchsorted(positions, (start, start + len(values)))
+            own = values[positions[first:last] - start]
+            kind = held_type(own, support)
+            if source not in parts:
+                parts[source] = np.empty((len(positions), len(chosen)), kind)
+            elif not np.can_cast(kind, parts[source].dtype):
+                parts[source] = parts[source].astype(kind)
+            parts[source][first:last] = own
+        start += len(values)
+    return parts
 
 
 def labels(adata: AnnData, registration: Registration) -> np.ndarray | None:

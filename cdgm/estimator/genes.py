@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cdgm.config.value_support import Support
+from cdgm.data.count_matrix import StoredCounts, count_totals
 from cdgm.utils.errors import bad_input
 
 #: More genes are not taken without being asked for: most would be noise, and all are held as a dense array.
@@ -25,7 +26,7 @@ def choose_genes(x: Any, n_genes: int | str | None, support: Support) -> np.ndar
     Parameters
     ----------
     x
-        Observations (cells, genes), CSR or dense.
+        Observations (cells, genes): CSR, dense, or counts that stay in their file.
     n_genes
         How many, ``"all"``, or None: all, if they are few enough.
     support
@@ -56,18 +57,22 @@ def spread(x: Any, support: Support) -> np.ndarray:
     """Score that ranks genes (genes,); a constant gene comes last."""
     import scipy.sparse as sp
 
+    from cdgm.data.gene_selection.pearson_residuals import residual_variances
+
+    values = np.full(x.shape[1], -1.0)
+    if isinstance(x, StoredCounts):
+        seen = np.flatnonzero(count_totals(x).gene_totals)
+        values[seen] = residual_variances(x[:, seen], THETA)
+        return values
     if support != "counts":
         if not sp.issparse(x):
             return x.var(axis=0, dtype=np.float64)
         mean = np.asarray(x.mean(axis=0, dtype=np.float64)).ravel()
         squares = np.bincount(x.indices, x.data.astype(np.float64) ** 2, x.shape[1]) / x.shape[0]
         return squares - mean**2
-    from cdgm.data.gene_selection.pearson_residuals import residual_variances
-
     counts = sp.csr_matrix(x, dtype=np.int64, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     seen = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel())
-    values = np.full(x.shape[1], -1.0)
     values[seen] = residual_variances(counts[:, seen], THETA)
     return values

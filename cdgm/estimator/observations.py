@@ -88,7 +88,7 @@ class Observations:
         checked, names = matrices(arrays, support, features, least)
         x, rows, start = {}, {}, 0
         for source, values in checked.items():
-            x[source] = stored(values, support)
+            x[source] = np.ascontiguousarray(values, dtype=held_type(values, support))
             rows[source] = np.arange(start, start + len(values))
             start += len(values)
         cells = np.array([f"{source}-{i}" for source, values in x.items() for i in range(len(values))])
@@ -203,12 +203,11 @@ def _narrow(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
 
 
-def stored(x: np.ndarray, support: Support) -> np.ndarray:
-    """Values as they are held: counts in the smallest unsigned type, real values in their own precision.
+def held_type(x: np.ndarray, support: Support) -> np.dtype:
+    """Type in which values are held: the smallest unsigned one for counts, their own precision for others.
 
     Only :meth:`Scaling.apply` makes real values float32: before that, an offset would cost their digits.
     """
     if support == "real":
-        narrow = x.dtype.kind == "f" and x.dtype.itemsize <= 4
-        return np.ascontiguousarray(x, dtype=np.float32 if narrow else np.float64)
-    return np.ascontiguousarray(x, dtype=np.min_scalar_type(int(x.max(initial=0))))
+        return np.dtype(np.float32 if x.dtype.kind == "f" and x.dtype.itemsize <= 4 else np.float64)
+    return np.min_scalar_type(int(x.max(initial=0)))

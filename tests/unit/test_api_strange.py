@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import cdgm
+from cdgm.data import count_matrix
 from cdgm.estimator.genes import choose_genes
 from tests.unit import small_cells
 from tests.unit.data_helpers import refused
@@ -68,6 +69,27 @@ def test_backed_files_are_the_same_data(form, layer, plain, tmp_path):
         np.testing.assert_array_equal(found["target"], plain["target"][:20])
     finally:
         backed.file.close()
+
+
+def test_counts_that_stay_in_their_file_are_the_same_data(tmp_path, monkeypatch):
+    """Block by block, with a count that needs two bytes in a late block of one source."""
+    x = small_cells.counts()
+    x[small_cells.CELLS // 2 + 70, 3] = 300
+    adata = small_cells.cells(sp.csr_matrix(x.astype(np.float32)))
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    whole = small_cells.model(small_cells.set_up(adata), n_genes=8).observations
+    monkeypatch.setattr(count_matrix, "HELD_ENTRIES", 0)
+    monkeypatch.setattr(count_matrix, "BLOCK_ENTRIES", 50 * small_cells.GENES)
+    backed = small_cells.set_up(anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r"))
+    try:
+        in_blocks = small_cells.model(backed, n_genes=8).observations
+    finally:
+        backed.file.close()
+    np.testing.assert_array_equal(in_blocks.features, whole.features)
+    assert [values.dtype for values in in_blocks.x.values()] == [np.uint8, np.uint16]
+    for source, values in whole.x.items():
+        np.testing.assert_array_equal(in_blocks.x[source], values)
+        assert in_blocks.x[source].dtype == values.dtype
 
 
 def test_views_are_read_and_not_set_up(plain):
@@ -189,8 +211,9 @@ def test_many_genes_are_not_made_dense(monkeypatch):
         return real(self, *arguments, **options)
 
     monkeypatch.setattr(sp.csr_matrix, "toarray", toarray)
+    monkeypatch.setattr(count_matrix, "BLOCK_ENTRIES", 30 * genes)
     model = small_cells.model(adata, n_genes=50)
-    assert largest == 100 * 50
+    assert largest == 30 * 50
     assert {f"g{j}" for j in moved} <= set(model.observations.features)
     # In the order of the object, so that a column of the model is found again.
     positions = [int(name[1:]) for name in model.observations.features]

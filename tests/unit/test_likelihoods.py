@@ -131,13 +131,13 @@ def test_gradients(case, shift):
 @every_case
 @pytest.mark.parametrize("shift", [0.0, 4.0])
 def test_gradients_by_hand_are_those_of_autograd(case, shift, monkeypatch):
-    """Of a weighted sum over rows, and whether all members are computed at once or one after the other."""
+    """Of a weighted sum over rows, whether members and rows are computed at once or one after the other."""
     x, f = observed(case), outputs()
     parameters = {name: p + shift for name, p in case.parameters().items()}
     weight = torch.linspace(0.1, 2.0, ROWS, dtype=DOUBLE)
     given = case.likelihood.library_size(x).unsqueeze(-1), parameters, weight
     oracle = Likelihood.log_prob_and_gradients(case.likelihood, x, f.clone(), *given)
-    for size in (1, 1_000_000):
+    for size in (1, 2 * FEATURES, 1_000_000):
         monkeypatch.setattr("cdgm.models.likelihoods.negative_binomial.IN_CACHE", size)
         found = case.likelihood.log_prob_and_gradients(x, f.clone(), *given)
         torch.testing.assert_close(found, oracle, rtol=1e-10, atol=1e-12)
@@ -158,8 +158,16 @@ def test_extreme_inputs_are_finite_and_close_to_torch(case, dtype):
     ours = case.likelihood.log_prob(x.to(dtype), output, library.to(dtype), parameters)
     total = ours + case.likelihood.constant(x.to(dtype))
     assert total.isfinite().all()
-    for gradient in torch.autograd.grad(total.sum(), [output, *parameters.values()]):
-        assert gradient.isfinite().all()
+    gradients = torch.autograd.grad(total.sum(), [output, *parameters.values()])
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    learned = {name: p.detach() for name, p in parameters.items()}
+    by_hand, by_output, by_parameters = case.likelihood.log_prob_and_gradients(
+        x.to(dtype), output.detach().clone(), library.to(dtype), learned, torch.ones(ROWS, dtype=dtype)
+    )
+    # Float32 rounds what counts of 1e4 are compared with by about 1e-3.
+    exact = 1e-9 if dtype == DOUBLE else 2e-3
+    torch.testing.assert_close(by_hand, ours, rtol=exact, atol=exact)
+    torch.testing.assert_close((by_output, *by_parameters.values()), gradients, rtol=exact, atol=exact)
     oracle = case.law(f, library, case.parameters()).log_prob(x).sum(-1)
     # log 10,000! is 8e4, and cancels against a term of its size: float32 is left with two decimals there.
     tolerance = {"rtol": 1e-10, "atol": 1e-9} if dtype == DOUBLE else {"rtol": 1e-5, "atol": 0.05}

@@ -45,8 +45,25 @@ class CountLikelihood(Likelihood):
         """Logarithm of the rates, in the shape of the decoder's outputs ``f`` (E, B, D)."""
         return (f.log_softmax(-1) if self.link == "softmax" else f) + library.log()
 
-    def pull_rate(self, by_log_rate: Tensor, f: Tensor) -> Tensor:
-        """Gradient by decoder outputs ``f`` (E, B, D), from that by log-rates, which is overwritten."""
-        if self.link == "softmax":
-            by_log_rate -= f.softmax(-1) * by_log_rate.sum(-1, keepdim=True)
+    def rates(self, f: Tensor, library: Tensor) -> tuple[Tensor, Tensor | None]:
+        """:meth:`log_rate`, written over ``f``, and what :meth:`pull_rate` needs.
+
+        Returns
+        -------
+        log_rate
+            (E, B, D).
+        shares
+            Each feature's share of the rates of its row (E, B, D) under ``softmax``; None under ``exp``.
+        """
+        if self.link == "exp":
+            return f.add_(library.log()), None
+        shares = f.softmax(-1)
+        # The logarithm of the row's sum, from the largest share: one exponential a value gives both.
+        log_sum = f.amax(-1, keepdim=True) - shares.amax(-1, keepdim=True).log()
+        return f.sub_(log_sum - library.log()), shares
+
+    def pull_rate(self, by_log_rate: Tensor, shares: Tensor | None) -> Tensor:
+        """Gradient by decoder outputs (E, B, D), from that by log-rates; both are overwritten."""
+        if shares is not None:
+            by_log_rate -= shares.mul_(by_log_rate.sum(-1, keepdim=True))
         return by_log_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 # From here on the series of Stirling with three terms is exact to float64.
 STIRLING_FROM = 50.0
-# Values at a time in a step: about what fits a core's cache with its temporaries; speed alone.
-IN_CACHE = 131_072
+# Values at a time in a step: what fits a core's cache with its temporaries; speed alone.
+IN_CACHE = 65_536
+# Dispersions are not divided by less, so that ratios stay finite in float32.
+LEAST_DISPERSION = 1e-30
 
 
 class NegativeBinomial(CountLikelihood):
@@ -49,54 +52,70 @@ class NegativeBinomial(CountLikelihood):
         log_rate = self.log_rate(f, library)
         rest = (x * log_rate - (x + dispersion) * _log_total(log_rate - log_dispersion)).sum(-1)
         at = _where_many(x)
-        return rest + at.row_sums(_log_gamma_ratio(x.reshape(-1)[at.places], at.of_features(dispersion)))
+        return rest + at.row_sums(_log_gamma_ratio(at.of(x), at, dispersion))
 
     def log_prob_and_gradients(
         self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor], weight: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """See :meth:`Likelihood.log_prob_and_gradients`.
 
-        Few members at a time, so that what is computed stays in the cache: the arithmetic is cheap, and
+        Few values at a time, so that what is computed stays in the cache: the arithmetic is cheap, and
         thousands of features would else wait for memory.
         """
         import torch
 
         log_dispersion = self._log_dispersion(f, parameters)
-        log_prob, by_log_dispersion = f.new_empty(f.shape[:2]), torch.empty_like(log_dispersion)
-        size = max(1, IN_CACHE // f[0].numel())
-        for start in range(0, f.shape[0], size):
-            part = slice(start, start + size)
-            log_prob[part], f[part], by_log_dispersion[part] = self._few_members(
-                x[part], f[part], library[part], log_dispersion[part], weight
-            )
-        learned = {"log_dispersion": by_log_dispersion} if self.dispersion == "learned" else {}
-        return log_prob, f, learned
+        log_prob, by_log_dispersion = f.new_empty(f.shape[:2]), torch.zeros_like(log_dispersion)
+        for members, rows in _parts(f.shape):
+            log_prob[members, rows] = self._dense_part(
+                x[members, rows], f[members, rows], library[members, rows], log_dispersion[members],
+                weight[rows], by_log_dispersion[members],
+            )  # fmt: skip
+        at, dispersion = _where_many(x), log_dispersion.exp()
+        counts = at.of(x)
+        log_prob += at.row_sums(_log_gamma_ratio(counts, at, dispersion))
+        if self.dispersion != "learned":
+            return log_prob, f, {}
+        slope = _log_gamma_slope(counts, at, dispersion)
+        by_log_dispersion += at.feature_sums(slope.mul_(at.of_rows(weight)))
+        return log_prob, f, {"log_dispersion": by_log_dispersion}
 
-    def _few_members(
-        self, x: Tensor, f: Tensor, library: Tensor, log_dispersion: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities, and gradients by decoder outputs and logarithms of dispersions."""
+    def _dense_part(
+        self,
+        x: Tensor,
+        f: Tensor,
+        library: Tensor,
+        log_dispersion: Tensor,
+        weight: Tensor,
+        by_log_dispersion: Tensor,
+    ) -> Tensor:
+        """Log-probabilities without what :func:`_log_gamma_ratio` adds.
+
+        ``f`` is overwritten with the gradient by it; that by logarithms of dispersions is added to
+        ``by_log_dispersion``.
+        """
         import torch
 
         dispersion = log_dispersion.exp()
-        log_rate = self.log_rate(f, library)
-        log_ratio = log_rate - log_dispersion
-        log_total = _log_total(log_ratio)
+        log_rate, shares = self.rates(f, library)
+        # Logarithm of rate / dispersion + 1, and the share of the rate in rate + dispersion.
+        if shares is None:
+            log_ratio = log_rate - log_dispersion
+            log_total, share = _log_total(log_ratio), log_ratio.sigmoid_()
+        else:  # the rates themselves are there, which saves an exponential function
+            ratio = (shares * library).mul_(1 / dispersion.clamp(min=LEAST_DISPERSION))
+            log_total, share = ratio.log1p(), ratio.div_(ratio + 1)
         both = x + dispersion
         # (x + dispersion) rate / (rate + dispersion): what x is compared with.
-        expected = log_ratio.sigmoid_().mul_(both)
-        row_weights = weight.expand(len(x), 1, -1)
-        by_log_dispersion = torch.bmm(row_weights, expected)
-        by_log_dispersion -= dispersion * torch.bmm(row_weights, log_total)
-        log_prob = log_rate.mul_(x).sub_(log_total.mul_(both)).sum(-1)
-        by_log_rate = torch.sub(x, expected, out=expected).mul_(weight[:, None])
-        at = _where_many(x)
-        counts, theta = x.reshape(-1)[at.places], at.of_features(dispersion)
-        log_prob += at.row_sums(_log_gamma_ratio(counts, theta))
+        expected = share.mul_(both)
         if self.dispersion == "learned":
-            slope = _log_gamma_slope(counts, theta).mul_(weight[at.rows % x.shape[1]])
-            by_log_dispersion += at.feature_sums(slope)
-        return log_prob, self.pull_rate(by_log_rate, f), by_log_dispersion
+            row_weights = weight.expand(len(x), 1, -1)
+            by_log_dispersion += torch.bmm(row_weights, expected)
+            by_log_dispersion -= dispersion * torch.bmm(row_weights, log_total)
+        log_prob = log_rate.mul_(x).sub_(log_total.mul_(both)).sum(-1)
+        by_log_rate = torch.sub(x, expected, out=log_rate).mul_(weight[:, None])
+        self.pull_rate(by_log_rate, shares)
+        return log_prob
 
     def _log_dispersion(self, f: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """Logarithms of the dispersions (E, 1, D)."""
@@ -109,6 +128,16 @@ class NegativeBinomial(CountLikelihood):
         if self.dispersion != "learned":
             return {}
         return {"dispersion_median": parameters["log_dispersion"].exp().flatten(1).median(dim=1).values}
+
+
+def _parts(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Members and rows of parts of (E, B, D) that fit the cache: whole members, or rows of one."""
+    members, rows, features = shape
+    many = max(1, IN_CACHE // (rows * features))
+    few = rows if many > 1 else max(1, IN_CACHE // features)
+    for member in range(0, members, many):
+        for row in range(0, rows, few):
+            yield slice(member, member + many), slice(row, row + few)
 
 
 def _log_total(log_ratio: Tensor) -> Tensor:
@@ -140,9 +169,17 @@ class _Places:
     columns: Tensor
     shape: tuple[int, int, int]
 
+    def of(self, x: Tensor) -> Tensor:
+        """The values of x (E, B, D) at the places."""
+        return x.reshape(-1).index_select(0, self.places)
+
     def of_features(self, values: Tensor) -> Tensor:
         """The values (E, 1, D) that belong to the places."""
-        return values.reshape(-1)[self.columns]
+        return values.reshape(-1).index_select(0, self.columns)
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """The values (B,), equal for all members, that belong to the places."""
+        return values.repeat(self.shape[0]).index_select(0, self.rows)
 
     def row_sums(self, values: Tensor) -> Tensor:
         """Sums over the places of each row, (E, B)."""
@@ -168,35 +205,37 @@ def _where_many(x: Tensor) -> _Places:
     return _Places(places, row, row // rows * features + (places - row * features), (members, rows, features))
 
 
-def _log_gamma_ratio(x: Tensor, theta: Tensor) -> Tensor:
-    """``lgamma(x + theta) - lgamma(theta) - x log(theta)``, elementwise.
+def _log_gamma_ratio(x: Tensor, at: _Places, theta: Tensor) -> Tensor:
+    """``lgamma(x + theta) - lgamma(theta) - x log(theta)`` of counts x at places, theta (E, 1, D).
 
     Its terms grow with ``theta`` while it goes to 0. So for large ``theta`` the series of Stirling is used
     for both, in which they cancel by hand; its error there is below the rounding of float64.
     """
     small = theta.clamp(max=STIRLING_FROM)
-    direct = (x + small).lgamma() - small.lgamma() - x * small.log()
+    direct = (x + at.of_features(small)).lgamma()
+    direct = direct - at.of_features(small.lgamma()) - x * at.of_features(small.log())
     large = theta >= STIRLING_FROM
     if not large.any():
         return direct
     # Clamped in both branches, so that the one not taken gives no NaN to the gradient of the other.
-    big = theta.clamp(min=STIRLING_FROM)
+    big = at.of_features(theta.clamp(min=STIRLING_FROM))
     series = (x + big - 0.5) * (x / big).log1p() - x + _stirling_rest(x + big) - _stirling_rest(big)
-    return series.where(large, direct)
+    return series.where(at.of_features(large), direct)
 
 
-def _log_gamma_slope(x: Tensor, theta: Tensor) -> Tensor:
-    """Derivative of :func:`_log_gamma_ratio` by the logarithm of ``theta``, elementwise."""
+def _log_gamma_slope(x: Tensor, at: _Places, theta: Tensor) -> Tensor:
+    """Derivative of :func:`_log_gamma_ratio` by the logarithm of ``theta``, at the places."""
     small = theta.clamp(max=STIRLING_FROM)
-    direct = small * ((x + small).digamma() - small.digamma()) - x
+    own = at.of_features(small)
+    direct = own * ((x + own).digamma() - at.of_features(small.digamma())) - x
     large = theta >= STIRLING_FROM
     if not large.any():
         return direct
-    big = theta.clamp(min=STIRLING_FROM)
+    big = at.of_features(theta.clamp(min=STIRLING_FROM))
     # theta (log(1 + x / theta) - 1 / (2 (x + theta)) + 1 / (2 theta)) - x + ..., from the series' derivative.
     series = big * (x / big).log1p() - x + 0.5 * x / (x + big)
     series += big * (_stirling_slope(x + big) - _stirling_slope(big))
-    return series.where(large, direct)
+    return series.where(at.of_features(large), direct)
 
 
 def _stirling_slope(y: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ class Poisson(CountLikelihood):
         self, x: Tensor, f: Tensor, library: Tensor, parameters: dict[str, Tensor], weight: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """See :meth:`Likelihood.log_prob_and_gradients`."""
-        log_rate = self.log_rate(f, library)
-        rate = log_rate.exp()
+        log_rate, shares = self.rates(f, library)
+        rate = log_rate.exp() if shares is None else shares * library
         log_prob = (log_rate.mul_(x).sub_(rate)).sum(-1)
         by_log_rate = rate.neg_().add_(x).mul_(weight[:, None])
-        return log_prob, self.pull_rate(by_log_rate, f), {}
+        return log_prob, self.pull_rate(by_log_rate, shares), {}

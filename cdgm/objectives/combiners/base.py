@@ -68,11 +68,13 @@ class GradientCombiner(Combiner):
         """See :meth:`Combiner.weights`; a member whose inner products are not finite gets ones."""
         if gram is None:
             raise TypeError(f"combiner {self.kind!r} needs the inner products of the sources' gradients")
-        finite = np.isfinite(gram).all(axis=(1, 2)) & losses.isfinite().all(dim=0).cpu().numpy()
+        values = losses.double().cpu().numpy().T
+        finite = np.asarray(np.isfinite(gram).all(axis=(1, 2)) & np.isfinite(values).all(axis=1))
+        if finite.all():
+            return self.solve(gram, values, state)
         # A member that is about to be frozen must not spoil the solution of the others.
         gram = np.where(finite[:, None, None], gram, np.eye(gram.shape[1]))
-        found = self.solve(gram, losses.double().cpu().numpy().T, state)
-        return np.where(finite[:, None], found, 1.0)
+        return np.where(finite[:, None], self.solve(gram, values, state), 1.0)
 
     @abstractmethod
     def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
