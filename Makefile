@@ -182,6 +182,7 @@ docs-images: env ## the guide's pictures, from real runs of some minutes (docs/i
 bench: env ## throughput of stacked fits, and what objectives and scores cost, with their ratios
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/counts.py
 	$(BIN)/python benchmarks/evaluation.py
 
 .PHONY: bench-own-data
@@ -210,6 +211,8 @@ FEWER_SEEDS := scvi-default=3 scvi-matched-wasserstein=3 scvi-matched-nb=3
 bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores, stability and speed
 	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)
 	$(PEERS)/bin/python -m benchmarks.peers speed
+	[ -e .bench-immune.h5ad ] || $(BIN)/cdgm datasets get immune_spikein --out .bench-immune.h5ad
+	$(PEERS)/bin/python -m benchmarks.own_data .bench-immune.h5ad source background
 	$(PEERS)/bin/python -m benchmarks.peers scores --seeds 8 --seeds-of $(FEWER_SEEDS)
 
 #### Tidy
