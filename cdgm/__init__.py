@@ -12,6 +12,7 @@ from typing import Any
 # Public name -> "module:name".
 _PUBLIC: dict[str, str] = {
     "ComparativeModel": "cdgm.estimator.model:ComparativeModel",
+    "check_latents": "cdgm.estimator.latent_check:check_latents",
     "choose_dimensions": "cdgm.estimator.selection.dimensions:choose_dimensions",
     "choose_level": "cdgm.estimator.selection.level:choose_level",
     "UserError": "cdgm.utils.errors:UserError",

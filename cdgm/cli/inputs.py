@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IN_PYTHON = {
     ": source_key:": ": --source-key:",
     ": labels_key:": ": --labels-key:",
+    ": batch_key:": ": --batch-key:",
     "(layer=)": "(--layer)",
     "likelihood='gaussian'": "--likelihood gaussian",
     "call adata.var_names_make_unique()": "make them unique",
@@ -40,6 +41,7 @@ OF_OPTIONS = {
     "n_members": "--members",
     "n_genes": "--n-genes",
     "held_out": "--held-out",
+    "salient_space": "--salient-space",
     "seed": "--seed",
     "likelihood": "--likelihood",
     "variant": "--variant",

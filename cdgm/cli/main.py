@@ -15,7 +15,7 @@ from cdgm.cli.inputs import in_terms_of_the_command
 from cdgm.utils.command_line import run
 from cdgm.utils.errors import UserError
 
-COMMANDS = ("fit", "choose", "evaluate", "plot", "claims", "datasets")
+COMMANDS = ("fit", "choose", "evaluate", "check", "plot", "claims", "datasets")
 
 DESCRIPTION = (
     "Comparative models of two groups of cells (or of arrays): what they share, and what only one has."

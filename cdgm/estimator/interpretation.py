@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,20 +29,54 @@ RISING = 0.03
 DECISIVE = ("stability", "kl", "member", "settled", "asymmetry")
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What to do, in words of whoever made the latents.
+
+    Attributes
+    ----------
+    members
+        What fits that differ in nothing but their seed are called.
+    several
+        What to do for a look at stability.
+    moved
+        What to do if something has moved into a shared block.
+    """
+
+    members: str
+    several: str
+    moved: str
+
+
+OWN_FITS = Advice(
+    members="members",
+    several="unknown for a single member: fit several (n_members=4, --members 4).",
+    moved="Use other members, fewer dimensions of the block, or variant private-warm-up.",
+)
+
+
 def interpret(
-    elbo: pd.DataFrame, leakage: pd.DataFrame, stability: pd.DataFrame | None, label: str = "the label"
+    elbo: pd.DataFrame | None,
+    leakage: pd.DataFrame,
+    stability: pd.DataFrame | None,
+    label: str = "the label",
+    batch: str = "",
+    advice: Advice = OWN_FITS,
 ) -> list[Check]:
     """Draw conclusions from the tables of a fit, strongest objections first.
 
     Parameters
     ----------
     elbo, leakage, stability
-        Tables of :mod:`cdgm.estimator.scores`; ``stability`` is None for a single member.
-    label
-        Name of the labels that ``leakage`` scores.
+        Tables of :mod:`cdgm.estimator.scores`; ``stability`` is None for a single member, ``elbo`` for
+        latents of another method.
+    label, batch
+        Names of the labels and of the batches that ``leakage`` scores.
+    advice
+        What to do about what is found.
     """
-    found = [*_diverged(elbo), *_empty_blocks(elbo), *_stability(stability), *_leakage(leakage, label)]
-    return by_severity(found)
+    found = [] if elbo is None else [*_diverged(elbo), *_empty_blocks(elbo)]
+    return by_severity([*found, *_stability(stability, advice), *_leakage(leakage, label, batch, advice)])
 
 
 def by_severity(checks: Sequence[Check]) -> list[Check]:
@@ -138,16 +173,15 @@ def _empty_blocks(elbo: pd.DataFrame) -> Iterator[Check]:
             yield Check(f"{block} block", text, "doubt", "kl", (block,), f"the {block} block is empty")
 
 
-def _stability(table: pd.DataFrame | None) -> Iterator[Check]:
+def _stability(table: pd.DataFrame | None, advice: Advice) -> Iterator[Check]:
     if table is None:
-        text = "unknown for a single member: fit several (n_members=4, --members 4)."
-        yield Check("stability", text, "open", "stability", reason="one seed cannot show stability")
+        yield Check("stability", advice.several, "open", "stability", reason="one seed cannot show stability")
         return
     for block, rows in _groups(table, "block"):
         about, worst = f"stability of the {block} block", rows.sort_values("r2").iloc[0]
         value = float(worst["r2"])
         if rows["r2"].isna().all():
-            text = "the block is empty in all members: nothing to compare."
+            text = f"the block is empty in all {advice.members}: nothing to compare."
             yield Check(about, text, "doubt", "stability", (block,))
             continue
         verdict: Verdict
@@ -157,16 +191,16 @@ def _stability(table: pd.DataFrame | None) -> Iterator[Check]:
             verdict, meaning, reason = "minor", "the same block only in part", "seeds agree only in part"
         else:
             verdict, meaning, reason = "doubt", "another block", "seeds disagree"
+        pairs = f"{'the worst of ' * (len(rows) > 1)}{len(rows)} pair{'s' * (len(rows) > 1)}"
         text = (
-            f"{'the worst of ' * (len(rows) > 1)}{len(rows)} pair{'s' * (len(rows) > 1)} of members: r2 "
-            f"{value:.2f} (unrelated blocks: {max(0.0, rows['r2_null_high'].max()):.2f} at most), mean "
-            f"canonical correlation {worst['agreement']:.2f}. "
-            f"Other seeds find {meaning}."
+            f"{pairs} of {advice.members}: r2 {value:.2f} (unrelated blocks: "
+            f"{max(0.0, rows['r2_null_high'].max()):.2f} at most), mean "
+            f"canonical correlation {worst['agreement']:.2f}. Other seeds find {meaning}."
         )
         yield Check(about, text, verdict, "stability", (block,), f"{reason} (r2 {value:.2f})")
 
 
-def _leakage(table: pd.DataFrame, label: str) -> Iterator[Check]:
+def _leakage(table: pd.DataFrame, label: str, batch: str, advice: Advice) -> Iterator[Check]:
     asked = dict(_groups(table, "metric"))
     nothing = table.iloc[:0]
     for (pair, source), rows in _groups(asked.get("hsic", nothing), "block", "source"):
@@ -177,10 +211,12 @@ def _leakage(table: pd.DataFrame, label: str) -> Iterator[Check]:
     asymmetry = asked.get("axis_asymmetry", nothing).dropna(subset="value")
     for (block, sources), rows in _groups(asymmetry, "block", "source"):
         alive, idle = sources.split(JOINT)
-        yield _asymmetry(block, alive, idle, rows)
+        yield _asymmetry(block, alive, idle, rows, advice)
     shared = set(mixing["block"])
     for (block, source), rows in _groups(asked.get("knn_accuracy", nothing), "block", "source"):
         yield _labels(block, source, rows, label, block in shared)
+    for (block, source), rows in _groups(asked.get("batch_accuracy", nothing), "block", "source"):
+        yield _batches(block, source, rows, batch)
 
 
 def _independence(blocks: tuple[str, ...], source: str, rows: pd.DataFrame) -> Check:
@@ -210,7 +246,7 @@ def _mixing(block: str, rows: pd.DataFrame) -> Check:
     return Check(about, text, "doubt" if far else "minor", "separation", (block,), reason)
 
 
-def _asymmetry(block: str, alive: str, idle: str, rows: pd.DataFrame) -> Check:
+def _asymmetry(block: str, alive: str, idle: str, rows: pd.DataFrame, advice: Advice) -> Check:
     about, moved = f"axes of the {block} block", rows[rows["trace"] & (rows["value"] > ALIVE_IN_ONE)]
     scale = f"1 if sources agree; up to {ALIVE_IN_ONE:g} is no objection"
     if moved.empty:
@@ -218,14 +254,13 @@ def _asymmetry(block: str, alive: str, idle: str, rows: pd.DataFrame) -> Check:
             f"none is alive only in the {alive}: no axis varies more than {rows['value'].max():.1f} times as "
         )
         return Check(about, f"{text}much as in the {idle} ({scale}).", "good", "asymmetry", (block,))
-    members = f"{len(moved)} of {len(rows)} member{'s' * (len(rows) > 1)}"
+    members = f"{len(moved)} of {len(rows)} {advice.members if len(rows) > 1 else advice.members[:-1]}"
     has = "has" if len(moved) == 1 else "have"
     reason = f"{members} {has} a {block} axis that is alive only in the {alive}"
     size = f"{moved['value'].max():.1f} times as much as in the {idle}"
     text = (
-        f"{reason}: it varies {size} ({scale}). What belongs "
-        f"to the {alive} alone has moved there (member {', '.join(map(str, moved['member']))}). Use other "
-        f"members, fewer {block} dimensions, or variant private-warm-up."
+        f"{reason}: it varies {size} ({scale}). What belongs to the {alive} alone has moved there "
+        f"({advice.members[:-1]} {', '.join(map(str, moved['member']))}). {advice.moved}"
     )
     return Check(about, text, "doubt" if 2 * len(moved) > len(rows) else "minor", "asymmetry", reason=reason)
 
@@ -247,6 +282,21 @@ def _labels(block: str, source: str, rows: pd.DataFrame, label: str, shared: boo
     )
     reason = f"{label} is not a batch or donor: the block predicts it {numbers}"
     return Check(about, f"{text} If {label} {meaning}", "ask", "labels", (block,), reason)
+
+
+def _batches(block: str, source: str, rows: pd.DataFrame, batch: str) -> Check:
+    """A batch that a block knows, beyond what the sizes of cells tell."""
+    about, value = f"{batch} in the {block} block", rows["value"].median()
+    chance, floor = rows["null_mean"].median(), rows["floor"].median()
+    known = chance if np.isnan(floor) else max(chance, floor)
+    size = "" if np.isnan(floor) else f", {floor:.0%} by the sizes of cells alone"
+    numbers = f"{value:.0%} balanced accuracy ({chance:.0%} by chance{size})"
+    if not _most(rows) or value - known <= PREDICTED * (1 - known):
+        text = f"the {block} block tells little of the {batch} of {source} cells: {numbers}."
+        return Check(about, text, "good", "batches", (block,))
+    text = f"the {block} block predicts the {batch} of {source} cells with {numbers}."
+    reason = f"the {block} block knows the {batch} ({value:.0%} against {known:.0%})"
+    return Check(about, text, "minor", "batches", (block,), reason)
 
 
 def _groups(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, pd.DataFrame]]:

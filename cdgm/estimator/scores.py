@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from cdgm.config.design import Design
 from cdgm.estimator.interpretation import by_severity, check_training, interpret, summarise
+from cdgm.estimator.leakage import leakage_rows
 from cdgm.estimator.split import HELD_OUT, TRAIN
-from cdgm.evaluation.metrics.asymmetric_axes import axis_asymmetry
-from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
-from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
-from cdgm.evaluation.metrics.latent_space_scores import score_space
-from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.stability import pair_rows
 from cdgm.reports.fit_report import Check
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_csv
-from cdgm.utils.joint_names import JOINT
 from cdgm.utils.progress import progress
 from cdgm.utils.random_streams import stream
 
@@ -38,9 +30,6 @@ STABILITY_COLUMNS = [
     "block", "member_a", "member_b", "active_a", "active_b", "agreement", "null_high",
     "r2", "r2_null_high", "rows", "split",
 ]  # fmt: skip
-MIXING = ("source_mixing", "source_separation")
-#: Cells among which neighbours are sought, at most: the cost grows with the square.
-MOST_CELLS = 12_000
 
 
 @dataclass(frozen=True)
@@ -210,77 +199,15 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
         ``null_mean``, ``null_high`` are mean and 95 % quantile over permutations; ``trace`` is True where
         the value lies above the latter.
     """
-    members, sources = model.ensemble.members(member), model.model_spec.design.sources
+    members, design = model.ensemble.members(member), model.model_spec.design
     means, rows = model.ensemble.means(model.network_input(split)), model.split.rows(split)
-    source = np.concatenate([np.full(len(rows[s]), s) for s in sources])
-    label = np.concatenate([model.observations.labels_of(s)[rows[s]] for s in sources])
+    labels = {s: model.observations.labels_of(s)[rows[s]] for s in design.sources}
     found = []
     with progress("leakage", len(members), "members") as advance:
         for e in members:
             rng = stream("own data", "leakage", model.seeds[e], root=0)
-            of_member = {key: values[e] for key, values in means.items()}
-            own = [*_dependence(model.model_spec.design, of_member, draws, rng)]
-            own += _separation(model.model_spec.design, of_member, source, label, draws, rng)
-            own += _asymmetry(model.model_spec.design, of_member, draws, rng)
-            found += [{"member": e, "seed": model.seeds[e], "p": np.nan, "split": split} | r for r in own]
+            own = leakage_rows(design, {key: values[e] for key, values in means.items()}, labels, rng, draws)
+            found += [{"member": e, "seed": model.seeds[e], "split": split} | r for r in own]
             advance(1)
     table = pd.DataFrame(found).assign(trace=lambda t: t["value"] > t["null_high"])
     return table[LEAKAGE_COLUMNS]
-
-
-def _dependence(
-    design: Design, means: Mapping[tuple[str, str], np.ndarray], draws: int, rng: np.random.Generator
-) -> Iterator[dict[str, Any]]:
-    """HSIC of each pair of blocks on the rows of each source that both drive."""
-    for source in design.sources:
-        for first, second in combinations(design.active(source), 2):
-            x, y = means[source, first], means[source, second]
-            value, p, null = hsic_test(x, y, rng, draws)
-            found = row(source, JOINT.join([first, second]), "", "hsic", value, null)
-            yield _reported(found) | {"p": p, "rows": min(len(x), TEST_POINTS)}
-
-
-def _asymmetry(
-    design: Design, means: Mapping[tuple[str, str], np.ndarray], draws: int, rng: np.random.Generator
-) -> Iterator[dict[str, Any]]:
-    """Axes of each shared block that are alive in one source alone."""
-    for block in design.blocks:
-        for alive, idle in design.comparisons(block):
-            above, below = means[alive, block], means[idle, block]
-            value, p, null = axis_asymmetry(above, below, rng, draws)
-            found = row(JOINT.join([alive, idle]), block, "", "axis_asymmetry", value, null)
-            yield _reported(found) | {"p": p, "rows": len(above) + len(below)}
-
-
-def _separation(
-    design: Design,
-    means: Mapping[tuple[str, str], np.ndarray],
-    source: np.ndarray,
-    label: np.ndarray,
-    draws: int,
-    rng: np.random.Generator,
-) -> Iterator[dict[str, Any]]:
-    """How well each block separates the sources that share it, and labels."""
-    for block, driven in design.blocks.items():
-        inside = np.isin(source, driven)
-        latent = np.concatenate([means[s, block] for s in design.sources if s in driven])
-        some = np.sort(rng.permutation(len(latent))[:MOST_CELLS])
-        latent, own, labels = latent[some], source[inside][some], label[inside][some]
-        # Without labels only the mixing of sources is scored, and nothing where one source is alone.
-        for found in score_space(latent, own, np.full(len(own), ""), block, rng=rng, draws=draws):
-            if found["metric"] in MIXING:
-                yield _reported(found) | {"rows": len(own)}
-        for name in driven:
-            rows = (own == name) & (labels != "")
-            codes = np.unique(labels[rows], return_inverse=True)[1]
-            if len(codes) < 3 or codes.max() == 0:
-                continue
-            nearest = neighbours(latent[rows], NEIGHBOURS, rng)
-            drawn = np.array([knn_accuracy(rng.permutation(codes), nearest) for _ in range(draws)])
-            value = knn_accuracy(codes, nearest)
-            found = _reported(row(name, block, "", "knn_accuracy", value, summary(drawn)))
-            yield found | {"p": (1 + (drawn >= value).sum()) / (1 + draws), "rows": len(codes)}
-
-
-def _reported(found: Mapping[str, object]) -> dict[str, Any]:
-    return {key: found[key] for key in ("metric", "block", "source", "value", "null_mean", "null_high")}

@@ -23,7 +23,8 @@ def map_table(latents: pd.DataFrame, blocks: Sequence[str], way: str, most: int 
     Parameters
     ----------
     latents
-        cell, source, label, and ``<block>_0``, ``<block>_1``, ... for each block.
+        cell, source, label, and ``<block>_0``, ``<block>_1``, ... for each block, NaN for a cell that is not
+        on its map.
     blocks
         Blocks to lay out. One of at most two dimensions is shown as it is.
     way
@@ -40,9 +41,10 @@ def map_table(latents: pd.DataFrame, blocks: Sequence[str], way: str, most: int 
     parts = []
     for block in blocks:
         columns = [c for c in map(str, latents) if c.rpartition("_")[0] == block]
-        xy = place(rows[columns].to_numpy(dtype=float), way)
+        own = rows.dropna(subset=columns)
+        xy = place(own[columns].to_numpy(dtype=float), way)
         axes = WAYS[way] if len(columns) > 2 else "latent"
-        part = rows[["cell", "source", "label"]].assign(block=block, axes=axes, x=xy[:, 0], y=xy[:, 1])
+        part = own[["cell", "source", "label"]].assign(block=block, axes=axes, x=xy[:, 0], y=xy[:, 1])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)[["block", "axes", "cell", "source", "label", "x", "y"]]
 

@@ -52,6 +52,8 @@ TERMS = {
     "axis_asymmetry": "asymmetry",
     "source_mixing": "mixing",
     "knn_accuracy": "labels",
+    "batch_accuracy": "batches",
+    "floor": "floor",
     "change": "change",
     "spread": "spread",
     "size": "size",
@@ -104,16 +106,17 @@ class FitPage:
         Blocks that belong to some of the sources only.
     shown
         The member whose latents are shown.
-    stopping
-        What early stopping did to each member; empty without it.
     layout
         Layout of the maps: ``umap`` or ``pca``.
-    elbo, leakage, stability, genes
-        Tables of scores. ``stability`` is None for a single member, ``genes`` without a private block.
+    leakage, stability, elbo, genes
+        Tables of scores. ``stability`` is None for a single member, ``genes`` without a private block,
+        ``elbo`` for latents of another method.
+    stopping
+        What early stopping did to each member; empty without it.
     has_cells
         Whether ``cells.h5ad`` was written.
     settings
-        Settings of the fit that differ from defaults.
+        Settings of the fit that differ from defaults; None for latents of another method.
     """
 
     summary: Check
@@ -121,14 +124,14 @@ class FitPage:
     about: str
     private: Sequence[str]
     shown: int
-    stopping: Sequence[str]
     layout: str
-    elbo: pd.DataFrame
     leakage: pd.DataFrame
     stability: pd.DataFrame | None
-    genes: pd.DataFrame | None
-    has_cells: bool
-    settings: Mapping[str, Any]
+    elbo: pd.DataFrame | None = None
+    genes: pd.DataFrame | None = None
+    stopping: Sequence[str] = ()
+    has_cells: bool = False
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,20 +152,23 @@ def fit_report(fit: FitPage) -> str:
     str
         HTML.
     """
-    absent = {"cells.h5ad": not fit.has_cells}
-    absent |= {"stability.csv": fit.stability is None, "genes.csv": fit.genes is None}
+    absent = {"cells.h5ad": not fit.has_cells, "genes.csv": fit.genes is None}
+    absent |= {"stability.csv": fit.stability is None, "elbo.csv": fit.elbo is None}
+    absent |= dict.fromkeys(("latents.csv", "model/model.json"), fit.settings is None)
     return render(
         "fit.html.j2",
         fit=fit,
         badges=BADGES,
         terms=TERMS,
         layout=MAPS[fit.layout],
-        elbo=table("Held-out and training ELBO", fit.elbo, ["source", "member"]),
-        leakage=table("Leakage", fit.leakage, ["metric", "block", "source", "member"]),
+        elbo=None
+        if fit.elbo is None
+        else table("Held-out and training ELBO", fit.elbo, ["source", "member"]),
+        leakage=table("Leakage", fit.leakage, ["metric", "block", "source"]),
         stability=None if fit.stability is None else table("Agreement of members", fit.stability),
         genes=None if fit.genes is None else table("Genes", fit.genes.head(GENES)),
         files={name: held for name, held in FILES.items() if not absent.get(name, False)},
-        settings=canonical_json(fit.settings),
+        settings=None if fit.settings is None else canonical_json(fit.settings),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import cdgm
 from cdgm.cli.main import main
-from cdgm.estimator import genes, interpretation, scores, specification, split
+from cdgm.estimator import genes, interpretation, leakage, scores, specification, split
 from cdgm.estimator.defaults import defaults
 from cdgm.estimator.selection import dimensions, level
 from tests.guide import DOCS, fences
@@ -61,7 +61,7 @@ def test_every_column_and_variant_is_explained():
     columns = {*scores.LEAKAGE_COLUMNS, *scores.STABILITY_COLUMNS, *dimensions.COLUMNS, *level.COLUMNS}
     columns |= {*model.get_elbo(), "elbo_train", *model.rank_genes()} - {"gene"}
     columns -= plain
-    named = {*columns, *cdgm.ComparativeModel.variants(), *scores.MIXING, "hsic", "knn_accuracy"}
+    named = {*columns, *cdgm.ComparativeModel.variants(), *leakage.MIXING, "hsic", "knn_accuracy"}
     assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
 
 
