@@ -226,6 +226,13 @@ class VariantSpec(Strict):
                 expected = f"at most {steps}, the steps of training"
                 raise ValueError(f"kl_schedule.{key}.steps is {ramp.longest}, expected {expected}")
 
+    def over(self, training_steps: int) -> VariantSpec:
+        """The same variant with the lengths of its ramps in steps of a training."""
+        if all(ramp.share is None for ramp in self.kl_schedule.values()):
+            return self
+        ramps = {key: ramp.over(training_steps) for key, ramp in self.kl_schedule.items()}
+        return self.model_copy(update={"kl_schedule": ramps})
+
     @property
     def settled_after(self) -> int:
         """Number of steps after which the objective no longer changes by a schedule."""
@@ -278,6 +285,8 @@ class FitSpec(Strict):
     def _check(self) -> FitSpec:
         self.variant.check_design(self.model.design)
         self.variant.check_steps(self.training.steps)
+        if self.variant.over(self.training.steps) is not self.variant:
+            raise ValueError("expected ramps whose lengths are steps: see VariantSpec.over")
         return self
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_serializer
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from cdgm.config.design import Design
 from cdgm.utils.registry import PerMember, Strict, Sweep
@@ -31,21 +31,41 @@ class Ramp(Strict):
         Weight from which and to which it goes, ``from`` and ``to`` in the config.
     steps
         Optimiser steps from one to the other.
+    share
+        In place of steps: their share of all steps of a training, in (0, 1].
     """
 
     start: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="from")
     end: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="to")
-    steps: Annotated[int | Sweep, PerMember(minimum=1), AfterValidator(_whole)]
+    steps: Annotated[int | Sweep, PerMember(minimum=1), AfterValidator(_whole)] | None = None
+    share: Annotated[float | Sweep, PerMember(above=0, maximum=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Ramp:
+        if (self.steps is None) == (self.share is None):
+            raise ValueError("expected either steps or share")
+        return self
 
     @model_serializer
     def _as_written(self) -> dict[str, Any]:
         """By the names of the config, of which ``from`` is none in Python."""
-        values = {"from": self.start, "to": self.end, "steps": self.steps}
-        return {name: list(v) if isinstance(v, Sweep) else v for name, v in values.items()}
+        values = {"from": self.start, "to": self.end, "steps": self.steps, "share": self.share}
+        return {n: list(v) if isinstance(v, Sweep) else v for n, v in values.items() if v is not None}
+
+    def over(self, training_steps: int) -> Ramp:
+        """The same ramp with its length in steps of a training."""
+        if self.share is None:
+            return self
+        shares = self.share if isinstance(self.share, Sweep) else (self.share,)
+        steps = [max(1, round(share * training_steps)) for share in shares]
+        length = steps if isinstance(self.share, Sweep) else steps[0]
+        return Ramp.model_validate({"from": self.start, "to": self.end, "steps": length})
 
     @property
     def longest(self) -> int:
-        """Steps until it stays, the largest number of a sweep."""
+        """Steps until it stays, the largest number of a sweep; 0 for a share, which fits any training."""
+        if self.steps is None:
+            return 0
         return int(max(self.steps)) if isinstance(self.steps, Sweep) else self.steps
 
 

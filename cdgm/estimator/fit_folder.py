@@ -66,7 +66,7 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
     save(*training_figure(model.history, variant), folder / TRAINING)
     ensemble = model.ensemble
-    ramps = ramps_of_blocks(model.variant.kl_schedule, design)
+    ramps = ramps_of_blocks(model.ensemble.spec.variant.kl_schedule, design)
     objective = [stated(ramps)] if ramps else []
     page = FitPage(
         summary=scores.summary(),

@@ -151,7 +151,7 @@ def fit_spec(
     values = {
         "dataset": DATASET,
         "model": model.model_dump(mode="json"),
-        "variant": variant.model_dump(mode="json"),
+        "variant": variant.over(training["steps"]).model_dump(mode="json"),
         "training": dict(training),
         "seeds": seeds,
         "root_seed": ROOT_SEED,

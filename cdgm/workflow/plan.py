@@ -231,7 +231,7 @@ def _expand_setting(
             spec = FitSpec(
                 dataset=dataset,
                 model=model,
-                variant=config.variants[variant],
+                variant=config.variants[variant].over(template.training.steps),
                 training=template.training,
                 seeds=replicates[i : i + seeds.per_job],
                 root_seed=config.root_seed,

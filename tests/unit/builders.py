@@ -18,13 +18,6 @@ THREE_SOURCES = {
 }
 
 
-def shortened(variant: dict, steps: int) -> dict:
-    """A variant whose schedules end within so many steps."""
-    ramps = variant.get("kl_schedule", {})
-    short = {key: ramp | {"steps": min(ramp["steps"], steps)} for key, ramp in ramps.items()}
-    return variant | ({"kl_schedule": short} if short else {})
-
-
 def simulation(**changes: Any) -> Simulation:
     """A small contrastive simulation."""
     values = {

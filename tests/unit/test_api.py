@@ -16,7 +16,6 @@ from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
 from cdgm.evaluation.metrics.recovery import recovery_cc
 from cdgm.training.loop import train
 from tests.unit import small_cells
-from tests.unit.builders import shortened
 from tests.unit.data_helpers import refused
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +44,7 @@ def test_installed_settings_are_those_of_the_workflow():
 
 @pytest.mark.parametrize("variant", defaults.variant_names())
 def test_every_variant_trains(variant):
-    model = small_cells.model(variant=shortened(defaults.defaults()["variants"][variant], 3))
+    model = small_cells.model(variant=variant)
     assert not model.is_trained
     model.train(max_steps=3)
     assert model.is_trained

@@ -129,7 +129,9 @@ def test_keys_name_groups_of_blocks():
         ({"private": UP | {"to": True}}, "expected a number, got True"),
         ({"private": UP | {"to": float("nan")}}, "expected a number, got nan"),
         ({"private": UP | {"until": 3}}, "until"),
-        ({"private": {"from": 0, "to": 1}}, "steps"),
+        ({"private": {"from": 0, "to": 1}}, "either steps or share"),
+        ({"private": UP | {"share": 0.5}}, "either steps or share"),
+        ({"private": {"from": 0, "to": 1, "share": 1.5}}, "of at most 1, got 1.5"),
         ({"private": 1000}, "Ramp"),
         (1000, "dictionary"),
     ],
@@ -160,6 +162,19 @@ def test_points_of_a_sweep_are_named_by_block_and_number():
     assert [label for label, _ in spec.points()] == ["kl.private.steps=5", "kl.private.steps=10"]
     assert [variant.kl_schedule["private"].steps for _, variant in spec.points()] == [5, 10]
     assert spec.settled_after == 10
+
+
+def test_a_share_becomes_steps_of_the_training():
+    up = {"from": 0, "to": 1, "share": 0.3333}
+    assert Ramp.model_validate(up).over(3000) == Ramp.model_validate(UP | {"steps": 1000})
+    assert Ramp.model_validate(up).over(1).steps == 1
+    assert Ramp.model_validate(up | {"share": [0.1, 1]}).over(50).steps == (5, 50)
+    spec = VariantSpec.model_validate(SUM | {"kl_schedule": {"private": up}})
+    assert spec.over(3000).kl_schedule["private"].steps == 1000
+    # What is written is read again as the same.
+    assert VariantSpec.model_validate(spec.model_dump(mode="json")) == spec
+    with pytest.raises(ValueError, match="lengths are steps"):
+        scheduled({"private": up})
 
 
 # ---------------------------------------------------------------- own data
@@ -213,11 +228,13 @@ def test_unknown_blocks_are_one_line():
 
 
 def test_a_study_of_too_few_steps_is_refused_before_anything_runs():
-    short = {"variants": ["cvae", "private-warm-up"], "settings": {"linear": {"training": {"steps": 900}}}}
-    config = merge(read_yaml(ROOT / "config.yaml"), {"studies": {"identifiability": short}})
+    short = {"variants": ["cvae", "slow"], "settings": {"linear": {"training": {"steps": 900}}}}
+    slow = SUM | {"kl_schedule": {"private": UP | {"steps": 1000}}}
+    changed = {"studies": {"identifiability": short}, "variants": {"slow": slow}}
+    config = merge(read_yaml(ROOT / "config.yaml"), changed)
     with pytest.raises(UserError) as error:
         expand(parse_config(config, [ROOT / "config.yaml"]), [ROOT / "config.yaml"])
     assert str(error.value).endswith(
-        "studies.identifiability.variants.1: got 'private-warm-up', expected one that suits trainings of 900 "
+        "studies.identifiability.variants.1: got 'slow', expected one that suits trainings of 900 "
         "steps: kl_schedule.private.steps is 1000, expected at most 900, the steps of training"
     )

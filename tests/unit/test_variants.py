@@ -15,13 +15,13 @@ from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.training.loop import _contexts, build_model, train
 from cdgm.workflow.plan import dump
-from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations, shortened
+from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 from tests.unit.test_environment import ROOT
 
 # Those without a sweep: the others are the same plug-ins at several numbers, for designs that they name.
 # Schedules end within the few steps of these fits.
 VARIANTS = {
-    name: shortened(dump(variant), 8)
+    name: dump(variant.over(8))
     for name, variant in parse_config(read_yaml(ROOT / "config.yaml")).variants.items()
     if len(variant.points()) == 1
 }
