@@ -66,7 +66,9 @@ def _columns(values: Any) -> list[str] | None:
 
 
 def _names(features: Any) -> list[str]:
-    if isinstance(features, str) or not hasattr(features, "__iter__"):
+    # A set has no order, and an array may have no axis.
+    ordered = hasattr(features, "__getitem__") and getattr(features, "ndim", 1) == 1
+    if isinstance(features, str | bytes | Mapping) or not ordered:
         raise bad_input("features", "", features, "a list of names")
     return [str(name) for name in features]
 

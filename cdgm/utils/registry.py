@@ -120,7 +120,7 @@ class Registry(Mapping[str, str]):
         """
         if not isinstance(kind, str) or kind not in self._entries:
             known = ", ".join(sorted(self._entries)) or "none yet"
-            raise ValueError(f"unknown {self.what} {kind!r}, known: {known}")
+            raise ValueError(f"unknown {self.what} {shown(kind)}, known: {known}")
         module, name = self._entries[kind].split(":")
         return getattr(importlib.import_module(module), name)
 
