@@ -130,7 +130,9 @@ def sources(draw: st.DrawFn) -> Data:
         try:
             if order is not None:
                 given[source] = frame(x[:, list(order)], [NAMES[i] for i in order])
-                forms[source] = change = draw(st.sampled_from([None, None, None, None, "rename", "more", "less", "twice"]))
+                forms[source] = change = draw(
+                    st.sampled_from([None, None, None, None, "rename", "more", "less", "twice"])
+                )
                 if change and source != "a" and columns > (change == "twice"):
                     broken = True
                     names = list(given[source])
@@ -173,7 +175,9 @@ def expected_input(model: cdgm.ComparativeModel, true: dict[str, np.ndarray], sc
     constant = sd <= 2 * CONSTANT * largest
     sd = np.where(constant, 1, sd)
     allowed = 1e-4 + 1e-14 * np.where(constant, 0, largest / sd)
-    return {s: np.where(constant, np.nan, (values - rows.mean(axis=0)) / sd) for s, values in x.items()}, allowed
+    return {
+        s: np.where(constant, np.nan, (values - rows.mean(axis=0)) / sd) for s, values in x.items()
+    }, allowed
 
 
 @examples(2)
@@ -188,7 +192,11 @@ def test_arrays_are_refused_in_one_line_or_fitted_as_they_are(data, arguments, t
     assert true is not None, "values that are not all there are accepted"
     features = arguments.get("features")
     if features is None:
-        features = list(given[next(iter(given))]) if names else [f"feature{i}" for i in range(true[next(iter(true))].shape[1])]
+        features = (
+            list(given[next(iter(given))])
+            if names
+            else [f"feature{i}" for i in range(true[next(iter(true))].shape[1])]
+        )
     assert list(model.observations.features) == [str(name) for name in features]
     if names is not None:
         true = {s: x[:, [names.index(f) for f in model.observations.features]] for s, x in true.items()}

@@ -59,7 +59,9 @@ NAMES: dict[str, Any] = {
 }
 CALLS = {
     "source_key": st.sampled_from(["condition", "label", "gone", "", "condition "]),
-    "background": st.sampled_from(["ctrl", "drug", ["ctrl"], ["ctrl", "drug"], ["ctrl", "ctrl"], [], "", "x", "0.0"]),
+    "background": st.sampled_from(
+        ["ctrl", "drug", ["ctrl"], ["ctrl", "drug"], ["ctrl", "ctrl"], [], "", "x", "0.0"]
+    ),
     "labels_key": st.sampled_from(["label", "condition", "gone", None]),
     "layer": st.sampled_from([None, "counts", "gone", "X", ""]),
 }
@@ -71,7 +73,9 @@ def objects(draw: st.DrawFn) -> tuple[anndata.AnnData, np.ndarray, str]:
     n = draw(st.sampled_from([*[CELLS] * 8, 20, 19, 2, 1, 0]))
     d = draw(st.sampled_from([*[GENES] * 8, 2, 1, 0]))
     rng = np.random.default_rng(draw(st.integers(0, 9)))
-    x = rng.poisson(3, (n, d)).astype(draw(st.sampled_from(["f4", "f4", "f8", "i4", "i8", "u2", "u8", "?", "f2"])))
+    x = rng.poisson(3, (n, d)).astype(
+        draw(st.sampled_from(["f4", "f4", "f8", "i4", "i8", "u2", "u8", "?", "f2"]))
+    )
     of = np.where(np.arange(n) < n // 2, "ctrl", "drug")
     if x.size and x.dtype.kind == "f" and draw(st.integers(0, 9)) == 9:
         x[-1, 0] = draw(st.sampled_from([np.nan, np.inf, -1, 0.5, 3e4]))
@@ -162,5 +166,10 @@ def test_cells_are_refused_in_one_line_or_fitted_as_they_are(shown, call, likeli
             assert latents.shape[0] == adata.n_obs
     if before is not None:
         after = adata.X
-        difference = (after != before).sum() if sp.issparse(after) else (np.asarray(after) != np.asarray(before)).sum()
-        assert difference == np.isnan(np.asarray(before.data if sp.issparse(before) else before, dtype=float)).sum()
+        difference = (
+            (after != before).sum() if sp.issparse(after) else (np.asarray(after) != np.asarray(before)).sum()
+        )
+        assert (
+            difference
+            == np.isnan(np.asarray(before.data if sp.issparse(before) else before, dtype=float)).sum()
+        )

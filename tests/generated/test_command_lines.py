@@ -113,7 +113,9 @@ def lines(draw: st.DrawFn) -> list[str]:
     if name == "fit":
         options = {option: [value] for option, value in FIT.items()}
     elif name == "choose":
-        options = {o: [FIT[o]] for o in ("--background", "--max-steps", "--n-background", "--n-salient", "--out")}
+        options = {
+            o: [FIT[o]] for o in ("--background", "--max-steps", "--n-background", "--n-salient", "--out")
+        }
         options["--members"] = ["2"]
     elif name == "plot":
         options = {"--out": ["new"], "--map": ["pca"]}

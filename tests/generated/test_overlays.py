@@ -134,10 +134,10 @@ def same(found: Any, given: Any) -> bool:
     if isinstance(given, dict):
         return isinstance(found, dict) and all(k in found and same(found[k], v) for k, v in given.items())
     if isinstance(given, list):
-        return (
-            isinstance(found, list) and len(found) == len(given) and all(map(same, found, given))
-        ) or (len(given) == 1 and same(found, given[0]))
-    return type(found) is type(given) and found == given or (
+        return (isinstance(found, list) and len(found) == len(given) and all(map(same, found, given))) or (
+            len(given) == 1 and same(found, given[0])
+        )
+    return (type(found) is type(given) and found == given) or (
         not isinstance(found, bool) and isinstance(found, int | float)
         and not isinstance(given, bool) and isinstance(given, int | float) and found == given
     )  # fmt: skip
