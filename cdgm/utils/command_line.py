@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from cdgm.utils.errors import UserError
+from cdgm.utils.errors import LONGEST, UserError
 
 
 def run(main: Callable[[], None]) -> None:
@@ -45,7 +45,9 @@ class Parser(argparse.ArgumentParser):
     """Parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise a UserError, so that every mistake is reported alike."""
+        """Raise a UserError, so that every mistake is reported alike; argparse shows words in full."""
+        if len(message) > 2 * LONGEST:
+            message = f"{message[:LONGEST]} ... {message[-LONGEST:]}"
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
