@@ -297,6 +297,15 @@ def test_fits_that_are_killed_while_they_overwrite_lose_nothing(tmp_path: Path):
     print(f"CDGM_TEST_SEED={seed}: {kills} kills, fits of {len(seeds)} seeds stood in the folder")
 
 
+def test_folders_above_a_failed_one_do_not_stay(tmp_path: Path):
+    with pytest.raises(UserError, match="no data"), atomic_folder(tmp_path / "a" / "b" / "out"):
+        raise UserError("no data")
+    refused(tmp_path / "a" / ("b" * 300) / "out", "File name too long")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a" / "b" / "out")
+    assert (tmp_path / "a" / "b" / "out" / "in").is_dir()
+
+
 def test_an_error_of_another_file_is_told_by_its_name(tmp_path: Path):
     with pytest.raises(UserError, match=r"gone\.txt: No such file"), atomic_folder(tmp_path / "out"):
         (tmp_path / "gone.txt").read_text()
