@@ -59,12 +59,12 @@ def atomic_folder(
             os.replace(old, place)
         missing = [parent for parent in place.parents if not parent.exists()]
     try:
-        with _told(folder, temporary):
+        with _told(folder):
             temporary.mkdir(parents=True)
-            with _locked(temporary):
-                yield temporary
-                write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
-                _put(temporary, place, old, folder, overwrite)
+        with _told(folder, temporary), _locked(temporary):
+            yield temporary
+            write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
+            _put(temporary, place, old, folder, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         # Folders above it that were made for it go as well, if there is nothing in them.
