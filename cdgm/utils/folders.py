@@ -68,8 +68,8 @@ def atomic_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         # Folders above it that were made for it go as well, if there is nothing in them.
-        with contextlib.suppress(OSError):
-            for parent in missing:
+        for parent in missing:
+            with contextlib.suppress(OSError):
                 parent.rmdir()
 
 

@@ -85,7 +85,7 @@ class _Console(io.TextIOBase):
 
 
 def disk(folder: Path) -> dict[str, str]:
-    """Everything below a folder: path to what it is, with the digest of its content or the target of a link."""
+    """Everything below a folder: its path, and the digest of a file or the target of a link."""
     return dict(_entries(folder, folder))
 
 

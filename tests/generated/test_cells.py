@@ -15,6 +15,7 @@ from tests.generated.promise import examples, kept
 from tests.generated.test_arrays import ODD, SMALL, check_trained
 
 CELLS, GENES = 32, 4
+TYPES = ("f4", "f4", "f8", "i4", "i8", "u2", "u8", "?", "f2")
 
 
 def repeated(x: np.ndarray) -> sp.csr_matrix:
@@ -43,7 +44,7 @@ COLUMNS: dict[str, Any] = {
     "one source": lambda of: np.full(len(of), "ctrl").astype(object),
     "other source": lambda of: np.full(len(of), "drug").astype(object),
     "missing": lambda of: pd.Series(of).where(np.arange(len(of)) != 3).to_numpy(),
-    "missing category": lambda of: pd.Categorical(np.where(np.arange(len(of)) == 3, "x", of), ["ctrl", "drug"]),
+    "missing category": lambda of: pd.Categorical([*["x"][: len(of)], *of[1:]], ["ctrl", "drug"]),
     "all missing": lambda of: np.full(len(of), np.nan),
     "nothing": lambda of: np.full(len(of), None),
     "blanks": lambda of: np.where(of == "ctrl", " ", of).astype(object),

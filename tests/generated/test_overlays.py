@@ -32,14 +32,16 @@ ODD = st.sampled_from(
 )  # fmt: skip
 ANY = ODD | st.integers() | st.floats() | st.text(max_size=6) | st.lists(ODD, max_size=3)
 NAMES = st.sampled_from(
-    ["kind", "weight", "steps", "background", "salient", "", "0", "float64", "root_seed", "a b", "ü", "x" * 80]
+    ["kind", "weight", "steps", "background", "salient", "", "0", "float64", "root_seed", "a b", "ü",
+    "x" * 80]
 ) | st.text("abz_-.@/", min_size=1, max_size=3)  # fmt: skip
 # Text in the form of a file, with the words that YAML has a meaning for.
 SCALARS = st.sampled_from(
     [
         "1:30", "010", "0x1F", "0b1", "1_000", "yes", "no", "on", "off", "~", ".inf", "-.INF", ".nan", "1e3",
         "1.", ".5", "+1", "2024-01-29", "2024-01-29 10:00:00", "!!python/object/apply:os.system ['x']",
-        "!!int 3", "!!float 3", "!!str 3", "!!set {a}", "!!binary aGk=", "!!omap [a: 1]", "!x y", "&a 1", "*a",
+        "!!int 3", "!!float 3", "!!str 3", "!!set {a}", "!!binary aGk=", "!!omap [a: 1]", "!x y", "&a 1",
+        "*a",
         "<<", "=", "'x", '"', "{", "[", "]", "- a", "a: b", "? a", "%x", "@a", "`a`", "|", ">", "\t", "\0",
         "\ufeff1", "\x85", "{<<: {a: 1}}", "&a [*a]", "{a: 1, a: 2}", "{1: 2}", "{null: 1}", "{[1]: 2}",
         "9" * 30, "9" * 5000, "1e999", "0.1e-400", "--- 1", "...",
@@ -100,7 +102,7 @@ def nested(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 
 @st.composite
 def overlays(draw: st.DrawFn) -> dict[str, Any]:
-    """One to three mutations of the config: values, keys that are added, renamed or taken away, other branches."""
+    """One to three mutations: other values, keys that are added, renamed or taken away, other branches."""
     overlay: dict[str, Any] = {}
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         path = draw(paths())
@@ -170,7 +172,7 @@ def check(text: str) -> tuple[str | None, Config | None]:
 @examples(1.5)
 @given(overlays())
 def test_an_overlay_is_refused_in_one_line_or_is_what_runs(overlay: dict):
-    line, config = check(yaml.safe_dump(overlay, allow_unicode=True))
+    _, config = check(yaml.safe_dump(overlay, allow_unicode=True))
     if config is None:
         return
     whole = merge(base()[1], overlay)
