@@ -132,11 +132,12 @@ dag: env ## draw how the rules depend on each other
 
 .PHONY: test
 test: env ## unit, workflow and short end-to-end tests, the files that take longest first
-	$(PYTEST) --no-loadscope-reorder -m "not soak and not network" tests/e2e tests/workflow tests/unit $(PYTEST_ARGS)
+	$(PYTEST) --no-loadscope-reorder -m "not soak and not network" tests/e2e tests/workflow tests/generated tests/unit $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: env ## the long tests: a run killed twenty times, and others (half an hour and more)
+soak: env ## the long tests: a run killed fifty times, thousands of generated inputs, and others (an hour and more)
 	$(BIN)/python -m pytest -m soak tests $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/generated --hypothesis-profile many --hypothesis-seed "$${CDGM_TEST_SEED:-1}" $(PYTEST_ARGS)
 
 .PHONY: slurm-test
 slurm-test: env ## the workflow through a real Slurm of one node (root; skipped where that can't be had)

@@ -7,8 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.snakemake_runs import TINY, copy_checkout, snakemake
+
+# Generated inputs: some, always the same, in `make test`; `--hypothesis-profile many` in `make soak`.
+_COMMON = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": (Phase.explicit, Phase.generate, Phase.shrink),
+}
+settings.register_profile("some", max_examples=40, derandomize=True, **_COMMON)
+settings.register_profile("many", max_examples=2_000, print_blob=True, **_COMMON)
+settings.load_profile("some")
 
 #: The local download beside the study.
 RAW = "results/downloads/mine/raw"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
 from cdgm.config.evaluation import EvaluationSpec
@@ -12,7 +10,7 @@ from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_json, write_csv
 from cdgm.utils.random_streams import stream
 from cdgm.utils.registry import Strict
@@ -27,9 +25,9 @@ class BaselinesJob(Strict):
 
 def main() -> None:
     """Parse, score, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of evaluation and model (.json)")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--data", required=True, help="data file (.npz)")
     parser.add_argument("--cells", required=True, help="table of cells (.csv)")
     parser.add_argument("--out", required=True, help="table to write (.csv)")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
 from cdgm.config.evaluation import CeilingSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.true_model import score_true_model
-from cdgm.utils.command_line import log, run
+from cdgm.utils.command_line import Parser, log, natural, run
 from cdgm.utils.files import read_json, write_rows
 from cdgm.utils.registry import Strict
 
@@ -24,9 +22,9 @@ class CeilingJob(Strict):
 
 def main() -> None:
     """Parse, score, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the ceiling and its simulation (.json)")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--data", required=True, help="data file of the simulation (.npz)")
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()

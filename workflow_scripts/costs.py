@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, run
 from cdgm.utils.files import read_json, write_csv
 from cdgm.workflow.costs import costs_table
 
 
 def main() -> None:
     """Parse, gather, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--study", required=True)
     parser.add_argument("--spec", required=True, help="file of each stack's place and ids (.json)")
     parser.add_argument("--results", required=True, help="results folder")

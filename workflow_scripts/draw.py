@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from cdgm.figures import FIGURES
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, run
 from cdgm.utils.errors import UserError
 
 
 def main() -> None:
     """Parse, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--figure", required=True, help="name of the figure: one of the registry in cdgm/figures"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,14 @@ from cdgm.evaluation.fits import (
     score_simulation,
 )
 from cdgm.models.checkpoint import load_stack
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, run
 from cdgm.utils.files import read_json, write_npz, write_rows
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, score, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file that says how to score (.json)")
     parser.add_argument("--fit-spec", required=True, help="spec.json of the fit")
     parser.add_argument("--model", required=True, help="model.npz of the fit")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
 from cdgm.config.validation import validated
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
-from cdgm.utils.command_line import log, run
+from cdgm.utils.command_line import Parser, log, run
 from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, fetch, record the origin of the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the entry of downloads: in the config (.json)")
     parser.add_argument("--name", required=True, help="name of that entry")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to put the file")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cdgm.data.bundle import read_bundle
 from cdgm.models.checkpoint import save_stack
 from cdgm.training.device import device_of
 from cdgm.training.loop import train
-from cdgm.utils.command_line import log, run
+from cdgm.utils.command_line import Parser, log, positive, run
 from cdgm.utils.files import read_json, write_json, write_npz
 from cdgm.utils.progress import progress
 from cdgm.utils.provenance import Provenance
@@ -22,11 +21,11 @@ from cdgm.utils.provenance import Provenance
 
 def main() -> None:
     """Parse, fit, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the fit (.json)")
     parser.add_argument("--data", required=True, help="data file (.npz)")
     parser.add_argument("--out-dir", required=True, help="folder for model.npz, history.npz, spec.json")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive, default=1)
     arguments = parser.parse_args()
     provenance = Provenance()
     torch.set_num_threads(arguments.threads)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from cdgm.evaluation.table_files import read_table
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.reports.captions import read_caption
 from cdgm.reports.index import StudySection, index_page, runs_of
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_json, write_text
 
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -17,11 +16,11 @@ CAPTIONS = Path(__file__).parents[1] / "report"
 
 def main() -> None:
     """Parse, read, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of studies and their figures (.json)")
     parser.add_argument("--claims", help="table of verdicts (.csv), if the configuration states claims")
     parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of <figure>.rst")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--out", required=True, help="page to write (.html)")
     arguments = parser.parse_args()

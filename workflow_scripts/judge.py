@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
 from cdgm.evaluation.table_files import read_table
 from cdgm.reports.claims_page import claims_page
-from cdgm.utils.command_line import log, run
+from cdgm.utils.command_line import Parser, log, run
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_json, write_csv, write_text
 from cdgm.utils.provenance import rules_commit
@@ -19,7 +18,7 @@ from cdgm.utils.provenance import rules_commit
 
 def main() -> None:
     """Parse, judge, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--claims", required=True, help="claims, and why some can't be judged (.json)")
     parser.add_argument("--tables", nargs="*", default=[], help="tables named <study>.csv")
     parser.add_argument("--of", default="", help="ending of the names of the target's pages, as _perturbseq")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
 from cdgm.data.cell_table import MOST_ON_A_MAP, read_cell_table
 from cdgm.evaluation.embedding import layout
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_npz, write_csv
 from cdgm.utils.random_streams import stream
 
 
 def main() -> None:
     """Parse, lay out, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--latents", required=True, help="latents.npz of an evaluation")
     parser.add_argument("--cells", required=True, help="table of cells (.csv)")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
     cells = read_cell_table(arguments.cells)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pandas as pd
 
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, run
 from cdgm.utils.files import read_json, write_csv
 
 COLUMNS = (
@@ -16,7 +14,7 @@ COLUMNS = (
 
 def main() -> None:
     """Parse, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the table's rows (.json)")
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
 from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, preprocess, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the entry of datasets: in the config (.json)")
     parser.add_argument("--name", required=True, help="name of that entry")
-    parser.add_argument("--root-seed", required=True, type=int, metavar="N", help="root seed of the run")
+    parser.add_argument("--root-seed", required=True, type=natural, metavar="N", help="root seed of the run")
     parser.add_argument("--raw", required=True, type=Path, metavar="FILE", help="raw file, as fetched")
     parser.add_argument("--out-dir", required=True, type=Path, metavar="DIR", help="folder of the results")
     arguments = parser.parse_args()

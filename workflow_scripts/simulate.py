@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.simulation.simulate import simulate
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_json, write_npz
 from cdgm.utils.provenance import Provenance
 
 
 def main() -> None:
     """Parse, simulate, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--spec", required=True, help="file of the setting (.json)")
-    parser.add_argument("--seeds", required=True, nargs="+", type=int, help="seeds of the replicates")
-    parser.add_argument("--root-seed", type=int, required=True)
+    parser.add_argument("--seeds", required=True, nargs="+", type=natural, help="seeds of the replicates")
+    parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--out", required=True, help="data file to write (.npz)")
     arguments = parser.parse_args()
     provenance = Provenance()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ from cdgm.config.validation import validated
 from cdgm.evaluation.constraint_ends import constraint_ends
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
-from cdgm.utils.command_line import log, run
+from cdgm.utils.command_line import Parser, log, run
 from cdgm.utils.files import atomic, read_json, read_npz, write_csv
 
 MAP_COLUMNS = [
@@ -34,7 +33,7 @@ MAP_COLUMNS = [
 
 def main() -> None:
     """Parse, gather, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--study", required=True)
     parser.add_argument("--spec", required=True, help="file of rows, baselines and ceilings (.json)")
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")

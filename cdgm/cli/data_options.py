@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.inputs import genes, natural, positive, present, read_data
+from cdgm.cli.inputs import genes, present, read_data
+from cdgm.utils.command_line import natural, positive
 from cdgm.utils.errors import UserError
 
 #: Options that arrays have no use for.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.cli.data_options import add_data_options, add_options, opened
-from cdgm.cli.inputs import positive, present, results_folder, variant
-from cdgm.utils.command_line import log
+from cdgm.cli.inputs import present, results_folder, variant
+from cdgm.utils.command_line import log, positive
 from cdgm.utils.errors import UserError
 
 SUMMARY = "fit a model to your data, score it, draw it, explain it"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdgm.utils.command_line import whole
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import read_json, read_npz
 
@@ -121,29 +122,9 @@ def results_folder(arguments: argparse.Namespace) -> AbstractContextManager[Path
     return atomic_folder(arguments.out, arguments.overwrite, inputs)
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    return _whole(text, 1)
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0, for argparse."""
-    return _whole(text, 0)
-
-
 def genes(text: str) -> int | str:
     """A number of genes or ``all``, for argparse."""
-    return text if text == "all" else _whole(text, 2)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
-    return value
+    return text if text == "all" else whole(text, 2)
 
 
 def present(**options: Any) -> dict[str, Any]:

@@ -8,11 +8,10 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import cdgm
 from cdgm.cli.inputs import in_terms_of_the_command
-from cdgm.utils.command_line import run
+from cdgm.utils.command_line import Parser, run
 from cdgm.utils.errors import UserError
 
 COMMANDS = ("fit", "choose", "evaluate", "check", "plot", "claims", "datasets")
@@ -30,14 +29,6 @@ on your own file of raw counts:
 
 then open fit/report.html. `cdgm COMMAND --help` explains a command; docs/own_data.md what the numbers mean.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise a UserError, so that every mistake is reported alike."""
-        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def parser() -> Parser:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from cdgm.utils.errors import shown
 from cdgm.utils.registry import Strict, distinct
 
 # Names become parts of the names of arrays, where "/" separates, and of joint scores, where
@@ -32,17 +33,17 @@ class Design(Strict):
         decoder's input. An inactive block enters the decoder as zeros and has no KL term.
     """
 
-    sources: tuple[SourceName, ...] = Field(min_length=1)
-    blocks: dict[BlockName, tuple[SourceName, ...]] = Field(min_length=1)
+    sources: tuple[SourceName, ...] = Field(min_length=1, max_length=1_000)
+    blocks: dict[BlockName, tuple[SourceName, ...]] = Field(min_length=1, max_length=1_000)
 
     @model_validator(mode="after")
     def _check(self) -> Design:
         if len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"sources are named twice: {list(self.sources)}")
+            raise ValueError(f"sources are named twice: {shown(list(self.sources))}")
         for block, active in self.blocks.items():
             unknown = sorted(set(active) - set(self.sources))
             if unknown:
-                raise ValueError(f"block {block!r} is active in unknown sources {unknown}")
+                raise ValueError(f"block {block!r} is active in unknown sources {shown(unknown)}")
             distinct(active)
             if not active:
                 raise ValueError(f"block {block!r} is active in no source")
@@ -66,7 +67,8 @@ class Design(Strict):
     def check_dims(self, dims: dict[str, int], what: str) -> None:
         """Refuse dimensions that do not name exactly this design's blocks."""
         if set(dims) != set(self.blocks):
-            raise ValueError(f"{what} names blocks {sorted(dims)}, the design has {sorted(self.blocks)}")
+            known = shown(sorted(self.blocks))
+            raise ValueError(f"{what} names blocks {shown(sorted(dims))}, the design has {known}")
 
     def check_twist(self, block: str, by: str, dims: Mapping[str, int], what: str) -> None:
         """Refuse a twist of unknown blocks, and one that turns nothing, with a ValueError.
@@ -82,7 +84,8 @@ class Design(Strict):
         """
         for name in (block, by):
             if name not in self.blocks:
-                raise ValueError(f"{what} names block {name!r}, the design has {sorted(self.blocks)}")
+                known = shown(sorted(self.blocks))
+                raise ValueError(f"{what} names block {shown(name)}, the design has {known}")
         if block == by:
             raise ValueError(f"{what} turns block {block!r} by itself, expected two blocks")
         if dims[block] < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +27,9 @@ else:
     Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Widths = Annotated[tuple[Annotated[int, Field(le=100_000)], ...], Field(max_length=100)]
+#: Values of all sweeps of a variant together, and members of a stack.
+MOST_POINTS, MOST_IN_A_STACK = 1_000, 10_000
 Activation = Literal["leaky_relu", "silu", "tanh"]
 
 
@@ -51,8 +55,8 @@ class ModelSpec(Strict):
 
     design: Design
     dims: dict[str, Annotated[int, Field(le=10_000)]]
-    encoder_hidden: tuple[Annotated[int, Field(le=100_000)], ...]
-    decoder_hidden: tuple[Annotated[int, Field(le=100_000)], ...]
+    encoder_hidden: Widths
+    decoder_hidden: Widths
     encoder_activation: Activation
     decoder_activation: Activation
     likelihood: Likelihood
@@ -137,7 +141,7 @@ class TrainingSpec(Strict):
 
     steps: int = Field(ge=1, le=100_000_000)
     batch_size: int = Field(ge=2, le=1_000_000)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=1_000)
     clip: float = Field(gt=0)
     log_every: int = Field(ge=1)
     optimiser: AdamSpec = AdamSpec()
@@ -177,6 +181,9 @@ class VariantSpec(Strict):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} holds {twice[0]!r} twice")
+        points = math.prod(len(sweep) for _, sweep in sweeps(self))
+        if points > MOST_POINTS:
+            raise ValueError(f"sweeps over {points:,} points, expected at most {MOST_POINTS:,}")
         for penalty in self.penalties:
             if penalty.weight is None:
                 raise ValueError(f"penalty {penalty.kind!r} has no weight")
@@ -287,6 +294,9 @@ class FitSpec(Strict):
         self.variant.check_steps(self.training.steps)
         if self.variant.over(self.training.steps) is not self.variant:
             raise ValueError("expected ramps whose lengths are steps: see VariantSpec.over")
+        members = len(self.seeds) * math.prod(len(sweep) for _, sweep in sweeps(self.variant))
+        if members > MOST_IN_A_STACK:
+            raise ValueError(f"a stack has {members:,} members, expected at most {MOST_IN_A_STACK:,}")
         return self
 
     @cached_property

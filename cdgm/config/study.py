@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ from cdgm.config.layers import Layer, file_with
 from cdgm.config.validation import validated
 from cdgm.utils.errors import bad_input
 from cdgm.utils.registry import Strict, distinct, registry_at
+
+#: Stacks of one study: Snakemake plans a job or two for each.
+MOST_STACKS = 10_000
 
 # Names end up in paths and in figure labels.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_+-]*$", max_length=60)]
@@ -109,6 +113,18 @@ class Study(Strict):
     settings: dict[Name, dict[str, Any]] = Field(min_length=1)
     sweep: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(distinct)]] = Field({})
     figures: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        swept = math.prod(map(len, self.sweep.values()))
+        jobs = math.ceil(self.seeds.count / self.seeds.per_job)
+        stacks = len(self.settings) * swept * len(self.variants) * jobs
+        if stacks > MOST_STACKS:
+            raise ValueError(
+                f"has {stacks:,} stacks ({len(self.settings)} settings x {swept:,} points of the sweep x "
+                f"{len(self.variants)} variants x {jobs:,} jobs of seeds), expected at most {MOST_STACKS:,}"
+            )
+        return self
 
 
 class Config(Strict):

@@ -153,7 +153,7 @@ def matrix_of(adata: AnnData, layer: str | None) -> Any:
     UserError
         If there is none.
     """
-    if layer is not None and layer not in adata.layers:
+    if layer is not None and not (isinstance(layer, str) and layer in adata.layers):
         raise bad_input("adata.layers", "layer", layer, f"one of {sorted(adata.layers)}, or None for adata.X")
     if layer is None and adata.X is None:
         raise bad_input("adata.X", "", None, f"a matrix, or a layer: one of {sorted(adata.layers)}")
@@ -202,7 +202,8 @@ def check_block(
         checks.append((~np.isfinite(values), "a finite number"))
     if values.dtype.kind != "b":
         checks += violations(values, support)
-    if support == "counts":
+    # Smaller types hold no larger count; float16 cannot be compared with one.
+    if support == "counts" and values.dtype.itemsize > 2:
         checks.append((values > LARGEST_COUNT, f"a count of at most {LARGEST_COUNT}"))
     for bad, expected in checks:
         if bad.any():

@@ -66,7 +66,9 @@ def _columns(values: Any) -> list[str] | None:
 
 
 def _names(features: Any) -> list[str]:
-    if isinstance(features, str) or not hasattr(features, "__iter__"):
+    # A set has no order, and an array may have no axis.
+    ordered = hasattr(features, "__getitem__") and getattr(features, "ndim", 1) == 1
+    if isinstance(features, str | bytes | Mapping) or not ordered:
         raise bad_input("features", "", features, "a list of names")
     return [str(name) for name in features]
 
@@ -118,7 +120,8 @@ def _check_values(x: np.ndarray, support: Support, where: str) -> None:
         raise bad_input(where, "type", str(x.dtype), "numbers")
     checks = [(~np.isfinite(x), "a finite number")] if x.dtype.kind == "f" else []
     checks += violations(x, support) if x.dtype.kind != "b" else []
-    if support == "counts":
+    # Smaller types hold no larger count; float16 cannot be compared with one.
+    if support == "counts" and x.dtype.itemsize > 2:
         checks.append((x > LARGEST_COUNT, f"a count of at most {LARGEST_COUNT}"))
     for bad, expected in checks:
         if bad.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
@@ -74,9 +75,14 @@ class EarlyStopping(Strict):
             raise bad_input("train", "early_stopping", early_stopping, "True, False or None")
         if early_stopping is None:
             early_stopping = bool(given) or fewest >= ENOUGH_ROWS
+        largest = sys.float_info.max
         checks = {
             "patience": (Integral, lambda value: value >= 1, "a whole number of at least 1"),
-            "min_delta": (Real, lambda value: 0 <= value < math.inf, "a number of at least 0, nats a row"),
+            "min_delta": (
+                Real,
+                lambda value: 0 <= value <= largest,
+                "a number of at least 0, nats a row",
+            ),
             "share": (Real, lambda value: 0 < value < 1, "a share between 0 and 1, for instance 0.1"),
         }
         for name, value in given.items():

@@ -25,6 +25,8 @@ PREDICTED = 0.2
 SHORT = 0.5
 #: Share of the whole rise of the ELBO that falls on the last third of a training that has not settled.
 RISING = 0.03
+#: Records of a training below which its course cannot be seen.
+FEWEST_RECORDS = 5
 #: Entries of the glossary whose strong doubts leave nothing to interpret.
 DECISIVE = ("stability", "kl", "member", "settled", "asymmetry")
 
@@ -104,9 +106,13 @@ def check_training(history: pd.DataFrame, usual_steps: int, early_stopping: bool
         curves.iloc[int(a * n) : max(int(b * n), int(a * n) + 1)].median()
         for a, b in ((0.0, 0.1), (0.6, 0.8), (0.9, 1.0))
     )
-    late = float(((end - middle) / (end - start)).median())
-    rising, short = late > RISING, steps < SHORT * usual_steps
     length = f"{steps:,} steps, of {usual_steps:,} by default for such data"
+    rises = ((end - middle) / (end - start)).dropna()
+    if n < FEWEST_RECORDS or rises.empty:
+        text = f"{length}: too few to see whether the ELBO has settled. Train longer."
+        return [Check("training", text, "doubt", "settled", reason=f"training was short ({steps:,} steps)")]
+    late = float(rises.median())
+    rising, short = late > RISING, steps < SHORT * usual_steps
     course = f"the last third of training still brought {late:.0%} of the rise of the ELBO"
     if rising and short:
         reason = f"training was short ({steps:,} of the usual {usual_steps:,} steps) and has not settled"

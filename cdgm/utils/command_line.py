@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-from cdgm.utils.errors import UserError
+from cdgm.utils.errors import LONGEST, UserError
 
 
 def run(main: Callable[[], None]) -> None:
@@ -37,6 +39,37 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _print_error("error: interrupted")
         raise SystemExit(130) from None
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UserError, so that every mistake is reported alike; argparse shows words in full."""
+        if len(message) > 2 * LONGEST:
+            message = f"{message[:LONGEST]} ... {message[-LONGEST:]}"
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    return whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return whole(text, 0)
+
+
+def whole(text: str, least: int) -> int:
+    """A whole number of at least ``least``."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+    return value
 
 
 def _drop_output() -> None:

@@ -57,14 +57,20 @@ def atomic_folder(
             # A mount point cannot be renamed: that should not be noticed when the work is done.
             os.replace(place, old)
             os.replace(old, place)
-        temporary.mkdir(parents=True)
+        missing = [parent for parent in place.parents if not parent.exists()]
     try:
+        with _told(folder):
+            temporary.mkdir(parents=True)
         with _told(folder, temporary), _locked(temporary):
             yield temporary
             write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
             _put(temporary, place, old, folder, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        # Folders above it that were made for it go as well, if there is nothing in them.
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 @contextlib.contextmanager

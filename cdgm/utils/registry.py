@@ -66,8 +66,14 @@ class Strict(BaseModel):
         return _without_coercion(handler(source))
 
 
+#: Values of a list of which none may occur twice.
+MOST_LISTED = 1_000
+
+
 def distinct(values: Sequence[Any]) -> Sequence[Any]:
     """Refuse a list that holds a value twice, for pydantic; numbers that are written alike count as one."""
+    if len(values) > MOST_LISTED:
+        raise ValueError(f"holds {len(values):,} values, expected at most {MOST_LISTED:,}")
     for i, value in enumerate(values):
         if any(value == other or str(value) == str(other) for other in values[:i]):
             raise ValueError(f"holds {shown(value)} twice")
@@ -120,7 +126,7 @@ class Registry(Mapping[str, str]):
         """
         if not isinstance(kind, str) or kind not in self._entries:
             known = ", ".join(sorted(self._entries)) or "none yet"
-            raise ValueError(f"unknown {self.what} {kind!r}, known: {known}")
+            raise ValueError(f"unknown {self.what} {shown(kind)}, known: {known}")
         module, name = self._entries[kind].split(":")
         return getattr(importlib.import_module(module), name)
 

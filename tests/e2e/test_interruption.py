@@ -134,7 +134,7 @@ def is_killed(checkout: Path, folder: Path, delay: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)])
 def test_killed_runs_end_as_if_left_alone(
     kills: int, checkout: Path, undisturbed: Undisturbed, tmp_path: Path
 ):

@@ -1,17 +1,27 @@
 """A folder is replaced only if it is as cdgm wrote it: the tests look at the disk."""
 
+import contextlib
+import itertools
+import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cdgm.cli.main import main
 from cdgm.utils import folders
 from cdgm.utils.errors import UserError
+from cdgm.utils.files import write_text
 from cdgm.utils.folders import MANIFEST, atomic_folder
+from tests.snakemake_runs import ROOT
 
 
 def write(folder: Path, text: str = "new", overwrite: bool = True, **options) -> None:
@@ -160,30 +170,140 @@ def test_another_process_that_writes_the_same_folder_loses_nothing(tmp_path: Pat
     assert disk(tmp_path / "out-1")["first"] == "first"
 
 
-@pytest.mark.parametrize("nth", [3, 4])
-def test_a_kill_inside_a_replacement_loses_neither(nth: int, ours: Path):
-    """Renames 1 and 2 try whether the folder can be renamed, 3 moves the old away, 4 brings the new."""
-    code = (
-        "import os, sys\nfrom pathlib import Path\nfrom cdgm.utils.folders import atomic_folder\n"
-        "real, left = os.replace, [int(sys.argv[2])]\n"
-        "def replace(*paths):\n"
-        "    if '.cdgm.json' not in str(paths[1]):\n"
-        "        left[0] -= 1\n"
-        "        if not left[0]: os.kill(os.getpid(), 9)\n"
-        "    real(*paths)\n"
-        "os.replace = replace\n"
-        "with atomic_folder(sys.argv[1], True) as place: (place / 'new').write_text('new')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, ours, str(nth)], check=False)
-    assert done.returncode == -signal.SIGKILL
-    there = {path.name.split(".")[-1]: disk(path) for path in ours.parent.iterdir()}
-    assert any("in/a.txt" in files for files in there.values())
-    assert there["part"]["new"] == "new"
-    # The next writer is refused, as the folder is there again: whole.
-    with pytest.raises(UserError, match="not empty"):
-        write(ours, overwrite=False)
-    assert sorted(disk(ours)) in ([MANIFEST, "in/a.txt"], [MANIFEST, "new"])
-    assert [path.name for path in ours.parent.iterdir()] == ["out"]
+def killed_at_each_step(root: Path, act: Callable[[], None]) -> Iterator[tuple[int, bool]]:
+    """Yield after a process that was killed before its n-th change of the disk, and once after a whole one.
+
+    ``root`` is emptied each time, and ``act`` called in a process of its own.
+    """
+    for nth in itertools.count(1):
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        write(root / "out", "old")
+        write_text(root / "file", "old")
+        child = os.fork()
+        if not child:
+            left = [nth]
+            for name in ("replace", "rename", "unlink", "rmdir", "mkdir", "fsync"):
+                setattr(os, name, _counted(getattr(os, name), left))
+            act()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status)
+        assert killed or os.waitstatus_to_exitcode(status) == 0
+        yield nth, killed
+        if not killed:
+            return
+
+
+def _counted(real: Callable, left: list[int]) -> Callable:
+    def counted(*arguments, **options):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+
+    return counted
+
+
+def replace_a_folder(root: Path) -> None:
+    with atomic_folder(root / "out", True) as place:
+        (place / "new").write_text("new")
+
+
+def folders_after_kills(root: Path) -> None:
+    """The old folder or the new one is whole, and in its place when the next command has looked."""
+    states = set()
+    for _, killed in killed_at_each_step(root, lambda: replace_a_folder(root)):
+        # Somewhere, under a name of ours or its own, one of them has all of its files.
+        there = [disk(path) for path in root.iterdir() if path.is_dir()]
+        assert any("in/a.txt" in files or ("new" in files and MANIFEST in files) for files in there)
+        with pytest.raises(UserError, match="not empty"):
+            write(root / "out", overwrite=False)
+        state = "old" if (root / "out" / "in").exists() else "new"
+        assert disk(root / "out").keys() == {MANIFEST, "in/a.txt" if state == "old" else "new"}
+        assert sorted(path.name for path in root.iterdir()) == ["file", "out"]
+        # And it is still ours: the next one may replace it.
+        write(root / "out", "newer")
+        states.add((state, killed))
+    assert states == {("old", True), ("new", True), ("new", False)}
+
+
+def files_after_kills(root: Path) -> None:
+    """The old file or the new one is whole; what is left beside it goes with the next writer."""
+    states = set()
+    for _, killed in killed_at_each_step(root, lambda: write_text(root / "file", "new")):
+        states.add(((root / "file").read_text(), killed))
+        write_text(root / "file", "newer")
+        assert sorted(path.name for path in root.iterdir()) == ["file", "out"]
+    assert states == {("old", True), ("new", True), ("new", False)}
+
+
+@pytest.mark.parametrize("what", ["folders_after_kills", "files_after_kills"])
+def test_a_kill_at_any_step_of_a_replacement_loses_neither(what: str, tmp_path: Path):
+    """In a process without threads, as it forks."""
+    code = f"import pathlib, sys\nfrom {__name__} import {what}\n{what}(pathlib.Path(sys.argv[1]))\n"
+    words = [sys.executable, "-c", code, tmp_path / "root"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.soak
+def test_fits_that_are_killed_while_they_overwrite_lose_nothing(tmp_path: Path):
+    """Real commands, killed at random moments of the writing of their results."""
+    seed = int(os.environ.get("CDGM_TEST_SEED", "1"))
+    rng = random.Random(seed)
+    values = np.random.default_rng(0).normal(size=(2, 30, 4))
+    np.savez(tmp_path / "ok.npz", a=values[0], b=values[1])
+    out = tmp_path / "out"
+    words = [
+        sys.executable,
+        "-m",
+        "cdgm",
+        "fit",
+        tmp_path / "ok.npz",
+        "--background",
+        "a",
+        "--variant",
+        "cvae",
+    ]
+    words += ["--n-background", "1", "--n-salient", "1", "--members", "1", "--map", "pca", "--max-steps", "5"]
+    words += ["--out", out]
+    subprocess.run([*words, "--seed", "0"], cwd=ROOT, check=True, capture_output=True)
+    begun = "drawing\n"
+    longest, kills, seeds = 3.0, 0, set()
+    while kills < 25:
+        command = [*words, "--overwrite", "--seed", str(kills + 1)]
+        with subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as fit:
+            while fit.stderr.readline() != begun:
+                assert fit.poll() is None
+            clock = time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                fit.wait(rng.uniform(0, longest))
+            if fit.poll() is None:
+                fit.kill()
+                kills += 1
+            else:
+                longest = time.monotonic() - clock
+            fit.stderr.read()
+        # The next command puts what is whole in its place.
+        with pytest.raises(UserError, match="not empty"):
+            write(out, overwrite=False)
+        assert folders._difference(out) is None
+        assert (out / "report.html").is_file()
+        seeds.add(json.loads((out / "provenance.json").read_text())["spec"]["seed"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["ok.npz", "out"]
+    print(f"CDGM_TEST_SEED={seed}: {kills} kills, fits of {len(seeds)} seeds stood in the folder")
+
+
+def test_folders_above_a_failed_one_do_not_stay(tmp_path: Path):
+    with pytest.raises(UserError, match="no data"), atomic_folder(tmp_path / "a" / "b" / "out"):
+        raise UserError("no data")
+    refused(tmp_path / "a" / ("b" * 300) / "out", "File name too long")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a" / "b" / "out")
+    assert (tmp_path / "a" / "b" / "out" / "in").is_dir()
 
 
 def test_an_error_of_another_file_is_told_by_its_name(tmp_path: Path):
@@ -196,8 +316,6 @@ def test_an_error_of_another_file_is_told_by_its_name(tmp_path: Path):
 
 def test_no_command_takes_a_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """The losses that were found: DATA, files beside it, and the fit that is drawn or scored."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "lane1.fastq").write_text("reads")

@@ -21,6 +21,8 @@ SETTING = "studies: {identifiability: {settings: {linear: {%s}}}}"
 DESIGN = "designs: {contrastive: {%s}}"
 STUDY = "studies: {identifiability: {%s}}"
 
+MANY = list(range(1, 901))
+
 # What is wrong: overlay, and what the line has to hold beside the overlay's name (key, value, expected).
 BAD = {
     "unknown key": ("root_sed: 1", ["root_sed: unknown key", "root_seed"]),
@@ -37,6 +39,23 @@ BAD = {
     "a billion rows a step": (
         SIMULATION % "training: {batch_size: 1000000000}",
         ["training.batch_size: got 1000000000", "1000000"],
+    ),
+    "a learning rate that no fit survives": (
+        SIMULATION % "training: {learning_rate: 1.0e+300}",
+        ["training.learning_rate: got 1e+300", "1000"],
+    ),
+    "a sweep of a million points": (
+        STUDY % f"sweep: {{model.dims.salient: {MANY}, model.dims.background: {MANY}}}",
+        ["studies.identifiability: has ", "810,000 points", "at most 10,000"],
+    ),
+    "a sweep of a long list": (
+        STUDY % f"sweep: {{model.dims.salient: {[*MANY, *range(1000, 2000)]}}}",
+        ["model.dims.salient: holds 1,900 values", "at most 1,000"],
+    ),
+    "a variant of a million points": (
+        f"variants: {{cvae: {{combiner: {{kind: fixed, ratio: {{background: {MANY}, target: 1}}}}, "
+        f"penalties: [{{kind: wasserstein_inactive, weight: {MANY}}}]}}}}",
+        ["variants.cvae: sweeps over 810,000 points", "at most 1,000"],
     ),
     "a billion dims": (
         SETTING % "model: {dims: {background: 1000000000}}",

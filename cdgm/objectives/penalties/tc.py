@@ -49,8 +49,8 @@ class TotalCorrelation(Penalty):
     """
 
     kind: Literal["tc"] = "tc"
-    hidden: int = Field(ge=0)
-    learning_rate: float = Field(gt=0)
+    hidden: int = Field(ge=0, le=100_000)
+    learning_rate: float = Field(gt=0, le=1_000)
 
     is_pure: ClassVar[bool] = False
 

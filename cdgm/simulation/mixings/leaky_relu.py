@@ -24,7 +24,7 @@ class LeakyReLU(Mixing):
     """
 
     kind: Literal["leaky_relu"] = "leaky_relu"
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, le=1_000)
     slope: float = Field(gt=0, lt=1)
     width: int = Field(ge=1)
 

@@ -26,7 +26,7 @@ class NearLinear(Mixing):
     """
 
     kind: Literal["near_linear"] = "near_linear"
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, le=1_000)
     slope: float = Field(gt=0)
     width: int = Field(ge=1)
 

@@ -22,7 +22,7 @@ class Bernoulli(Noise):
 
     kind: Literal["bernoulli"] = "bernoulli"
     support: ClassVar[Support] = "binary"
-    scale: float = Field(gt=0)
+    scale: float = Field(gt=0, le=1e5)
 
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.draw`."""

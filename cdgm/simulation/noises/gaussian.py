@@ -22,7 +22,7 @@ class Gaussian(Noise):
 
     kind: Literal["gaussian"] = "gaussian"
     support: ClassVar[Support] = "real"
-    sd: float = Field(gt=0)
+    sd: float = Field(gt=0, le=1e5)
 
     def draw(self, rng: np.random.Generator, signal: np.ndarray) -> np.ndarray:
         """See :meth:`Noise.draw`."""
