@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,8 +60,10 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     constrained = pick(scores, metric="constraint_value")
     held = [(s, v) for s in settings for v in variants if len(of_swept(pick(constrained, setting=s), v))]
 
-    tall = max(label.count("\n") + 1 for of_setting in labels.values() for label in of_setting)
-    heights = [0.85 + max(0.34, 0.16 * tall) * len(variants)] * len(settings) + [1.0 + 0.3 * len(held)]
+    of_levels = _labels_of_levels(held)
+    row = max(0.34, 0.16 * _lines(label for of_setting in labels.values() for label in of_setting))
+    heights = [0.85 + row * len(variants)] * len(settings)
+    heights.append(1.0 + max(0.3, 0.15 * _lines(of_levels)) * len(held))
     figure = new_figure(WIDTH, 0.8 + sum(heights))
     data = FigureData()
     *parts, last = bands(figure, [*map(setting_label, settings), "Are levels met?"], heights)
@@ -71,7 +73,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     ]
     scale_by_metric({metric: [grid[metric] for grid in grids] for metric in series}, "x")
     names = list(dict.fromkeys(constrained["block"]))
-    _levels(last, _ratios(scores), held, names, len(series), data)
+    _levels(last, _ratios(scores), held, of_levels, names, len(series), data)
     legend(figure, _handles(tables, study, plain))
     return figure, data.table()
 
@@ -106,10 +108,21 @@ def _setting(
     return panels
 
 
+def _labels_of_levels(held: Sequence[tuple[str, SweptVariant]]) -> list[str]:
+    """Name of each row of levels, with its setting where there are several."""
+    several = len({setting for setting, _ in held}) > 1
+    return [wrapped((f"{setting_label(s)}, " if several else "") + swept_label(v), 26) for s, v in held]
+
+
+def _lines(labels: Iterable[str]) -> int:
+    return max(label.count("\n") + 1 for label in labels)
+
+
 def _levels(
     part: SubFigure,
     ratios: pd.DataFrame,
     held: Sequence[tuple[str, SweptVariant]],
+    labels: Sequence[str],
     names: Sequence[str],
     first: int,
     data: FigureData,
@@ -117,11 +130,6 @@ def _levels(
     """For every constraint its value over its level: 1 is the level, the tinted side meets it."""
     panels = part.subplots(1, len(names), sharey=True, squeeze=False)[0]
     groups = [{"setting": s, "variant": variant, "point": point} for s, (variant, point) in held]
-    several = len({setting for setting, _ in held}) > 1
-    labels = [
-        wrapped((f"{setting_label(s)}, " if several else "") + swept_label(variant), 26)
-        for s, variant in held
-    ]
     series = [Series({"metric": f"constraint_ratio{end}"}, look) for end, (_, look) in SPLITS.items()]
     for axes, name, letter in zip(panels, names, letters(first), strict=False):
         strips(axes, pick(ratios, block=name), groups, series, data, letter, null=False)

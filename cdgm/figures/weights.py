@@ -48,6 +48,10 @@ EMPTIED_TEXT = "#8A1538"
 DASHED = {"color": "#555555", "linestyle": (0, (4, 3)), "zorder": 2}
 #: Space between the columns of two variants, in columns.
 GAP = 0.5
+#: Inches of a column below which text that belongs to it is turned upright.
+NARROW = 0.45
+#: Characters of a turned name on a line.
+TURNED = 16
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,11 @@ def _setting(
     grid = band.subplots(len(series), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     panels = dict(zip(series, grid, strict=True))
     groups = [{"variant": variant, "point": point} for variant, point in layout.columns]
-    names = _variant_names(layout, band.get_figure(root=True).get_figwidth() - 1.0)
-    lines = max(name.count("\n") for name in names.values()) + 1
+    inches = (band.get_figure(root=True).get_figwidth() - 1.0) / layout.width
+    turned = 90.0 if inches < NARROW else 0.0
+    names = _variant_names(layout, inches)
+    # Of a turned name the length counts, in lines of text that stands upright.
+    lines = max(TURNED * 0.55 if upright else name.count("\n") + 1 for name, upright in names.values())
     for letter, (metric, axes) in zip("abcdefgh", panels.items(), strict=False):
         mine = pick(rows, metric=metric, twist=0.0)
         place = {"category": "x", "at": layout.places, "join": layout.variants, "size": 11}
@@ -133,10 +140,11 @@ def _setting(
         panel_title(axes, letter, title.format(plain=variant_label(plain)), pad=pad)
         axes.set_ylabel(unit, fontsize=8.5)
         _columns(axes, layout)
-    for place, name in names.items():
-        _above(grid[0], place, name, va="bottom", offset=4, fontsize=8.5)
-    grid[-1].set_xticks(layout.places, [_numbers(column) for column in layout.columns], fontsize=7.5)
-    for (variant, point), bad in _tint_emptied(list(grid), layout, rows).items():
+    for place, (name, upright) in names.items():
+        _above(grid[0], place, name, va="bottom", offset=4, fontsize=8.5, rotation=90.0 if upright else 0.0)
+    numbers = [_numbers(column) for column in layout.columns]
+    grid[-1].set_xticks(layout.places, numbers, fontsize=7.5, rotation=turned)
+    for (variant, point), bad in _tint_emptied(list(grid), layout, rows, turned).items():
         place = {"setting": rows["setting"].iloc[0], "variant": variant, "point": point}
         data.add(letter, "emptied", **place, value=bad)
     band.align_ylabels(grid)
@@ -151,16 +159,23 @@ def _columns(axes: Axes, layout: _Layout) -> None:
         axes.axvline(layout.places[i + 1] - 0.5 - GAP / 2, color="#CCCCCC", linewidth=0.8, zorder=0.5)
 
 
-def _variant_names(layout: _Layout, inches: float) -> dict[float, str]:
-    """Name of each variant, and under it what was swept, by the middle of its columns."""
+def _variant_names(layout: _Layout, inches: float) -> dict[float, tuple[str, bool]]:
+    """Name of each variant, and under it what was swept, by the middle of its columns; and if it is turned.
+
+    A name over a single narrow column is turned, and tells nothing of what was swept.
+    """
     found = {}
     for variant in dict.fromkeys(layout.variants):
         mine = [i for i, name in enumerate(layout.variants) if name == variant]
         keys = dict.fromkeys(key for i in mine for key in swept(layout.columns[i][1])[1])
+        middle = float(layout.places[mine].mean())
+        if len(mine) == 1 and inches < NARROW:
+            found[middle] = "\n".join(textwrap.wrap(variant_label(variant), TURNED)), True
+            continue
         texts = [variant_label(variant), *(re.sub("[._]", " ", key) for key in keys)]
-        width = max(7, int(inches / layout.width * (len(mine) + GAP) / 0.075))
+        width = max(7, int(inches * (len(mine) + GAP) / 0.075))
         lines = [line for text in texts for line in textwrap.wrap(text, width, break_long_words=False)]
-        found[float(layout.places[mine].mean())] = "\n".join(lines)
+        found[middle] = "\n".join(lines), False
     return found
 
 
@@ -192,7 +207,9 @@ def _emptied(rows: pd.DataFrame) -> dict[SweptVariant, tuple[int, int]]:
     }
 
 
-def _tint_emptied(panels: Sequence[Axes], layout: _Layout, rows: pd.DataFrame) -> dict[SweptVariant, int]:
+def _tint_emptied(
+    panels: Sequence[Axes], layout: _Layout, rows: pd.DataFrame, turned: float
+) -> dict[SweptVariant, int]:
     """Tint columns in which a block was emptied, through all panels; counts stand in the last panel."""
     counts = _emptied(rows)
     for column, place in zip(layout.columns, layout.places, strict=True):
@@ -208,7 +225,15 @@ def _tint_emptied(panels: Sequence[Axes], layout: _Layout, rows: pd.DataFrame) -
         if mine.empty or lost:
             notes.append((f"{lost} lost" if lost else "not\nfitted", "#333333"))
         for i, (text, colour) in enumerate(notes):
-            _above(panels[-1], place, text, offset=-1 - 9 * i, va="top", **NOTE | {"color": colour})
+            _above(
+                panels[-1],
+                place,
+                text,
+                offset=-1 - 9 * i,
+                va="top",
+                rotation=turned,
+                **NOTE | {"color": colour},
+            )
     return {column: bad for column, (bad, _) in counts.items()}
 
 
@@ -227,7 +252,7 @@ def _scales(panels: dict[str, list[Axes]]) -> None:
     counted = panels.get("active_dims", [])
     most = max((axes.dataLim.ymax for axes in counted), default=1.0)
     # Above the dots there is room for the counts of fits.
-    share_range(counted, "y", 0.0, 1.35 * max(most, 1.0) if np.isfinite(most) else 1.0)
+    share_range(counted, "y", 0.0, 1.5 * max(most, 1.0) if np.isfinite(most) else 1.0)
     for axes in counted:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
