@@ -20,6 +20,8 @@ from cdgm.utils.files import read_json, require_writable, temporary_name, write_
 
 #: List of the files of a folder that was written here.
 MANIFEST = ".cdgm.json"
+#: Mark of a temporary folder, by which one that a killed process left behind is known as ours.
+UNFINISHED = ".cdgm.unfinished"
 
 
 @contextlib.contextmanager
@@ -58,15 +60,20 @@ def atomic_folder(
             os.replace(place, old)
             os.replace(old, place)
         missing = [parent for parent in place.parents if not parent.exists()]
+        made = False
     try:
         with _told(folder):
             temporary.mkdir(parents=True)
+            made = True
+            (temporary / UNFINISHED).touch()
         with _told(folder, temporary), _locked(temporary):
             yield temporary
             write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
+            (temporary / UNFINISHED).unlink()
             _put(temporary, place, old, folder, overwrite)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made:
+            shutil.rmtree(temporary, ignore_errors=True)
         # Folders above it that were made for it go as well, if there is nothing in them.
         for parent in missing:
             with contextlib.suppress(OSError):
@@ -158,7 +165,7 @@ def _listing(folder: Path) -> dict[str, str]:
                     found[key] = "an empty folder"
             elif not path.is_file():
                 found[key] = "no file"
-            elif key != MANIFEST:
+            elif key not in (MANIFEST, UNFINISHED):
                 with path.open("rb") as handle:
                     found[key] = hashlib.file_digest(handle, "sha256").hexdigest()
     return found
@@ -208,7 +215,10 @@ def _in_use(folder: Path) -> bool:
 
 
 def _clear_left_behind(place: Path) -> None:
-    """Finish or undo what earlier processes began to replace, and delete their temporary folders."""
+    """Finish or undo what earlier processes began to replace, and delete their temporary folders.
+
+    A name alone proves nothing: what is not known as ours by its mark or its list of files stays.
+    """
     if not place.parent.is_dir():
         return
     before, _ = temporary_name(place.name, "", pid="/").split("/")
@@ -221,6 +231,7 @@ def _clear_left_behind(place: Path) -> None:
             continue
         whole = path.suffix == ".old" or (path / MANIFEST).is_file()
         if not place.exists() and whole:
+            (path / UNFINISHED).unlink(missing_ok=True)
             os.replace(path, place)
-        else:
+        elif os.path.lexists(path / UNFINISHED) or _in_the_way(path, overwrite=True) is None:
             shutil.rmtree(path, ignore_errors=True)
