@@ -39,10 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from cdgm.estimator.fit_folder import LATENTS
-    from cdgm.estimator.model_folder import read_about, read_history
+    from cdgm.estimator.model_folder import read_about, read_history, require_unchanged
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
+    from cdgm.utils.folders import require_as_listed
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}
@@ -70,6 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
     sources = spec.model.design.sources
     if unknown := sorted(set(latents["source"]) - set(sources)):
         raise bad_input(file, "source", unknown[0], f"one of {list(sources)}, as its model has")
+    # What is wrong within a file is told first.
+    require_as_listed(arguments.results, LATENTS)
+    require_unchanged(saved, about)
     if arguments.colour is not None:
         data = read_data(arguments.data)
         if isinstance(data, dict) or arguments.colour not in data.obs:

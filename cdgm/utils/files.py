@@ -76,6 +76,12 @@ def _delete_left_behind(path: Path) -> None:
             other.unlink(missing_ok=True)
 
 
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def require_writable(folder: str | os.PathLike[str]) -> None:
     """Check that files can be made in a folder, or that it can be made.
 

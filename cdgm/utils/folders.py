@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import read_json, require_writable, temporary_name, write_json
+from cdgm.utils.files import file_digest, read_json, require_writable, temporary_name, write_json
 
 #: List of the files of a folder that was written here.
 MANIFEST = ".cdgm.json"
@@ -97,6 +96,21 @@ def _told(folder: str | os.PathLike[str], inside: Path | None = None) -> Iterato
         raise UserError(f"{os.fspath(folder)}: cannot be written: {reason}") from error
 
 
+def require_as_listed(folder: Path, name: str) -> None:
+    """Refuse a file that differs from what the list of its folder says; a folder may have none.
+
+    Raises
+    ------
+    UserError
+        Naming the file.
+    """
+    if not (folder / MANIFEST).is_file():
+        return
+    listed = _listed(folder)
+    if listed is None or listed.get(name) != file_digest(folder / name):
+        raise UserError(f"{folder / name}: was changed after cdgm wrote it, expected it as {MANIFEST} lists it")
+
+
 def _refuse_precious(
     place: Path, shown: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
 ) -> None:
@@ -137,9 +151,8 @@ def _difference(place: Path) -> str | None:
     """What tells a folder from the list of its files; None for nothing."""
     if not os.path.isfile(place / MANIFEST):
         return f"it has no {MANIFEST}, the list of what cdgm writes"
-    manifest = read_json(place / MANIFEST)
-    listed = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(listed, dict):
+    listed = _listed(place)
+    if listed is None:
         return f"{MANIFEST} is no list of files"
     found = _listing(place)
     for name, digest in sorted(found.items()):
@@ -148,6 +161,13 @@ def _difference(place: Path) -> str | None:
         if digest != listed[name]:
             return f"{name!r} was changed"
     return None
+
+
+def _listed(folder: Path) -> dict[str, str] | None:
+    """What the manifest of a folder lists; None if it is no list of files."""
+    manifest = read_json(folder / MANIFEST)
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    return listed if isinstance(listed, dict) else None
 
 
 def _listing(folder: Path) -> dict[str, str]:
@@ -166,8 +186,7 @@ def _listing(folder: Path) -> dict[str, str]:
             elif not path.is_file():
                 found[key] = "no file"
             elif key not in (MANIFEST, UNFINISHED):
-                with path.open("rb") as handle:
-                    found[key] = hashlib.file_digest(handle, "sha256").hexdigest()
+                found[key] = file_digest(path)
     return found
 
 
