@@ -108,7 +108,9 @@ def require_as_listed(folder: Path, name: str) -> None:
         return
     listed = _listed(folder)
     if listed is None or listed.get(name) != file_digest(folder / name):
-        raise UserError(f"{folder / name}: was changed after cdgm wrote it, expected it as {MANIFEST} lists it")
+        raise UserError(
+            f"{folder / name}: was changed after cdgm wrote it, expected it as {MANIFEST} lists it"
+        )
 
 
 def _refuse_precious(
