@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cdgm.utils.errors import UserError, bad_input, printable
 
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the table, print it."""
     import pandas as pd
 
+    from cdgm.claims.condition_verdicts import Verdict
+
     file = arguments.results / "claims.csv"
     try:
         table = pd.read_csv(file, keep_default_na=False, dtype=str).map(printable)
@@ -57,6 +60,10 @@ def run(arguments: argparse.Namespace) -> None:
     for column in ("claim", "statement", "claim_verdict"):
         if (table[column].str.strip() == "").any():
             raise bad_input(file, column, "", "a text in each row")
+    known = get_args(Verdict)
+    for name, verdicts in table.groupby("claim", sort=False)["claim_verdict"]:
+        if (found := verdicts.unique().tolist()) not in [[verdict] for verdict in known]:
+            raise bad_input(file, f"claim_verdict of {name}", found, f"one verdict, of {', '.join(known)}")
     for column in ("estimate", "low", "high"):
         for text in table[column]:
             if text and not _is_number(text):
@@ -68,7 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
         return
     rows = table[table["claim"] == arguments.claim]
     if rows.empty:
-        raise bad_input(file, "--claim", arguments.claim, f"one of {list(dict.fromkeys(table['claim']))}")
+        names = list(dict.fromkeys(table["claim"]))
+        near = difflib.get_close_matches(arguments.claim, names, 3) or names[:3]
+        expected = f"one of the {len(names)} that `cdgm claims` lists, such as {', '.join(near)}"
+        raise bad_input(file, "--claim", arguments.claim, expected)
     first = rows.iloc[0]
     print(f"{first['claim']}: {first['claim_verdict']}")
     for text in filter(None, (first["statement"], first["note"])):

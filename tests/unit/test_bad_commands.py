@@ -151,6 +151,8 @@ ROW = dict.fromkeys(CLAIM_COLUMNS, "") | {
         ([ROW | {"statement": " "}], "statement: got ''"),
         ([ROW | {"estimate": "many"}], "estimate: got 'many', expected a number"),
         ([ROW | {"low": "inf"}], "low: got 'inf'"),
+        ([ROW | {"claim_verdict": "PROVED"}], "claim_verdict of c: got ['PROVED'], expected one verdict"),
+        ([ROW, ROW | {"claim_verdict": "inconclusive"}], "claim_verdict of c: got ['reproduced', 'inc"),
     ],
 )
 def test_a_damaged_table_of_claims_is_refused(rows, part, tmp_path, capsys):
