@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
+from cdgm.cli.inputs import local_path
 from cdgm.utils.errors import UserError, bad_input, printable
 
 SUMMARY = "show the verdicts on the claims"
@@ -32,7 +33,7 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="results of the workflow"
+        "--results", type=local_path, default=Path("results"), metavar="DIR", help="results of the workflow"
     )
     parser.add_argument("--claim", metavar="NAME", help="one claim, with its conditions")
 

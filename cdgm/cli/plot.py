@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data, results_folder
+from cdgm.cli.inputs import local_path, model_folder, read_data, results_folder
 from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "draw the results of a fit again, coloured by any column"
@@ -23,9 +22,9 @@ examples
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
+    parser.add_argument("results", type=local_path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
     add_options(parser, "--out", required=True, help="folder for the figures; must be new")
-    parser.add_argument("--data", type=Path, metavar="DATA", help="the AnnData file, for --colour")
+    parser.add_argument("--data", type=local_path, metavar="DATA", help="the AnnData file, for --colour")
     parser.add_argument("--colour", metavar="COLUMN", help="column of obs to colour cells by")
     add_options(parser, "--map", "--overwrite")
 

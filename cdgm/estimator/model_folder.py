@@ -203,10 +203,11 @@ def _observations(
         return anndata_input.observe(data, registration, support, None, features)
     if labels_key is not None:
         raise UserError("labels_key: is about AnnData objects, and this model is of arrays")
-    if not isinstance(data, Mapping) or set(data) != set(about.sources):
-        found = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+    named = {str(source): values for source, values in data.items()} if isinstance(data, Mapping) else {}
+    if set(named) != set(about.sources):
+        found = sorted(named) if isinstance(data, Mapping) else type(data).__name__
         raise bad_input("data", "", found, f"arrays of the sources {list(about.sources)}")
-    arrays = {source: data[source] for source in about.sources}
+    arrays = {source: named[source] for source in about.sources}
     widths = {source: np.shape(values)[-1] for source, values in arrays.items() if np.ndim(values)}
     if set(widths.values()) - {len(features)}:
         raise bad_input("arrays", "features", widths, f"{len(features)}, as the model has")

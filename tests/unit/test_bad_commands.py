@@ -176,6 +176,9 @@ def test_the_end_of_the_output_is_quiet_or_one_line():
     for reader in ("true", "head -1"):
         done = subprocess.run(f"{' '.join(command)} | {reader}", shell=True, capture_output=True, text=True)
         assert done.stderr == ""
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(f"{' '.join(command)} {closed}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
