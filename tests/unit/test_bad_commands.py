@@ -139,7 +139,7 @@ def test_a_folder_of_the_name_of_a_table_is_told(folder, tmp_path, capsys):
 
 ROW = dict.fromkeys(CLAIM_COLUMNS, "") | {
     "claim": "c", "statement": "It is so.", "condition": "x", "estimate": 1.0, "relation": "at_least",
-    "value": 0.5, "n": 10, "verdict": "reproduced", "claim_verdict": "reproduced",
+    "value": 0.5, "n": 10, "verdict": "supported", "claim_verdict": "supported",
 }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ ROW = dict.fromkeys(CLAIM_COLUMNS, "") | {
         ([ROW | {"estimate": "many"}], "estimate: got 'many', expected a number"),
         ([ROW | {"low": "inf"}], "low: got 'inf'"),
         ([ROW | {"claim_verdict": "PROVED"}], "claim_verdict of c: got ['PROVED'], expected one verdict"),
-        ([ROW, ROW | {"claim_verdict": "inconclusive"}], "claim_verdict of c: got ['reproduced', 'inc"),
+        ([ROW, ROW | {"claim_verdict": "undecided"}], "claim_verdict of c: got ['supported', 'und"),
     ],
 )
 def test_a_damaged_table_of_claims_is_refused(rows, part, tmp_path, capsys):
