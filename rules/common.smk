@@ -22,6 +22,7 @@ os.environ.update(
     MKL_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
+    MPLBACKEND="Agg",
     # Text of jobs is UTF-8 in every locale.
     PYTHONUTF8="1",
 )

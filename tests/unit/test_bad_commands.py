@@ -1,6 +1,7 @@
 """What a user may type or hand to ``cdgm``: one line in terms of the command, and no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,10 @@ def test_the_end_of_the_output_is_quiet_or_one_line():
 def test_downloads_that_cannot_be_are_refused_early(values):
     with pytest.raises(ValueError, match=r"path|web address"):
         DOWNLOADS.parse({"filename": "x"} | values)
+
+
+def test_a_backend_of_the_user_does_not_matter():
+    code = "import cdgm.cli.main, matplotlib; print(matplotlib.get_backend().lower())"
+    environment = os.environ | {"MPLBACKEND": "nonsense"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "agg\n"
