@@ -52,6 +52,8 @@ def matrices(
     if len(set(widths.values())) > 1 and not all(columns.values()):
         raise bad_input("arrays", "features", widths, "the same number in every source")
     wanted = None if features is None else _names(features)
+    if features is not None and any(name is None or name != name for name in features):
+        raise bad_input("features", "", features, "a name for each feature")
     if any(columns.values()):
         wanted, order = _matched(columns, wanted)
         checked = {source: values[:, order[source]] for source, values in checked.items()}

@@ -172,9 +172,7 @@ def test_claims_are_shown(tmp_path, capsys):
     assert shown.startswith("linear-is-recovered: undecided\n")
     assert "supported\n    median 0.97 [0.96, 0.98] over 10 seeds, wanted >= 0.9\n" in shown
     assert "few at point=w=1\n    undecided: fewer than five seeds\n    median 0.97 over 3 seeds" in shown
-    assert "such as linear-is-recovered" in stopped(
-        capsys, "claims", "--results", tmp_path, "--claim", "x"
-    )
+    assert "such as linear-is-recovered" in stopped(capsys, "claims", "--results", tmp_path, "--claim", "x")
     assert "run the workflow first" in stopped(capsys, "claims", "--results", tmp_path / "no")
 
 

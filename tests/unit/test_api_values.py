@@ -209,6 +209,7 @@ NONSENSE = {
     "a kind that is a list": ({"likelihood": {"kind": ["gaussian"]}}, ["likelihood", "['gaussian']"]),
     "a number for the model": ({"model": 3}, ["model: got 3"]),
     "a number for features": ({"features": 3}, ["features: got 3"]),
+    "no name of a feature": ({"features": ["a", None, "c"]}, ["features: got ['a', None, 'c']", "a name"]),
     "text for features": ({"features": "abc"}, ["features: got 'abc'"]),
     "a list for labels": ({"labels": [1, 2]}, ["labels: got [1, 2]"]),
     "text for labels": ({"labels": "ab"}, ["labels: got 'ab'"]),
