@@ -130,9 +130,6 @@ class Condition(Strict):
     def _check(self) -> Condition:
         if self.minus is not None and self.over is not None:
             raise ValueError("has both 'minus' and 'over', expected at most one of them")
-        for key, other in (("minus", self.minus), ("over", self.over)):
-            if other == self.of:
-                raise ValueError(f"{key} names the score of 'of' itself, expected a column that differs")
         if (self.at_least is None) == (self.at_most is None):
             both = ("both", "and") if self.at_least is not None else ("neither", "nor")
             raise ValueError(f"has {both[0]} 'at_least' {both[1]} 'at_most', expected one of them")

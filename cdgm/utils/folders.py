@@ -72,7 +72,7 @@ def atomic_folder(
             _put(temporary, place, old, folder, overwrite)
     finally:
         if made:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _delete(temporary)
         # Folders above it that were made for it go as well, if there is nothing in them.
         for parent in missing:
             with contextlib.suppress(OSError):
@@ -203,7 +203,22 @@ def _put(temporary: Path, place: Path, old: Path, shown: str | os.PathLike[str],
             os.replace(temporary, kept)
             raise UserError(f"{shown}: {reason}; the results are in {kept}")
     os.replace(temporary, place)
-    shutil.rmtree(old, ignore_errors=True)
+    _delete(old)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder of ours; its mark goes last, so that what a kill leaves behind is known as ours."""
+    with contextlib.suppress(OSError):
+        (folder / UNFINISHED).touch()
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if path.name == UNFINISHED:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -250,9 +265,10 @@ def _clear_left_behind(place: Path) -> None:
     for path in left:
         if _in_use(path.with_suffix(".part")):
             continue
-        whole = path.suffix == ".old" or (path / MANIFEST).is_file()
+        marked = os.path.lexists(path / UNFINISHED)
+        whole = (path / MANIFEST).is_file() or (path.suffix == ".old" and not marked)
         if not place.exists() and whole:
             (path / UNFINISHED).unlink(missing_ok=True)
             os.replace(path, place)
-        elif os.path.lexists(path / UNFINISHED) or _in_the_way(path, overwrite=True) is None:
-            shutil.rmtree(path, ignore_errors=True)
+        elif marked or _in_the_way(path, overwrite=True) is None:
+            _delete(path)

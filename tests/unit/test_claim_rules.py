@@ -102,10 +102,7 @@ MISTAKES = {
         with_claim(wrong(value=1)),
         "rules.recovered.0.value: unknown key, expected one of: absolute, at_least",
     ),
-    "a score less itself": (
-        with_claim(wrong(minus={})),
-        "rules.recovered.0: minus names the score of 'of' itself",
-    ),
+    "a score less itself": (with_claim(wrong(minus={})), "claims.mine.rule.recovered.0.minus: got "),
     "lone sign": (
         with_claim(wrong(name="5 $")),
         "rules.recovered: got '5 $', expected $name, or $$ for the sign itself",
