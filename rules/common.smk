@@ -22,6 +22,7 @@ os.environ.update(
     MKL_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
+    MPLBACKEND="Agg",
     # Text of jobs is UTF-8 in every locale.
     PYTHONUTF8="1",
 )
@@ -145,6 +146,39 @@ def code_of(script, spec):
 def as_json(value):
     """A spec as canonical JSON, without its defaults."""
     return canonical_json(dump(value) if hasattr(value, "model_dump") else value)
+
+
+class Planned(dict):
+    """Jobs of the plan by their ids; a file of another id was asked for."""
+
+    def __missing__(self, key):
+        stop(bad_input("results", "id", key, "an id of results/plan.csv"))
+
+
+for group in ("simulations", "fits", "evaluations", "ceilings"):
+    setattr(PLAN, group, Planned(getattr(PLAN, group)))
+
+
+def dataset_spec(name):
+    """A data set of the config."""
+    if name not in CONFIG.datasets:
+        expected = f"a data set: one of {sorted(CONFIG.datasets)}"
+        stop(bad_input(f"results/data/{name}", "", name, expected))
+    return CONFIG.datasets[name]
+
+
+def scores_to_draw(study, figure):
+    """Table of a study for one of its figures."""
+    known = CONFIG.studies[study].figures if study in CONFIG.studies else ()
+    if figure not in known:
+        file = f"results/figures/{study}/{figure}"
+        expected = (
+            f"a figure of the study: one of {list(known)}"
+            if known
+            else f"a study: one of {sorted(CONFIG.studies)}"
+        )
+        stop(bad_input(file, "", figure if known else study, expected))
+    return f"results/tables/{study}.csv"
 
 
 def data_file(fit):

@@ -35,7 +35,7 @@ rule fetch:
 rule preprocess:
     """Read a raw file, add known effects if asked to, select genes, split: one data set of cells."""
     input:
-        lambda w: f"results/downloads/{CONFIG.datasets[w.dataset].download}/raw",
+        lambda w: f"results/downloads/{dataset_spec(w.dataset).download}/raw",
     output:
         cells="results/data/{dataset}/cells.npz",
         table="results/data/{dataset}/cells.csv",

@@ -11,7 +11,7 @@ for figure in sorted(
         name:
             f"draw_{figure}"
         input:
-            scores="results/tables/{study}.csv",
+            scores=lambda w, figure=figure: scores_to_draw(w.study, figure),
             history="results/tables/{study}_history.parquet",
             maps="results/tables/{study}_maps.csv",
             costs="results/costs/{study}.csv" if figure in WITH_COSTS else [],

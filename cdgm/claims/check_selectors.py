@@ -13,7 +13,7 @@ from cdgm.utils.errors import UserError, bad_input
 
 
 def check_claims(config: Config, files: Sequence[Layer]) -> None:
-    """Refuse claims whose selectors match no score, or more than one.
+    """Refuse claims whose selectors match no score, or more than one, and those that compare one with itself.
 
     A claim is checked against the layers up to the last one that states it or its rule: a layer on top may
     leave out what the claim is about, and the claim is then not run.
@@ -40,8 +40,14 @@ def check_claims(config: Config, files: Sequence[Layer]) -> None:
                 raise bad_input(
                     layer_name(files[at]), f"claims.{name}.figure", claim.figure, f"one of {list(drawn)}"
                 )
+            first = None
             for path, selector in _selectors(claim, config_below):
                 key = ".".join(["claims", name, *map(str, path)])
+                if path[-1] == "of":
+                    first = selector
+                elif selector == first:
+                    expected = "another score than that of 'of', in one column at least"
+                    raise bad_input(layer_name(files[at]), key, str(selector), expected)
                 _check(selector, scores[claim.study], layer_name(files[at]), key, claim.study)
 
 

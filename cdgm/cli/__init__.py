@@ -6,3 +6,5 @@ import os
 # each other at each of them, and members of a fit have cores of their own.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# Commands write files and open no window; matplotlib cannot be imported with a name that it does not know.
+os.environ["MPLBACKEND"] = "Agg"

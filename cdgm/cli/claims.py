@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from cdgm.cli.inputs import local_path
 from cdgm.utils.errors import UserError, bad_input, printable
 
 SUMMARY = "show the verdicts on the claims"
@@ -31,7 +33,7 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="results of the workflow"
+        "--results", type=local_path, default=Path("results"), metavar="DIR", help="results of the workflow"
     )
     parser.add_argument("--claim", metavar="NAME", help="one claim, with its conditions")
 
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read the table, print it."""
     import pandas as pd
+
+    from cdgm.claims.condition_verdicts import Verdict
 
     file = arguments.results / "claims.csv"
     try:
@@ -57,6 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
     for column in ("claim", "statement", "claim_verdict"):
         if (table[column].str.strip() == "").any():
             raise bad_input(file, column, "", "a text in each row")
+    known = get_args(Verdict)
+    for name, verdicts in table.groupby("claim", sort=False)["claim_verdict"]:
+        if (found := verdicts.unique().tolist()) not in [[verdict] for verdict in known]:
+            raise bad_input(file, f"claim_verdict of {name}", found, f"one verdict, of {', '.join(known)}")
     for column in ("estimate", "low", "high"):
         for text in table[column]:
             if text and not _is_number(text):
@@ -68,7 +76,10 @@ def run(arguments: argparse.Namespace) -> None:
         return
     rows = table[table["claim"] == arguments.claim]
     if rows.empty:
-        raise bad_input(file, "--claim", arguments.claim, f"one of {list(dict.fromkeys(table['claim']))}")
+        names = list(dict.fromkeys(table["claim"]))
+        near = difflib.get_close_matches(arguments.claim, names, 3) or names[:3]
+        expected = f"one of the {len(names)} that `cdgm claims` lists, such as {', '.join(near)}"
+        raise bad_input(file, "--claim", arguments.claim, expected)
     first = rows.iloc[0]
     print(f"{first['claim']}: {first['claim_verdict']}")
     for text in filter(None, (first["statement"], first["note"])):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from cdgm.cli.inputs import genes, present, read_data
+from cdgm.cli.inputs import genes, local_path, present, read_data
 from cdgm.utils.command_line import natural, positive
 from cdgm.utils.errors import UserError
 
@@ -16,8 +15,8 @@ OF_CELLS = ("source_key", "layer", "labels_key", "n_genes")
 
 #: Options that several commands have: what :meth:`argparse.ArgumentParser.add_argument` takes.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "data": {"type": Path, "metavar": "DATA", "help": "cells.h5ad or arrays.npz"},
-    "--out": {"type": Path, "metavar": "DIR", "help": "folder of the results; must be new"},
+    "data": {"type": local_path, "metavar": "DATA", "help": "cells.h5ad or arrays.npz"},
+    "--out": {"type": local_path, "metavar": "DIR", "help": "folder of the results; must be new"},
     "--overwrite": {"action": "store_true", "help": "replace a folder that is not empty"},
     "--map": {"choices": ("umap", "pca"), "default": "umap", "help": "how maps are laid out (default: umap)"},
     "--source-key": {"metavar": "COLUMN", "help": "column of obs that tells the groups apart"},

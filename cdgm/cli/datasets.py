@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cdgm.cli.inputs import local_path
 from cdgm.utils.errors import UserError
 
 SUMMARY = "list the project's data sets, or get one as an AnnData file"
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action", nargs="?", choices=("list", "get"), default="list", help="what to do (default: list)"
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="data set to get")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="AnnData file to write (.h5ad)")
+    parser.add_argument("--out", type=local_path, metavar="FILE", help="AnnData file to write (.h5ad)")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
-from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data, results_folder
+from cdgm.cli.inputs import local_path, model_folder, read_data, results_folder
 from cdgm.utils.errors import UserError
 
 SUMMARY = "score a model again: other rows, other labels"
@@ -27,7 +26,7 @@ examples
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="folder of the results, or of a saved model"
+        "model", type=local_path, metavar="MODEL", help="folder of the results, or of a saved model"
     )
     add_options(parser, "data", help="the data that it was fitted to")
     add_options(parser, "--labels-key", help="column of obs to score, in place of the fit's own")

@@ -26,6 +26,8 @@ IN_PYTHON = {
     "(layer=)": "(--layer)",
     "likelihood='gaussian'": "--likelihood gaussian",
     "call adata.var_names_make_unique()": "make them unique",
+    "adata.layers: layer:": "adata.--layer:",
+    "or None for adata.X": "or X without this option",
 }
 #: Errors of the estimator that are about the data.
 OF_DATA = r"adata|arrays|feature '|source '"
@@ -37,16 +39,26 @@ OF_OPTIONS = {
     "train: early_stopping_patience": "--patience",
     "train: early_stopping_share": "--early-stopping",
     "fit: training.learning_rate": "--learning-rate",
-    "dimensions: background": "--n-background",
-    "dimensions: salient": "--n-salient",
+    "n_background": "--n-background",
+    "n_salient": "--n-salient",
     "n_members": "--members",
     "n_genes": "--n-genes",
     "held_out": "--held-out",
     "salient_space": "--salient-space",
     "seed": "--seed",
     "likelihood": "--likelihood",
+    "batch_key": "--batch-key",
+    "levels": "--levels",
+    "of": "--of",
     "variant": "--variant",
 }
+
+
+def local_path(text: str) -> Path:
+    """A path of this machine, for argparse; of "" a Path would make the working directory."""
+    if not text or "://" in text:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a path of this machine")
+    return Path(text)
 
 
 def read_data(path: Path) -> AnnData | dict[str, np.ndarray]:
@@ -78,6 +90,7 @@ def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> 
             text = text.replace(argument, option)
         text = re.sub(r"^arrays(?:\['(.*?)'\])?", lambda m: m[1] or "arrays", text)
         return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
+    text = re.sub("^choose_(dimensions|level): ", "", text)
     name = str(getattr(arguments, "variant", None))
     if text.startswith("variant") and name.endswith(".json"):
         return UserError(name + text.removeprefix("variant"))

@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise in_terms_of_the_command(error, parsed) from error
 
     if arguments is None:
-        # A scheduler may end the process: leave nothing half-written.
+        # A scheduler may end the process, or its terminal may close: leave nothing half-written.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     run(inner)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from cdgm.cli.data_options import add_options
-from cdgm.cli.inputs import model_folder, read_data, results_folder
+from cdgm.cli.inputs import local_path, model_folder, read_data, results_folder
 from cdgm.utils.errors import UserError, bad_input
 
 SUMMARY = "draw the results of a fit again, coloured by any column"
@@ -23,9 +22,9 @@ examples
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
+    parser.add_argument("results", type=local_path, metavar="RESULTS", help="folder that `cdgm fit` wrote")
     add_options(parser, "--out", required=True, help="folder for the figures; must be new")
-    parser.add_argument("--data", type=Path, metavar="DATA", help="the AnnData file, for --colour")
+    parser.add_argument("--data", type=local_path, metavar="DATA", help="the AnnData file, for --colour")
     parser.add_argument("--colour", metavar="COLUMN", help="column of obs to colour cells by")
     add_options(parser, "--map", "--overwrite")
 
@@ -39,10 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from cdgm.estimator.fit_folder import LATENTS
-    from cdgm.estimator.model_folder import read_about, read_history
+    from cdgm.estimator.model_folder import read_about, read_history, require_unchanged
     from cdgm.evaluation.study_tables import long_history
     from cdgm.figures.fit_report import map_table, maps_figure, training_figure
     from cdgm.plotting.saving import save
+    from cdgm.utils.folders import require_as_listed
 
     file = arguments.results / LATENTS
     text = {"cell": str, "source": str, "label": str}
@@ -70,6 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
     sources = spec.model.design.sources
     if unknown := sorted(set(latents["source"]) - set(sources)):
         raise bad_input(file, "source", unknown[0], f"one of {list(sources)}, as its model has")
+    # What is wrong within a file is told first.
+    require_as_listed(arguments.results, LATENTS)
+    require_unchanged(saved, about)
     if arguments.colour is not None:
         data = read_data(arguments.data)
         if isinstance(data, dict) or arguments.colour not in data.obs:

@@ -17,7 +17,8 @@ from cdgm.utils.registry import Strict, distinct
 
 # Names become parts of the names of arrays, where "/" separates, and of joint scores, where
 # cdgm.utils.joint_names.JOINT does; those of blocks also become parts of parameters, where "." separates.
-SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
+SOURCE_NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", 60
+SourceName = Annotated[str, StringConstraints(pattern=SOURCE_NAME, max_length=LONGEST_NAME)]
 BlockName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$", max_length=60)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -10,6 +11,9 @@ from pydantic import BaseModel, PlainValidator, ValidationError
 
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.registry import Registry
+
+#: Numbers as YAML 1.2 knows them, which YAML 1.1 reads as text.
+EXPONENT = r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"
 
 
 def validated(
@@ -57,7 +61,10 @@ def validated(
         case "string_pattern_mismatch" if loc and loc[-1] == "[key]":
             raise bad_input(place, key.removesuffix(".[key]"), loc[-2], _lower(message)) from None
         case _:
-            raise bad_input(place, key, first["input"], _lower(message)) from None
+            expected = _lower(message)
+            if isinstance(first["input"], str) and re.fullmatch(EXPONENT, first["input"]):
+                expected += ", in YAML with a point and a sign: 1.0e-3"
+            raise bad_input(place, key, first["input"], expected) from None
 
 
 def _telling(error: ValidationError) -> Any:
@@ -125,4 +132,6 @@ def _model_of(annotation: Any, values: Any) -> type[BaseModel] | None:
 def _lower(message: str) -> str:
     """What was expected, as the end of a sentence: "Input should be a valid integer" is cut to its end."""
     message = message.removeprefix("Input should ").removeprefix("be ")
+    message = re.sub(r"^a valid (tuple|list)", "a list", message)
+    message = re.sub(r"^a valid dictionary( or instance of \w+)?", "a mapping", message)
     return message[:1].lower() + message[1:]

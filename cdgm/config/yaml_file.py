@@ -82,14 +82,23 @@ def _read(path: str, version: tuple[int, ...]) -> Any:
 
 
 def _check(root: yaml.Node, path: str) -> None:
-    """Refuse keys that are set twice or are no text, and values that are not plain."""
-    seen, left = set(), [root]
+    """Refuse keys set twice or that are no text, and values that are not plain or hold themselves."""
+    seen: set[int] = set()
+    inside: set[int] = set()
+    left: list[tuple[yaml.Node, bool]] = [(root, False)]
     while left:
-        node = left.pop()
+        node, done = left.pop()
+        if done:
+            inside.discard(id(node))
+            continue
+        where = f"{path}, line {node.start_mark.line + 1}"
+        if id(node) in inside:
+            raise UserError(f"{where}: the value of an anchor (&) holds itself")
         if id(node) in seen:
             continue
         seen.add(id(node))
-        where = f"{path}, line {node.start_mark.line + 1}"
+        inside.add(id(node))
+        left.append((node, True))
         if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
             form, expected = _PLAIN[node.tag]
             if not form.fullmatch(node.value):
@@ -100,10 +109,10 @@ def _check(root: yaml.Node, path: str) -> None:
                 f"{where}: got a value of type {what}, expected text, a number, a list or a mapping"
             )
         if isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)
+            left.extend((value, False) for value in node.value)
         elif isinstance(node, yaml.MappingNode):
             _check_keys(node, path)
-            left.extend(value for _, value in node.value)
+            left.extend((value, False) for _, value in node.value)
 
 
 def _check_keys(node: yaml.MappingNode, path: str) -> None:

@@ -59,7 +59,7 @@ def assign_sources(
             if complete and not members.any():
                 raise bad_input(where, "", value, f"{shown(values)}, for source {name!r}")
             if (source[members] != "").any():
-                raise bad_input(where, "", value, "a value that belongs to one source only")
+                raise bad_input(where, "", value, "each value once, and of one source only")
             source[members] = name
     for name, wanted in sources.items():
         if wanted == REST:

@@ -75,7 +75,7 @@ def refuse_batch_key(batch_key: object) -> None:
     if batch_key is not None:
         raise UserError(
             f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
-            "docs/comparison.md, and check by labels_key whether the salient block separates them"
+            "docs/comparison.md, and check with them as labels whether the salient block separates them"
         )
 
 
@@ -153,7 +153,7 @@ def observe(
         rows,
         cells.genes[chosen].astype(str),
         np.asarray(adata.obs_names, dtype=str),
-        labels(adata, registration),
+        _some_labels(labels(adata, registration), registration) if both else None,
         adata,
         registration,
     )
@@ -191,6 +191,15 @@ def labels(adata: AnnData, registration: Registration) -> np.ndarray | None:
     if registration.labels_key is None:
         return None
     return text_columns(adata, {"labels_key": registration.labels_key})["labels_key"].to_numpy(dtype=str)
+
+
+def _some_labels(found: np.ndarray | None, registration: Registration) -> np.ndarray | None:
+    """Refuse a column of labels without a single one."""
+    if found is not None and not (found != "").any():
+        raise bad_input(
+            f"adata.obs[{registration.labels_key!r}]", "", "no value in any cell", "labels of some cells"
+        )
+    return found
 
 
 def _in_background(column: pd.Series, registration: Registration, both: bool = True) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cdgm.config.design import LONGEST_NAME, SOURCE_NAME
 from cdgm.config.value_support import Support, violations
 from cdgm.data.read_cells import LARGEST_COUNT, masked
 from cdgm.utils.errors import UserError, bad_input
@@ -31,7 +33,12 @@ def matrices(
     if not isinstance(arrays, Mapping) or len(arrays) < least:
         found = list(arrays) if isinstance(arrays, Mapping) else type(arrays).__name__
         expected = f"a mapping of {least} or more sources to arrays (rows, features)"
-        raise bad_input("arrays", "", found, expected)
+        raise bad_input("data", "", found, expected)
+    for source in arrays:
+        named = isinstance(source, str | int) and len(str(source)) <= LONGEST_NAME
+        if not named or not re.match(SOURCE_NAME, str(source)):
+            expected = f"A to Z, digits and _ . + -, at most {LONGEST_NAME}, the first of them no sign"
+            raise bad_input("arrays", "name of a source", source, expected)
     if len({str(source) for source in arrays}) < len(arrays):
         raise bad_input("arrays", "sources", list(arrays), "names that differ as text")
     columns = {str(source): _columns(values) for source, values in arrays.items()}
@@ -45,6 +52,8 @@ def matrices(
     if len(set(widths.values())) > 1 and not all(columns.values()):
         raise bad_input("arrays", "features", widths, "the same number in every source")
     wanted = None if features is None else _names(features)
+    if features is not None and any(name is None or name != name for name in features):
+        raise bad_input("features", "", features, "a name for each feature")
     if any(columns.values()):
         wanted, order = _matched(columns, wanted)
         checked = {source: values[:, order[source]] for source, values in checked.items()}
@@ -106,7 +115,12 @@ def _as_array(values: Any, where: str) -> np.ndarray:
             where, "", f"{count} masked values", "a value everywhere: fill them or leave rows out"
         )
     try:
+        frame = values if hasattr(values, "dtypes") else None
         values = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+        if frame is not None and values.dtype.kind == "O":
+            # Types with a place for missing values (Int64), of which numpy makes objects.
+            if all(getattr(dtype, "kind", "") in "iuf" for dtype in frame.dtypes):
+                values = frame.to_numpy(dtype=float, na_value=np.nan)
     except Exception as error:  # libraries of arrays raise any type for what cannot be an array
         raise UserError(f"{where}: expected an array of numbers: {' '.join(str(error).split())}") from error
     if values.ndim != 2 or 0 in values.shape:

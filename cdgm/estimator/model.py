@@ -113,7 +113,9 @@ class ComparativeModel(Queries):
             design = {"sources": sources, "blocks": {"background": sources, "salient": sources[1:]}}
             if dims is not None:
                 raise bad_input("dims", "", dims, "n_background= and n_salient=, or a design= beside it")
-            dims = {"background": n_background, "salient": n_salient}
+            sizes = {"background": n_background, "salient": n_salient}
+            most = specification.MOST_DIMENSIONS
+            dims = {b: specification.whole_number(f"n_{b}", "", size, 1, most) for b, size in sizes.items()}
         design = specification.as_mapping("design", design, "a mapping of sources and blocks")
         blocks = validated(Design, design, "design")
         if given and (n_background, n_salient) != (10, 10):
@@ -267,6 +269,8 @@ class ComparativeModel(Queries):
         UserError
             If an argument is wrong, or a source has too few rows to set some aside.
         """
+        if not isinstance(progress_bar, bool):
+            raise bad_input("train", "progress_bar", progress_bar, "True or False")
         whole = self.split.set_aside(0, self.seeds[0]).rows(TRAIN)
         rule = EarlyStopping.requested(
             early_stopping,

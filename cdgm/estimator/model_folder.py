@@ -24,14 +24,14 @@ from cdgm.estimator.observations import Observations, Scaling
 from cdgm.estimator.split import PARTS, Split
 from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.utils.errors import UserError, bad_input
-from cdgm.utils.files import read_json, read_npz, write_json, write_npz
+from cdgm.utils.files import file_digest, read_json, read_npz, write_json, write_npz
 from cdgm.utils.registry import Strict
 
 if TYPE_CHECKING:
     from cdgm.estimator.model import ComparativeModel
 
 MODEL, HISTORY, DATA, ABOUT = "model.npz", "history.npz", "data.npz", "model.json"
-FORMAT = 3
+FORMAT = 4
 
 
 class About(Strict):
@@ -49,16 +49,19 @@ class About(Strict):
         Sources in the user's order, and the number of rows of each.
     digest
         See :meth:`cdgm.estimator.observations.Observations.digest`.
+    files
+        SHA-256 of each of the other files: those of two fits may have the same shapes.
     early_stopping
         Its result; None without it.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     spec: dict[str, Any]
     registration: Registration | None
     sources: tuple[str, ...] = Field(min_length=1)
     rows: dict[str, int]
     digest: str
+    files: dict[str, str]
     early_stopping: Stopping | None = None
 
 
@@ -79,6 +82,7 @@ def write_model(model: ComparativeModel, folder: Path) -> None:
         sources=tuple(observations.x),
         rows={source: len(x) for source, x in observations.x.items()},
         digest=observations.digest(),
+        files={name: file_digest(folder / name) for name in (MODEL, HISTORY, DATA)},
         early_stopping=ensemble.stopping,
     )
     write_json(folder / ABOUT, about.model_dump(mode="json"))
@@ -108,6 +112,21 @@ def read_about(folder: Path) -> tuple[About, FitSpec]:
             expected = f"{len(spec.members)} values, one a member"
             raise bad_input(path, f"early_stopping.{name}", values, expected)
     return about, spec
+
+
+def require_unchanged(folder: Path, about: About) -> None:
+    """Refuse files that were edited, or come from another model; what is wrong within a file is told first.
+
+    Raises
+    ------
+    UserError
+        Naming the first such file.
+    """
+    for name in (MODEL, HISTORY, DATA):
+        if file_digest(folder / name) != about.files.get(name):
+            raise UserError(
+                f"{folder / name}: is not as it was saved: edited, or of another model than {ABOUT} beside it"
+            )
 
 
 def read_history(folder: Path, members: int) -> dict[str, np.ndarray]:
@@ -166,6 +185,7 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
     model.split = _split(arrays, observations, about, path)
     model.scaling = _scaling(arrays, stack.n_features, path)
     history = read_history(folder, len(finite))
+    require_unchanged(folder, about)
     model.ensemble = Ensemble(spec, stack, finite, history, about.early_stopping)
     return model
 
@@ -183,10 +203,11 @@ def _observations(
         return anndata_input.observe(data, registration, support, None, features)
     if labels_key is not None:
         raise UserError("labels_key: is about AnnData objects, and this model is of arrays")
-    if not isinstance(data, Mapping) or set(data) != set(about.sources):
-        found = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+    named = {str(source): values for source, values in data.items()} if isinstance(data, Mapping) else {}
+    if set(named) != set(about.sources):
+        found = sorted(named) if isinstance(data, Mapping) else type(data).__name__
         raise bad_input("data", "", found, f"arrays of the sources {list(about.sources)}")
-    arrays = {source: data[source] for source in about.sources}
+    arrays = {source: named[source] for source in about.sources}
     widths = {source: np.shape(values)[-1] for source, values in arrays.items() if np.ndim(values)}
     if set(widths.values()) - {len(features)}:
         raise bad_input("arrays", "features", widths, f"{len(features)}, as the model has")

@@ -200,7 +200,9 @@ class Scaling:
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
+    # What float32 cannot hold is refused by name, by those who call.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
 
 
 def held_type(x: np.ndarray, support: Support) -> np.dtype:

@@ -13,6 +13,7 @@ from cdgm.estimator.ensemble import Ensemble
 from cdgm.estimator.gene_ranking import ranking_table
 from cdgm.estimator.observations import Observations, Scaling
 from cdgm.estimator.scores import elbo_table, leakage_table, stability_table
+from cdgm.estimator.specification import MOST_DRAWS, whole_number
 from cdgm.estimator.split import HELD_OUT, Split
 from cdgm.utils.errors import UserError, bad_input
 
@@ -107,7 +108,12 @@ class Queries:
         if source is not None and source not in observations.x:
             raise bad_input("source", "", source, f"a source of these data: one of {list(observations.x)}")
         rows = observations.x if source is None else {source: observations.x[source]}
-        means = {s: self.ensemble.means({s: x})[s, block] for s, x in self.scaling.apply(rows).items()}
+        inputs = self.scaling.apply(rows)
+        for name, values in inputs.items() if data is not None else ():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                expected = "values that float32 can hold once they are scaled as those of the fit"
+                raise bad_input("data", name, float(np.abs(rows[name]).max()), expected)
+        means = {s: self.ensemble.means({s: x})[s, block] for s, x in inputs.items()}
         whole = observations.ordered(means, axis=1) if source is None else means[source]
         return whole if member == "all" else whole[self.ensemble.check_member(member)]
 
@@ -143,16 +149,19 @@ class Queries:
         DataFrame
             member, seed, finite, split, source, rows, elbo, and ``kl_<block>`` for each block.
         """
-        return elbo_table(self, split, draws or self.protocol["evaluation"]["elbo_draws"])
+        if draws is None:
+            draws = self.protocol["evaluation"]["elbo_draws"]
+        return elbo_table(self, split, whole_number("draws", "", draws, 1, MOST_DRAWS))
 
     def get_leakage(self, member: int | str = "all", split: str | None = None) -> pd.DataFrame:
         """Traces of leakage that need no truth; see :func:`cdgm.estimator.scores.leakage_table`."""
         draws = self.protocol["evaluation"]["null_draws"]
-        return leakage_table(self, member, split or self.split.scored(), draws)
+        return leakage_table(self, member, self.split.scored() if split is None else split, draws)
 
     def stability(self, split: str | None = None) -> pd.DataFrame:
         """Agreement of members on each block; see :func:`cdgm.estimator.scores.stability_table`."""
-        return stability_table(self, split or self.split.scored(), self.protocol["evaluation"]["null_draws"])
+        draws = self.protocol["evaluation"]["null_draws"]
+        return stability_table(self, self.split.scored() if split is None else split, draws)
 
     def rank_genes(
         self, block: str | None = None, label: str | None = None, cells: int = 5_000

@@ -23,6 +23,7 @@ MANY = 5_000
 DATASET, ROOT_SEED = "own data", 0
 #: Largest sizes: more dimensions, members or steps are slips of the keyboard, and would take years.
 MOST_DIMENSIONS, MOST_MEMBERS, MOST_STEPS, LARGEST_SEED = 1_000, 1_000, 10_000_000, 2**32 - 1
+MOST_DRAWS = 100_000
 #: Parts of a model that have an argument of their own, by which they are checked against the data.
 OWN_ARGUMENTS = {
     "likelihood": "likelihood=",
@@ -81,7 +82,7 @@ def model_spec(
 ) -> ModelSpec:
     """Architecture of a :func:`protocol` with this design, these dimensions and these changes."""
     for block, size in dims.items():
-        whole_number("dimensions", block, size, 1, MOST_DIMENSIONS)
+        whole_number("dims", block, size, 1, MOST_DIMENSIONS)
     changes = as_mapping("model", changes, "a mapping of changes, as in config.yaml")
     for key, argument in OWN_ARGUMENTS.items():
         if key in changes:

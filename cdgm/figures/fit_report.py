@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cdgm.evaluation.embedding import layout
 from cdgm.figures import training
 from cdgm.plotting.cell_maps import by_label, by_source, draw_map
+from cdgm.plotting.legends import literal
 from cdgm.plotting.theme import new_figure, theme
 
 #: How a block of more than two dimensions is laid out, and what its axes are called.
@@ -82,13 +83,13 @@ def maps_figure(maps: pd.DataFrame, sources: Sequence[str], label_name: str = "l
         cells = maps[maps["block"] == block]
         for axes, (name, colouring) in zip(row, columns, strict=True):
             draw_map(axes, cells, colouring, cells["axes"].iloc[0])
-            axes.set_title(f"{block} block, by {name}")
+            axes.set_title(f"{block} block, by {literal(name)}")
     legend = {"handletextpad": 0.2, "columnspacing": 1.0, "borderaxespad": 0.2}
     handles = columns[0][1].handles()
     figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 5), **legend)
     if len(columns) > 1:
         handles = columns[1][1].handles()
-        figure.legend(handles=handles, loc="outside right center", title=label_name, **legend)
+        figure.legend(handles=handles, loc="outside right center", title=literal(label_name), **legend)
     return figure
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scanpy.plotting import palettes
 
-from cdgm.plotting.legends import point_handle
+from cdgm.plotting.legends import literal, point_handle
 from cdgm.plotting.theme import SOURCE_COLOURS, UNLABELLED_COLOUR
 
 #: For the small dots of up to eight labels: apart in hue or lightness, also to colour-blind readers.
@@ -46,7 +46,7 @@ class Colouring:
 
     def handles(self, ending: str = "") -> list[Line2D]:
         """Legend entries, names followed by ``ending``."""
-        handles = [point_handle(colour, f"{name}{ending}") for name, colour in self.colours.items()]
+        handles = [point_handle(colour, f"{literal(name)}{ending}") for name, colour in self.colours.items()]
         return handles + ([point_handle(UNLABELLED_COLOUR, self.grey)] if self.grey else [])
 
 

@@ -23,6 +23,14 @@ def strip_handle(colour: str, label: str, marker: str = "o") -> Line2D:
     return Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=2.0, label=label)
 
 
+def literal(name: str) -> str:
+    """A user's name as matplotlib draws it letter by letter.
+
+    A dollar sign begins no formula, and ``_`` at the start does not leave the name out of a legend.
+    """
+    return (" " * name.startswith("_") + name).replace("$", r"\$")
+
+
 def point_handle(colour: str, label: str, marker: str = "o") -> Line2D:
     """Points without a bar."""
     return Line2D([], [], color=colour, marker=marker, markersize=5.5, linestyle="none", label=label)

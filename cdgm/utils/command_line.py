@@ -17,6 +17,9 @@ def run(main: Callable[[], None]) -> None:
 
     A reader of stdout that has seen enough (``| head``) ends the command without a word.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell (``>&-``)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     try:
         main()
         sys.stdout.flush()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdgm.utils.errors import UserError, bad_input
+from cdgm.utils.errors import UserError, bad_input, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,12 @@ def _delete_left_behind(path: Path) -> None:
             other.unlink(missing_ok=True)
 
 
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def require_writable(folder: str | os.PathLike[str]) -> None:
     """Check that files can be made in a folder, or that it can be made.
 
@@ -113,14 +119,23 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     UserError
-        If the file is missing or is not JSON.
+        If the file is missing, is not JSON, or sets a key twice.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_set_once)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
+
+
+def _set_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that is set twice, Python would take the last value."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} is set twice")
+    return values
 
 
 def write_csv(path: str | os.PathLike[str], table: pd.DataFrame, digits: int | None = 9) -> None:
@@ -190,6 +205,10 @@ def _refuse_overstated(path: str | os.PathLike[str], archive: zipfile.ZipFile) -
     if unpacked > ALWAYS_ALLOWED_BYTES + MOST_PACKED * size:
         most = f"at most {MOST_PACKED} times the {size} of the file; write it with np.savez, unpacked"
         raise bad_input(path, "bytes of its arrays", unpacked, most)
+    names = [info.filename for info in members]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise bad_input(path, "arrays", twice.removesuffix(".npy"), "each name once")
     for info in members:
         with archive.open(info) as member:
             version = np.lib.format.read_magic(member)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -16,10 +15,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cdgm.utils.errors import UserError
-from cdgm.utils.files import read_json, require_writable, temporary_name, write_json
+from cdgm.utils.files import file_digest, read_json, require_writable, temporary_name, write_json
 
 #: List of the files of a folder that was written here.
 MANIFEST = ".cdgm.json"
+#: Mark of a temporary folder, by which one that a killed process left behind is known as ours.
+UNFINISHED = ".cdgm.unfinished"
 
 
 @contextlib.contextmanager
@@ -58,15 +59,20 @@ def atomic_folder(
             os.replace(place, old)
             os.replace(old, place)
         missing = [parent for parent in place.parents if not parent.exists()]
+        made = False
     try:
         with _told(folder):
             temporary.mkdir(parents=True)
+            made = True
+            (temporary / UNFINISHED).touch()
         with _told(folder, temporary), _locked(temporary):
             yield temporary
             write_json(temporary / MANIFEST, {"written_by": "cdgm", "files": _listing(temporary)})
+            (temporary / UNFINISHED).unlink()
             _put(temporary, place, old, folder, overwrite)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made:
+            _delete(temporary)
         # Folders above it that were made for it go as well, if there is nothing in them.
         for parent in missing:
             with contextlib.suppress(OSError):
@@ -88,6 +94,23 @@ def _told(folder: str | os.PathLike[str], inside: Path | None = None) -> Iterato
         if inside is not None and name is not None and not str(name).startswith(str(inside)):
             raise UserError(f"{os.fsdecode(name)}: {reason}") from error
         raise UserError(f"{os.fspath(folder)}: cannot be written: {reason}") from error
+
+
+def require_as_listed(folder: Path, name: str) -> None:
+    """Refuse a file that differs from what the list of its folder says; a folder may have none.
+
+    Raises
+    ------
+    UserError
+        Naming the file.
+    """
+    if not (folder / MANIFEST).is_file():
+        return
+    listed = _listed(folder)
+    if listed is None or listed.get(name) != file_digest(folder / name):
+        raise UserError(
+            f"{folder / name}: was changed after cdgm wrote it, expected it as {MANIFEST} lists it"
+        )
 
 
 def _refuse_precious(
@@ -130,9 +153,8 @@ def _difference(place: Path) -> str | None:
     """What tells a folder from the list of its files; None for nothing."""
     if not os.path.isfile(place / MANIFEST):
         return f"it has no {MANIFEST}, the list of what cdgm writes"
-    manifest = read_json(place / MANIFEST)
-    listed = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(listed, dict):
+    listed = _listed(place)
+    if listed is None:
         return f"{MANIFEST} is no list of files"
     found = _listing(place)
     for name, digest in sorted(found.items()):
@@ -141,6 +163,13 @@ def _difference(place: Path) -> str | None:
         if digest != listed[name]:
             return f"{name!r} was changed"
     return None
+
+
+def _listed(folder: Path) -> dict[str, str] | None:
+    """What the manifest of a folder lists; None if it is no list of files."""
+    manifest = read_json(folder / MANIFEST)
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    return listed if isinstance(listed, dict) else None
 
 
 def _listing(folder: Path) -> dict[str, str]:
@@ -158,9 +187,8 @@ def _listing(folder: Path) -> dict[str, str]:
                     found[key] = "an empty folder"
             elif not path.is_file():
                 found[key] = "no file"
-            elif key != MANIFEST:
-                with path.open("rb") as handle:
-                    found[key] = hashlib.file_digest(handle, "sha256").hexdigest()
+            elif key not in (MANIFEST, UNFINISHED):
+                found[key] = file_digest(path)
     return found
 
 
@@ -175,7 +203,22 @@ def _put(temporary: Path, place: Path, old: Path, shown: str | os.PathLike[str],
             os.replace(temporary, kept)
             raise UserError(f"{shown}: {reason}; the results are in {kept}")
     os.replace(temporary, place)
-    shutil.rmtree(old, ignore_errors=True)
+    _delete(old)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder of ours; its mark goes last, so that what a kill leaves behind is known as ours."""
+    with contextlib.suppress(OSError):
+        (folder / UNFINISHED).touch()
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if path.name == UNFINISHED:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -208,7 +251,10 @@ def _in_use(folder: Path) -> bool:
 
 
 def _clear_left_behind(place: Path) -> None:
-    """Finish or undo what earlier processes began to replace, and delete their temporary folders."""
+    """Finish or undo what earlier processes began to replace, and delete their temporary folders.
+
+    A name alone proves nothing: what is not known as ours by its mark or its list of files stays.
+    """
     if not place.parent.is_dir():
         return
     before, _ = temporary_name(place.name, "", pid="/").split("/")
@@ -219,8 +265,10 @@ def _clear_left_behind(place: Path) -> None:
     for path in left:
         if _in_use(path.with_suffix(".part")):
             continue
-        whole = path.suffix == ".old" or (path / MANIFEST).is_file()
+        marked = os.path.lexists(path / UNFINISHED)
+        whole = (path / MANIFEST).is_file() or (path.suffix == ".old" and not marked)
         if not place.exists() and whole:
+            (path / UNFINISHED).unlink(missing_ok=True)
             os.replace(path, place)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+        elif marked or _in_the_way(path, overwrite=True) is None:
+            _delete(path)

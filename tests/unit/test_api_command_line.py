@@ -27,6 +27,7 @@ def cells(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "cells.h5ad"
     adata = small_cells.cells(type=pd.Categorical(["x", "y"] * (small_cells.CELLS // 2)))
     adata.obs.loc["c3", "type"] = np.nan
+    adata.obs["unset"] = pd.Categorical([None] * small_cells.CELLS, categories=["x"])
     adata.write_h5ad(path)
     return path
 
@@ -171,9 +172,7 @@ def test_claims_are_shown(tmp_path, capsys):
     assert shown.startswith("linear-is-recovered: undecided\n")
     assert "supported\n    median 0.97 [0.96, 0.98] over 10 seeds, wanted >= 0.9\n" in shown
     assert "few at point=w=1\n    undecided: fewer than five seeds\n    median 0.97 over 3 seeds" in shown
-    assert "one of ['linear-is-recovered']" in stopped(
-        capsys, "claims", "--results", tmp_path, "--claim", "x"
-    )
+    assert "such as linear-is-recovered" in stopped(capsys, "claims", "--results", tmp_path, "--claim", "x")
     assert "run the workflow first" in stopped(capsys, "claims", "--results", tmp_path / "no")
 
 
@@ -212,7 +211,7 @@ PARTS = [("train", "a", 2), ("train", "b", 3), ("test", "a", 1), ("test", "b", 1
         (["fit", "CELLS", "--background", "ctrl", "--out", "OUT"], "--source-key: missing"),
         (["fit", "CELLS", "--source-key", "batch", "--background", "ctrl", "--out", "OUT"], "'batch'"),
         (["fit", "CELLS", *SOURCES[:3], "control", "--out", "OUT"], "'control'"),
-        (["fit", "CELLS", *SOURCES, "--batch-key", "state", "--out", "OUT"], "batch_key: got 'state'"),
+        (["fit", "CELLS", *SOURCES, "--batch-key", "state", "--out", "OUT"], "--batch-key: got 'state'"),
         (["fit", "CELLS", *SOURCES, "--variant", "cva", "--out", "OUT"], "did you mean 'cvae'"),
         (["fit", "CELLS", *SOURCES, "--members", "0", "--out", "OUT"], "--members"),
         (["fit", "CELLS", *SOURCES, "--max-steps", "2", "--max-epochs", "2", "--out", "OUT"], "--max-epochs"),
@@ -222,13 +221,28 @@ PARTS = [("train", "a", 2), ("train", "b", 3), ("test", "a", 1), ("test", "b", 1
         (["fit", "NPZ", "--background", "c", "--out", "OUT"], "expected one of the arrays ['a', 'b']"),
         (["fit", "CELLS", *SOURCES, "--out", "CELLS"], "a folder to write to"),
         (["fit", "CELLS", *SOURCES, "--variant", "no.json", "--out", "OUT"], "no.json: cannot be read"),
+        (["fit", "", *SOURCES, "--out", "OUT"], "DATA: got '', expected a path"),
+        (
+            ["fit", "https://x/cells.h5ad", *SOURCES, "--out", "OUT"],
+            "got 'https://x/cells.h5ad', expected a path",
+        ),
+        (["fit", "CELLS", *SOURCES, "--out", ""], "--out: got '', expected a path"),
+        (["fit", "CELLS", *SOURCES, "--layer", "raw", "--out", "OUT"], "--layer: got 'raw'"),
+        (["fit", "CELLS", *SOURCES, "--labels-key", "unset", "--out", "OUT"], "obs['unset']: got 'no value"),
         (["choose"], "WHAT"),
         (["choose", "dims", "NPZ", "--background", "a", "--members", "1", "--out", "OUT"], "--members"),
         (
             ["choose", "dims", "NPZ", "--background", "a", "--n-salient", "2", "2", "--out", "OUT"],
-            "different",
+            "--n-salient: got [2, 2]",
         ),
-        (["choose", "level", "NPZ", "--background", "a", "--variant", "cvae", "--out", "OUT"], "penalties"),
+        (
+            ["choose", "level", "NPZ", "--background", "a", "--variant", "cvae", "--out", "OUT"],
+            "--variant: got",
+        ),
+        (
+            ["choose", "level", "NPZ", "--background", "a", "--levels", "-1", "--out", "OUT"],
+            "--levels: weight -1",
+        ),
         (["evaluate", "NONE", "CELLS"], "holds no model"),
         (["plot", "NONE", "--out", "OUT"], "holds no model"),
         (["plot", "NONE", "--out", "OUT", "--colour", "x"], "together or not at all"),
@@ -261,7 +275,9 @@ def test_other_data_are_refused(results, cells, tmp_path, capsys):
     assert "same rows and order" in stopped(capsys, "evaluate", results, tmp_path / "turned.h5ad")
     plot = ("plot", results, "--out", tmp_path / "x", "--data")
     assert "in their order" in stopped(capsys, *plot, tmp_path / "turned.h5ad", "--colour", "type")
-    assert "one of ['condition', 'state', 'type']" in stopped(capsys, *plot, cells, "--colour", "kind")
+    assert "one of ['condition', 'state', 'type', 'unset']" in stopped(
+        capsys, *plot, cells, "--colour", "kind"
+    )
 
 
 def test_help_teaches_and_is_light():

@@ -9,6 +9,7 @@ import pytest
 
 import cdgm
 from cdgm.cli import plot
+from cdgm.utils.folders import atomic_folder
 from tests.unit.data_helpers import refused
 
 DATA = {name: np.random.default_rng(i).standard_normal((30, 4)) for i, name in enumerate("ab")}
@@ -118,6 +119,16 @@ def test_a_hostile_folder_is_one_line(name, case, folders, tmp_path):
     refused(lambda: cdgm.ComparativeModel.load(tmp_path / "saved", DATA), *parts)
 
 
+@pytest.mark.parametrize("file", ["model.npz", "history.npz", "data.npz"])
+def test_a_file_of_another_model_with_the_same_shapes_is_refused(file, folders, tmp_path):
+    other = cdgm.ComparativeModel.from_arrays(DATA, "cvae", n_background=2, n_salient=2, seed=7)
+    other.train(max_steps=4)
+    other.save(tmp_path / "other")
+    shutil.copytree(folders / "plain", tmp_path / "saved")
+    shutil.copy(tmp_path / "other" / file, tmp_path / "saved" / file)
+    refused(lambda: cdgm.ComparativeModel.load(tmp_path / "saved", DATA), f"{file}: is not as it was saved")
+
+
 @pytest.mark.parametrize(
     ("table", "parts"),
     [("cell,source\nx,a\n", ["latents.csv: columns", "'label'"]), ("\x00", ["latents.csv"])],
@@ -130,4 +141,17 @@ def test_drawing_again_refuses_a_table_of_another_model(folders, tmp_path, table
     arguments = {"results": results, "out": tmp_path / "out", "data": None, "colour": None}
     arguments |= {"map": "pca", "overwrite": False}
     refused(lambda: plot.run(type("Arguments", (), arguments)), *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_drawing_again_refuses_an_edited_table(folders, tmp_path):
+    """Rows that are missing, or in another order, cannot be seen in the table itself."""
+    header = "cell,source,label,held_out,background_0,background_1,salient_0,salient_1\n"
+    with atomic_folder(tmp_path / "results") as place:
+        shutil.copytree(folders / "plain", place / "model")
+        (place / "latents.csv").write_text(header + "x,a,,False,0,0,0,0\ny,b,,False,1,1,1,1\n")
+    arguments = {"results": tmp_path / "results", "out": tmp_path / "out", "data": None, "colour": None}
+    arguments |= {"map": "pca", "overwrite": False}
+    (tmp_path / "results" / "latents.csv").write_text(header + "y,b,,False,1,1,1,1\n")
+    refused(lambda: plot.run(type("Arguments", (), arguments)), "latents.csv: was changed")
     assert not (tmp_path / "out").exists()

@@ -209,6 +209,7 @@ NONSENSE = {
     "a kind that is a list": ({"likelihood": {"kind": ["gaussian"]}}, ["likelihood", "['gaussian']"]),
     "a number for the model": ({"model": 3}, ["model: got 3"]),
     "a number for features": ({"features": 3}, ["features: got 3"]),
+    "no name of a feature": ({"features": ["a", None, "c"]}, ["features: got ['a', None, 'c']", "a name"]),
     "text for features": ({"features": "abc"}, ["features: got 'abc'"]),
     "a list for labels": ({"labels": [1, 2]}, ["labels: got [1, 2]"]),
     "text for labels": ({"labels": "ab"}, ["labels: got 'ab'"]),
@@ -217,6 +218,10 @@ NONSENSE = {
     "two labels a row": ({"labels": {"a": np.ones((40, 2))}}, ["labels: a", "40 rows"]),
     "too many members": ({"n_members": 10**20}, ["n_members", "at most 1,000"]),
     "too many dimensions": ({"n_background": 10**9}, ["background", "at most 1,000"]),
+    "None for a name": ({"arrays": {None: 1, "b": 2}}, ["name of a source: got None"]),
+    "a name with a slash": ({"arrays": {"a/b": 1, "b": 2}}, ["name of a source: got 'a/b'"]),
+    "a list for data": ({"arrays": [1, 2]}, ["data: got 'list'"]),
+    "text for a size": ({"n_background": "2"}, ["n_background: got '2'"]),
     "too large a seed": ({"seed": 10**30}, ["seed", "at most"]),
 }  # fmt: skip
 
@@ -224,7 +229,7 @@ NONSENSE = {
 @pytest.mark.parametrize("what", NONSENSE)
 def test_nonsense_is_refused(what):
     options, parts = NONSENSE[what]
-    refused(lambda: make(noise(), **options), *parts)
+    refused(lambda: make(**{"arrays": noise()} | options), *parts)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +262,34 @@ TENSORS = {
 @pytest.mark.parametrize("what", TENSORS)
 def test_what_is_no_array_is_one_line(what):
     refused(lambda: make(noise() | {"b": TENSORS[what](noise()["b"])}), "arrays['b']")
+
+
+def test_questions_with_nonsense_are_refused():
+    model = make(noise(), n_members=2)
+    refused(lambda: model.train(max_steps=2, progress_bar="no"), "progress_bar: got 'no'")
+    model.train(max_steps=2, progress_bar=False)
+    for draws in (0, 1.5, "3", True, 10**9):
+        refused(lambda draws=draws: model.get_elbo(draws=draws), f"draws: got {draws!r}")
+    for ask in (model.get_leakage, model.stability):
+        refused(lambda ask=ask: ask(split=""), "split: got ''")
+    far = {"b": noise()["b"] * 1e39}
+    refused(lambda: model.get_latent_representation("salient", data=far), "data: b: got", "float32")
+
+
+def test_names_of_sources_may_be_numbers(tmp_path):
+    data = {0: noise()["a"], 1: noise()["b"]}
+    model = make(data)
+    model.train(max_steps=2, progress_bar=False)
+    model.save(tmp_path / "model")
+    assert len(cdgm.ComparativeModel.load(tmp_path / "model", data).history) == len(model.history)
+
+
+def test_columns_that_may_miss_values_are_numbers():
+    frame = pd.DataFrame(np.arange(160).reshape(40, 4) % 7).astype("Int64")
+    x = make({"a": frame, "b": frame}).observations.x["a"]
+    assert (x == frame.to_numpy(dtype=float)).all()
+    frame.iloc[3, 1] = pd.NA
+    refused(lambda: make({"a": frame, "b": frame}), "arrays['a'], row 3, feature 1: got nan")
 
 
 def test_names_that_are_one_as_text_are_refused():

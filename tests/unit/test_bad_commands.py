@@ -1,6 +1,7 @@
 """What a user may type or hand to ``cdgm``: one line in terms of the command, and no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_a_folder_of_the_name_of_a_table_is_told(folder, tmp_path, capsys):
 
 ROW = dict.fromkeys(CLAIM_COLUMNS, "") | {
     "claim": "c", "statement": "It is so.", "condition": "x", "estimate": 1.0, "relation": "at_least",
-    "value": 0.5, "n": 10, "verdict": "reproduced", "claim_verdict": "reproduced",
+    "value": 0.5, "n": 10, "verdict": "supported", "claim_verdict": "supported",
 }  # fmt: skip
 
 
@@ -151,6 +152,8 @@ ROW = dict.fromkeys(CLAIM_COLUMNS, "") | {
         ([ROW | {"statement": " "}], "statement: got ''"),
         ([ROW | {"estimate": "many"}], "estimate: got 'many', expected a number"),
         ([ROW | {"low": "inf"}], "low: got 'inf'"),
+        ([ROW | {"claim_verdict": "PROVED"}], "claim_verdict of c: got ['PROVED'], expected one verdict"),
+        ([ROW, ROW | {"claim_verdict": "undecided"}], "claim_verdict of c: got ['supported', 'und"),
     ],
 )
 def test_a_damaged_table_of_claims_is_refused(rows, part, tmp_path, capsys):
@@ -174,6 +177,9 @@ def test_the_end_of_the_output_is_quiet_or_one_line():
     for reader in ("true", "head -1"):
         done = subprocess.run(f"{' '.join(command)} | {reader}", shell=True, capture_output=True, text=True)
         assert done.stderr == ""
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(f"{' '.join(command)} {closed}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -192,3 +198,10 @@ def test_the_end_of_the_output_is_quiet_or_one_line():
 def test_downloads_that_cannot_be_are_refused_early(values):
     with pytest.raises(ValueError, match=r"path|web address"):
         DOWNLOADS.parse({"filename": "x"} | values)
+
+
+def test_a_backend_of_the_user_does_not_matter():
+    code = "import cdgm.cli.main, matplotlib; print(matplotlib.get_backend().lower())"
+    environment = os.environ | {"MPLBACKEND": "nonsense"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "agg\n"

@@ -102,11 +102,12 @@ MISTAKES = {
         with_claim(wrong(value=1)),
         "rules.recovered.0.value: unknown key, expected one of: absolute, at_least",
     ),
+    "a score less itself": (with_claim(wrong(minus={})), "claims.mine.rule.recovered.0.minus: got "),
     "lone sign": (
         with_claim(wrong(name="5 $")),
         "rules.recovered: got '5 $', expected $name, or $$ for the sign itself",
     ),
-    "no list": (with_claim({"name": "x"}), "rules.recovered: got {'name': 'x'}, expected a valid tuple"),
+    "no list": (with_claim({"name": "x"}), "rules.recovered: got {'name': 'x'}, expected a list"),
     "score that there will not be": (
         with_claim(**{"with": CLAIM["with"] | {"block": "saliant"}}),
         "claims.mine.rule.recovered.0.of.block: got 'saliant', expected one of",

@@ -96,6 +96,23 @@ def test_a_damaged_member_is_one_line(tmp_path, member):
     assert not Path("ran").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_there_twice_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    content = (tmp_path / "a.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("a.npy", archive.read("a.npy"))
+    assert len((tmp_path / "a.npz").read_bytes()) > len(content)
+    refused(lambda: read_npz(tmp_path / "a.npz"), "a.npz: arrays: got 'a', expected each name once")
+
+
+def test_a_key_that_is_set_twice_in_json_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"x": [{"kind": "sum", "c": 1, "kind": "mgda"}]}')
+    refused(
+        lambda: files.read_json(tmp_path / "a.json"), "a.json: not a JSON file: the key 'kind' is set twice"
+    )
+
+
 def test_an_encrypted_archive_is_one_line(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     content = bytearray((tmp_path / "a.npz").read_bytes())
@@ -106,7 +123,15 @@ def test_an_encrypted_archive_is_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 3_000, '{"a": ' * 3_000, "9" * 5_000, "\x00", "- " * 200_000, "[" * 2_000_000, "2024-13-45"],
+    [
+        "[" * 3_000,
+        '{"a": ' * 3_000,
+        "9" * 5_000,
+        "\x00",
+        "- " * 200_000,
+        "[" * 2_000_000,
+        "2024-13-45",
+    ],
 )
 def test_strange_json_and_yaml_are_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
@@ -114,6 +139,14 @@ def test_strange_json_and_yaml_are_one_line(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     reason = "100 levels deep" if text[0] in "[{-" else "expected a" if text[0] in "92" else "not valid YAML"
     refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", reason)
+
+
+@pytest.mark.parametrize("text", ["a: &a {b: *a}", "a: &a [{b: [*a]}]", "a: &a [1]\nb: &b [*a, *a, {c: *b}]"])
+def test_yaml_that_holds_itself_is_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    refused(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml, line ", "holds itself")
+    (tmp_path / "b.yaml").write_text("a: &a [1]\nb: &b [*a, *a]\nc: [*b, *a]")
+    assert read_yaml(tmp_path / "b.yaml")["c"] == [[[1], [1]], [1]]
 
 
 def test_yaml_makes_no_objects(tmp_path):

@@ -82,3 +82,15 @@ def test_maps_of_a_fit_name_blocks_labels_and_axes(labels, tmp_path):
         save(maps_figure(maps, ["ctrl", "drug"], "cell_type"), maps, tmp_path / part)
     for kind in ("png", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_a_user_are_drawn_letter_by_letter(tmp_path):
+    """Broken formulas, a name that matplotlib leaves out of legends, letters that its font lacks."""
+    names = ["$\\frac{a$", "$x_{$", "_hidden", "\U0001f9eb"]
+    table = latents(0).assign(label=np.resize(names, 120))
+    maps = map_table(table, ["background", "salient"], "pca")
+    figure = maps_figure(maps, ["ctrl", "drug"], "$\\alpha$ and $\\frac$")
+    assert [text.strip().replace("\\$", "$") for text in legend_of(figure)] == sorted(names)
+    save(figure, maps, tmp_path / "maps")
+    assert (tmp_path / "maps.png").stat().st_size > 10_000

@@ -20,7 +20,7 @@ from cdgm.cli.main import main
 from cdgm.utils import folders
 from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_text
-from cdgm.utils.folders import MANIFEST, atomic_folder
+from cdgm.utils.folders import MANIFEST, UNFINISHED, atomic_folder
 from tests.snakemake_runs import ROOT
 
 
@@ -304,6 +304,18 @@ def test_folders_above_a_failed_one_do_not_stay(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
     write(tmp_path / "a" / "b" / "out")
     assert (tmp_path / "a" / "b" / "out" / "in").is_dir()
+
+
+def test_a_name_alone_does_not_make_a_folder_ours(tmp_path: Path):
+    for name in (".out.1.part", ".out.2.old", ".out.3.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis").write_text("of the user")
+    (tmp_path / ".out.3.part" / UNFINISHED).touch()
+    write(tmp_path / "new" / "out")
+    os.rename(tmp_path / "new" / "out", tmp_path / "out")
+    write(tmp_path / "out")
+    kept = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("thesis"))
+    assert kept == [".out.1.part/thesis", ".out.2.old/thesis"]
 
 
 def test_an_error_of_another_file_is_told_by_its_name(tmp_path: Path):

@@ -30,6 +30,10 @@ BAD = {
         SETTING % "simulation: {mixing: {kind: linear, layers: 2}}",
         ["mixing.layers: unknown key"],
     ),
+    "an exponent without a point": (
+        SIMULATION % "training: {learning_rate: 1e-3}",
+        ["training.learning_rate: got '1e-3'", "1.0e-3"],
+    ),
     "word for a number": (
         SIMULATION % "training: {steps: many}",
         ["training.steps: got 'many'", "integer"],
@@ -428,3 +432,19 @@ def test_a_mistake_in_the_base_file_names_the_base_file(tmp_path: Path):
 def test_a_missing_overlay_is_named(tmp_path: Path):
     with pytest.raises(UserError, match="missing\\.yaml: cannot be read: No such file"):
         load_layers([BASE, tmp_path / "missing.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        ("results/fits/linear-cvae-x/model.npz", "got 'linear-cvae-x', expected an id of results/plan.csv"),
+        ("results/data/immune/cells.npz", "got 'immune', expected a data set: one of ['immune_spikein'"),
+        ("results/figures/identifiability/dims.png", "got 'dims', expected a figure of the study: one of"),
+        ("results/figures/identifiabilty/twist.png", "got 'identifiabilty', expected a study: one of"),
+    ],
+)
+def test_a_target_that_there_is_not_is_one_line(target, part, checkout, tmp_path):
+    done = dry_run(checkout, tmp_path, target)
+    assert done.code == 2
+    assert part in done.errors[0]
+    assert "Traceback" not in done.err
