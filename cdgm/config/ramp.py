@@ -42,8 +42,10 @@ class Ramp(Strict):
 
     @model_validator(mode="after")
     def _one_length(self) -> Ramp:
-        if (self.steps is None) == (self.share is None):
-            raise ValueError("expected either steps or share")
+        if self.steps is None and self.share is None:
+            raise ValueError("got neither steps nor share, expected one of them")
+        if self.steps is not None and self.share is not None:
+            raise ValueError("got both steps and share, expected one of them and null for the other")
         return self
 
     @model_serializer
