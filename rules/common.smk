@@ -47,7 +47,7 @@ from cdgm.workflow.plan import dump, expand, plan_rows
 from cdgm.figures import FIGURES, WITH_COSTS
 from cdgm.workflow.job_specs import write_specs
 from cdgm.workflow.run_progress import follow_run
-from cdgm.workflow.timings import write_timings
+from cdgm.workflow.timings import seconds_of_a_fit, write_timings
 
 
 def stop(error):
@@ -70,7 +70,8 @@ def looks_taken():
         return taken
     files = sorted(Path("results").glob("claims*.csv"))
     after = next_looks(STATED, {str(file): read_table(file) for file in files}, taken)
-    print(announcement(STATED, taken, after), file=sys.stderr)
+    seconds = seconds_of_a_fit(Path("results/timings.csv"))
+    print(announcement(STATED, taken, after, seconds), file=sys.stderr)
     return after
 
 

@@ -124,8 +124,20 @@ def asked(config: Config, before: Mapping[str, int], after: Mapping[str, int]) -
     return rows
 
 
-def announcement(config: Config, before: Mapping[str, int], after: Mapping[str, int]) -> str:
-    """What a run will add, in words: seeds, claims, stacks of fits; told before it starts."""
+def announcement(
+    config: Config, before: Mapping[str, int], after: Mapping[str, int], seconds: float | None = None
+) -> str:
+    """What a run will add, in words: seeds, claims, stacks of fits, time; told before it starts.
+
+    Parameters
+    ----------
+    config
+        With the seeds that it states.
+    before, after
+        Claim to the look that it took last, and to the one that it is to take.
+    seconds
+        What a stack has cost so far, its scores included; None where that is not known.
+    """
     rows = asked(config, before, after)
     if not rows:
         return "decide: no claim has been judged undecided with a look left"
@@ -134,9 +146,9 @@ def announcement(config: Config, before: Mapping[str, int], after: Mapping[str, 
     ]
     old, new = (expand(with_looks(config, taken)).fits for taken in (before, after))
     added = [len(job.spec.members) for fit, job in new.items() if fit not in old]
-    return "\n".join(
-        [*lines, f"decide: {sum(added)} fits in {len(added)} stacks are added to {len(old)} stacks"]
-    )
+    cost = "" if seconds is None else f": some {max(1, round(len(added) * seconds / 60))} minutes of one core"
+    lines.append(f"decide: {sum(added)} fits in {len(added)} stacks are added to {len(old)} stacks{cost}")
+    return "\n".join(lines)
 
 
 def with_looks(config: Config, taken: Mapping[str, int]) -> Config:

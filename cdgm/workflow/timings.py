@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cdgm.config.study import Config
+from cdgm.utils.errors import UserError
 from cdgm.utils.files import write_csv
 from cdgm.workflow.plan import Plan
 
@@ -40,6 +41,19 @@ def write_timings(path: Path, config: Config, plan: Plan, benchmarks: Path) -> N
         }
     )
     write_csv(path, table.round(1).reset_index(), digits=None)
+
+
+def seconds_of_a_fit(path: Path) -> float | None:
+    """Seconds that a stack has taken by a table of timings, its scores included; None where none tells."""
+    from cdgm.evaluation.table_files import read_table
+
+    try:
+        rows = read_table(path)
+        rows = rows[rows["rule"].isin(["fit", "evaluate"])]
+        seconds = float((rows["wall_seconds"] / rows["jobs"]).sum())
+    except (UserError, KeyError, TypeError):  # no result: a damaged table is none
+        return None
+    return seconds if 0 < seconds < float("inf") else None
 
 
 def records(config: Config, plan: Plan, benchmarks: Path) -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """Undecided claims get more seeds: the next look, its price, what is reused, what a decided claim sees."""
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from cdgm.config.validation import validated
 from cdgm.evaluation.intervals import median_rank
 from cdgm.utils.errors import UserError
 from cdgm.workflow.plan import expand
+from cdgm.workflow.timings import seconds_of_a_fit
 
 ROOT = Path(__file__).parents[2]
 RULES = VerdictRules(alpha=0.05, looks=(10, 20, 40))
@@ -96,6 +98,25 @@ def test_seeds_are_added_and_nothing_is_fitted_anew():
     assert "30 fits in 3 stacks are added to 1 stacks" in told
     # Seeds that are there already for another claim cost nothing.
     assert "no claim" in announcement(config, {"one": 40}, {"one": 40, "two": 20})
+    stacks = int(re.search(r"in (\d+) stacks", told)[1])
+    assert (
+        announcement(config, {}, {"one": 40}, 90.0)
+        == f"{told}: some {round(stacks * 1.5)} minutes of one core"
+    )
+
+
+def test_the_time_of_a_stack_is_that_of_the_last_run(tmp_path):
+    file = tmp_path / "timings.csv"
+    assert seconds_of_a_fit(file) is None
+    file.write_text("rule,jobs,wall_seconds\nfit,2,40\nevaluate,4,20\ndraw,9,900\n", encoding="utf-8")
+    assert seconds_of_a_fit(file) == 25.0
+    for damaged in (
+        "rule,jobs\nfit,2\n",
+        "rule,jobs,wall_seconds\nfit,0,0\n",
+        "rule,jobs,wall_seconds\nfit,a,b\n",
+    ):
+        file.write_text(damaged, encoding="utf-8")
+        assert seconds_of_a_fit(file) is None
 
 
 def test_blocks_of_seeds_that_would_change_are_refused():
