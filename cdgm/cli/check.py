@@ -22,10 +22,8 @@ what is written to --out
   leakage.csv   stability.csv   figures/
 
 examples
-  cdgm check cells.h5ad --source-key condition --background ctrl --background-space X_background \\
-      --salient-space X_salient --labels-key guide --batch-key donor --out check
-  cdgm check cells.h5ad --source-key condition --background ctrl --background-space bg_0 bg_1 bg_2 \\
-      --salient-space sal_0 sal_1 sal_2 --out check
+  cdgm check c.h5ad --source-key group --background ctrl --background-space bg --salient-space sal --out dir
+  cdgm check c.h5ad --source-key g --background ctrl --background-space b0 b1 --salient-space s0 s1 --out dir
 """
 
 

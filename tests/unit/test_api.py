@@ -15,6 +15,7 @@ from cdgm.estimator.ensemble import Ensemble
 from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
 from cdgm.evaluation.metrics.recovery import recovery_cc
 from cdgm.training.loop import train
+from cdgm.utils import folders
 from tests.unit import small_cells
 from tests.unit.data_helpers import refused
 
@@ -285,6 +286,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(trained, tmp_path, monkeypatch
 def test_folders_of_a_killed_process_are_deleted(trained, tmp_path, monkeypatch):
     (tmp_path / ".model.123.part").mkdir()
     (tmp_path / ".model.123.part" / "model.npz").write_bytes(b"half")
+    (tmp_path / ".model.123.part" / folders.UNFINISHED).touch()
     (tmp_path / ".other.123.part").mkdir()
     trained.save(tmp_path / "model")
     assert {file.name for file in tmp_path.iterdir()} == {"model", ".other.123.part"}

@@ -232,7 +232,10 @@ def check_step(spec):
         for loss, weight in zip(losses.values(), shared_weights(step, model), strict=True)
     )
     other = objective()
-    added = [weight * p.value(oracle, model.design, state) for _, p, weight, state in other.penalties]
+    added = [
+        p.share_of_weight(0) * weight * p.value(oracle, model.design, state)
+        for _, p, weight, state in other.penalties
+    ]
     added += [c.term(oracle, model.design, state)[0] for c, state in other.constraints]
     for value in added:
         expected = expected + flat_gradient(value, model)

@@ -87,6 +87,8 @@ AT_TRUTH = [
     (HSIC | {"of": "samples"}, True, True),
     (HSIC | {"of": "means"}, False, True),
     (HSIC | {"of": "standardised_means"}, False, True),
+    ({"kind": "hsic_normalised", "of": "samples"}, True, True),
+    ({"kind": "hsic_normalised", "of": "means"}, False, True),
     ({"kind": "mmd_shared", "of": "samples"} | MMD, True, True),
     ({"kind": "mmd_shared", "of": "means"} | MMD, False, True),
     ({"kind": "mmd_inactive", "of": "samples"} | MMD, False, False),
