@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -66,10 +67,8 @@ def natural(text: str) -> int:
 
 def whole(text: str, least: int) -> int:
     """A whole number of at least ``least``."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
+    # Python would also take 1_0 and digits of other scripts.
+    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else least - 1
     if value < least:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
     return value

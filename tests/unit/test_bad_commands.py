@@ -205,3 +205,11 @@ def test_a_backend_of_the_user_does_not_matter():
     environment = os.environ | {"MPLBACKEND": "nonsense"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "agg\n"
+
+
+@pytest.mark.parametrize("text", ["1_0", "١٠", "1e3", "0x2", "", "9" * 30])
+def test_numbers_are_written_in_plain_digits(folder, capsys, text):
+    found = line(capsys, "fit", folder / "ok.npz", *FIT, "--members", text, "--out", folder / "none")
+    assert "--members" in found
+    assert "expected a whole number of at least 1" in found
+    assert not (folder / "none").exists()
