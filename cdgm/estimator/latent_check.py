@@ -45,7 +45,7 @@ ADVICE = Advice(
 
 @dataclass(frozen=True)
 class LatentCheck:
-    """What :func:`check_latents` found.
+    """What :func:`cdgm.check_latents` found.
 
     Attributes
     ----------

@@ -57,7 +57,7 @@ def leakage_rows(
     list of dict
         metric, block, source, value, null_mean, null_high, p (NaN where there is none) and rows; for the
         metrics see :func:`cdgm.estimator.scores.leakage_table` and
-        :func:`cdgm.estimator.latent_check.check_latents`.
+        :func:`cdgm.check_latents`.
     """
     found = [*_dependence(design, latents, rng, draws)]
     for block, driven in design.blocks.items():
