@@ -68,7 +68,7 @@ def natural(text: str) -> int:
 def whole(text: str, least: int) -> int:
     """A whole number of at least ``least``."""
     # Python would also take 1_0 and digits of other scripts.
-    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else least - 1
+    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,99}", text.strip()) else least - 1
     if value < least:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
     return value

@@ -207,7 +207,7 @@ def test_a_backend_of_the_user_does_not_matter():
     assert done.stdout == "agg\n"
 
 
-@pytest.mark.parametrize("text", ["1_0", "١٠", "1e3", "0x2", "", "9" * 30])
+@pytest.mark.parametrize("text", ["1_0", "١٠", "1e3", "0x2", "", "9" * 5000])
 def test_numbers_are_written_in_plain_digits(folder, capsys, text):
     found = line(capsys, "fit", folder / "ok.npz", *FIT, "--members", text, "--out", folder / "none")
     assert "--members" in found
