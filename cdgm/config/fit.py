@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
 from cdgm.config.latent_twist import Twist
-from cdgm.config.ramp import KLSchedule, ramps_of_blocks
+from cdgm.config.ramp import KLSchedule, Ramp, ramps_of_blocks
 from cdgm.utils.registry import Strict, field_of, sweeps
 
 if TYPE_CHECKING:
@@ -228,22 +228,34 @@ class VariantSpec(Strict):
 
     def check_steps(self, steps: int) -> None:
         """Refuse a training of fewer steps than a schedule takes, with a ValueError."""
-        for key, ramp in self.kl_schedule.items():
+        for key, ramp in self._ramps.items():
             if ramp.longest > steps:
                 expected = f"at most {steps}, the steps of training"
-                raise ValueError(f"kl_schedule.{key}.steps is {ramp.longest}, expected {expected}")
+                raise ValueError(f"{key}.steps is {ramp.longest}, expected {expected}")
 
     def over(self, training_steps: int) -> VariantSpec:
         """The same variant with the lengths of its ramps in steps of a training."""
-        if all(ramp.share is None for ramp in self.kl_schedule.values()):
+        if all(ramp.share is None for ramp in self._ramps.values()):
             return self
-        ramps = {key: ramp.over(training_steps) for key, ramp in self.kl_schedule.items()}
-        return self.model_copy(update={"kl_schedule": ramps})
+        schedule = {key: ramp.over(training_steps) for key, ramp in self.kl_schedule.items()}
+        penalties = tuple(
+            p if p.ramp is None else p.model_copy(update={"ramp": p.ramp.over(training_steps)})
+            for p in self.penalties
+        )
+        return self.model_copy(update={"kl_schedule": schedule, "penalties": penalties})
 
     @property
     def settled_after(self) -> int:
         """Number of steps after which the objective no longer changes by a schedule."""
-        return max((ramp.longest for ramp in self.kl_schedule.values()), default=0)
+        return max((ramp.longest for ramp in self._ramps.values()), default=0)
+
+    @property
+    def _ramps(self) -> dict[str, Ramp]:
+        """Every ramp, by the key that it stands under."""
+        of_weights = {
+            f"penalties.{i}.ramp": p.ramp for i, p in enumerate(self.penalties) if p.ramp is not None
+        }
+        return {f"kl_schedule.{key}": ramp for key, ramp in self.kl_schedule.items()} | of_weights
 
 
 @dataclass(frozen=True)

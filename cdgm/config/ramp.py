@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
@@ -62,6 +62,12 @@ class Ramp(Strict):
         steps = [max(1, round(share * training_steps)) for share in shares]
         length = steps if isinstance(self.share, Sweep) else steps[0]
         return Ramp.model_validate({"from": self.start, "to": self.end, "steps": length})
+
+    def at(self, step: int) -> float:
+        """Weight in a step (0-based), of a ramp in steps that is not swept; exactly ``end`` at last."""
+        start, end, steps = cast("tuple[float, float, int]", (self.start, self.end, self.steps))
+        share = min(1.0, (step + 1) / steps)
+        return (1.0 - share) * start + share * end
 
     @property
     def longest(self) -> int:

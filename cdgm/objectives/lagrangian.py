@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from cdgm.config.fit import VariantSpec
+from cdgm.config.ramp import ramps_of_blocks
 from cdgm.models.block_posterior import Pull
 from cdgm.models.comparative_vae import Batch, ComparativeVAE, Pass, Posterior
 from cdgm.models.elbo_gradient import ElboGradient, Pulls
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.objectives.kl_weights import KLWeights
+from cdgm.objectives.ramps import Ramps
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,21 @@ class Lagrangian:
         self.model, self.variant = model, variant
         self.combiner = variant.combiner
         self._combiner_state = self.combiner.start(contexts["combiner"])
-        self._steps = 0
         self.penalties: list[tuple[str, Any, Tensor, Any]] = []
         for penalty in variant.penalties:
             name = f"penalty/{penalty.kind}"
             context = contexts[name]
             self.penalties.append((name, penalty, context.numbers("weight"), penalty.start(context)))
+        ramped = [f"penalty/{penalty.kind}" for penalty in variant.penalties if penalty.ramp is not None]
+        self._shares = Ramps(
+            {name: [p.ramp for p in contexts[name].members] for name in ramped}, contexts["combiner"]
+        )
         self.constraints = [(c, c.start(contexts[f"constraint/{c.name}"])) for c in variant.constraints]
-        self._kl_weights = KLWeights(contexts["kl_schedule"]) if variant.kl_schedule else None
+        members = contexts["kl_schedule"].members if variant.kl_schedule else ()
+        schedules = [ramps_of_blocks(member.kl_schedule, model.design) for member in members]
+        blocks = ramps_of_blocks(variant.kl_schedule, model.design)
+        of_blocks = {block: [schedule[block] for schedule in schedules] for block in blocks}
+        self._kl_weights = Ramps(of_blocks, contexts["combiner"])
         self.inactive = variant.needs_inactive
         self._gradient = ElboGradient(model, flat, apart=self.combiner.per_source)
 
@@ -90,7 +98,7 @@ class Lagrangian:
 
     def _step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
         result = self._gradient.forward(batch, noise, self.inactive)
-        weights = self._kl_weights.of_step() if self._kl_weights else {}
+        weights = self._kl_weights.of_step()
         losses = _weighted_losses(result, self.model.design.sources, weights)
         loss, pulls, terms = losses.sum(0), None, {}
         if self.penalties or self.constraints:
@@ -118,15 +126,15 @@ class Lagrangian:
         result, leaves = _with_leaves(result)
         parts: list[Tensor] = []
         terms: dict[str, Tensor] = {}
+        shares = self._shares.of_step()
         for name, penalty, weight, state in self.penalties:
             value = penalty.value(result, self.model.design, state)
             terms[name] = value.detach()
-            parts.append(penalty.share_of_weight(self._steps) * weight * value)
+            parts.append((shares[name] * weight if name in shares else weight) * value)
         for constraint, state in self.constraints:
             term, record = constraint.term(result, self.model.design, state)
             terms |= {f"{what}/{constraint.name}": v for what, v in record.items()}
             parts.append(term)
-        self._steps += 1
         added = reduce(torch.add, parts)
         return added.detach(), _pulls(added, leaves), terms
 

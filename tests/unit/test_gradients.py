@@ -225,7 +225,7 @@ def check_step(spec):
         for key, at in (("private", not shared), ("shared", shared)):
             if at and key in spec.variant.kl_schedule:
                 ramps = [m.variant.kl_schedule[key] for m in spec.members]
-                weight = [r.start + (r.end - r.start) / r.steps for r in ramps]
+                weight = [r.at(0) for r in ramps]
                 losses[source] = losses[source] + (torch.tensor(weight, dtype=torch.float64) - 1) * kl
     expected = sum(
         weight * flat_gradient(loss, model)
@@ -233,7 +233,7 @@ def check_step(spec):
     )
     other = objective()
     added = [
-        p.share_of_weight(0) * weight * p.value(oracle, model.design, state)
+        (p.ramp.at(0) if p.ramp else 1) * weight * p.value(oracle, model.design, state)
         for _, p, weight, state in other.penalties
     ]
     added += [c.term(oracle, model.design, state)[0] for c, state in other.constraints]

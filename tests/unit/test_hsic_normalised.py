@@ -116,6 +116,6 @@ def test_it_is_held_under_a_level_and_has_no_quantile_of_chance():
     assert VariantSpec.model_validate(bounded(level=0.02)).constraints[0].name == "hsic_normalised"
     with pytest.raises(ValueError, match="'hsic_normalised' has no null"):
         VariantSpec.model_validate(bounded(alpha=0.05))
-    ramped = {"kind": "hsic_normalised", "of": "means", "ramp": 5}
+    ramped = {"kind": "hsic_normalised", "of": "means", "ramp": {"from": 0, "to": 1, "steps": 5}}
     with pytest.raises(ValueError, match="can't have a ramp"):
         VariantSpec.model_validate(bounded(level=0.02, penalty=ramped))

@@ -177,6 +177,21 @@ def test_a_share_becomes_steps_of_the_training():
         scheduled({"private": up})
 
 
+def test_ramps_of_penalties_are_ramps_as_others():
+    penalty = {"kind": "hsic", "weight": 1, "of": "means", "estimator": "unbiased"}
+
+    def variant(**ramp) -> VariantSpec:
+        return VariantSpec.model_validate(
+            SUM | {"penalties": [penalty | {"ramp": {"from": 0, "to": 1} | ramp}]}
+        )
+
+    assert variant(share=0.5).over(40).penalties[0].ramp.steps == 20
+    # Early stopping waits for its end, and a training that is too short is refused.
+    assert variant(steps=20).settled_after == 20
+    with pytest.raises(ValueError, match=r"penalties\.0\.ramp\.steps is 20, expected at most 10"):
+        variant(steps=20).check_steps(10)
+
+
 # ---------------------------------------------------------------- own data
 
 

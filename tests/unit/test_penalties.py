@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cdgm.config.design import Design
+from cdgm.config.ramp import Ramp
 from cdgm.evaluation.metrics import independence
 from cdgm.models.comparative_vae import Batch, Pass, Posterior
 from cdgm.objectives.context import ObjectiveContext
@@ -151,20 +152,20 @@ def test_wasserstein_is_the_second_moment():
 
 
 def test_a_ramp_raises_the_weight_step_by_step():
-    penalty = PENALTIES.parse(WASSERSTEIN | {"weight": 100, "ramp": 4})
-    assert [penalty.share_of_weight(step) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
+    rise = {"from": 0, "to": 1, "steps": 4}
+    assert [Ramp.model_validate(rise).at(step) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
 
-    def trained(steps: int, **options: float) -> np.ndarray:
+    def trained(steps: int, **options: object) -> np.ndarray:
         training = {"steps": steps, "precision": "float64", "log_every": 1}
         weighted = {"combiner": {"kind": "sum"}, "penalties": [WASSERSTEIN | options]}
         spec = fit_spec((0,), training=training, variant=weighted)
         model = train(spec, observations(spec), [0]).model
         return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
 
-    # The first step has a quarter of the weight, the second one half.
-    np.testing.assert_array_equal(trained(1, weight=100, ramp=4), trained(1, weight=25))
-    assert np.abs(trained(2, weight=100, ramp=4) - trained(2, weight=25)).max() > 1e-6
-    np.testing.assert_array_equal(trained(2, weight=100, ramp=1), trained(2, weight=100))
+    quarter = {"from": 0.25, "to": 0.25, "steps": 1}
+    np.testing.assert_array_equal(trained(4, weight=100, ramp=quarter), trained(4, weight=25))
+    assert np.abs(trained(4, weight=100, ramp=rise) - trained(4, weight=25)).max() > 1e-6
+    np.testing.assert_array_equal(trained(2, weight=100, ramp=rise | {"steps": 1}), trained(2, weight=100))
 
 
 # Gradients

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
-
 from cdgm.config.design import Design
+from cdgm.config.ramp import Ramp
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.utils.registry import PerMember, Plugin, Sweep
 
@@ -25,11 +24,11 @@ class Penalty(Plugin):
     weight
         Factor of the quantity in the loss; absent where it is held under a level instead.
     ramp
-        Steps over which the weight rises from 0, linearly; 0 for a weight that is constant.
+        Factor of the weight that changes over the first steps; without it the weight is constant.
     """
 
     weight: Annotated[float | Sweep | None, PerMember(minimum=0)] = None
-    ramp: int = Field(0, ge=0)
+    ramp: Ramp | None = None
 
     needs_inactive: ClassVar[bool] = False
     """Whether it looks at posteriors of blocks in sources where they are inactive."""
@@ -37,10 +36,6 @@ class Penalty(Plugin):
     """Whether :meth:`null` is defined: the moments under chance alone."""
     is_pure: ClassVar[bool] = True
     """Whether it is a function of posteriors alone (:meth:`measure`)."""
-
-    def share_of_weight(self, step: int) -> float:
-        """Share of the weight that counts in a step (0-based): (step + 1) / ramp, at most 1."""
-        return min(1.0, (step + 1) / self.ramp) if self.ramp else 1.0
 
     def start(self, context: ObjectiveContext) -> Any:
         """State that the penalty keeps between steps; most need none."""
