@@ -18,6 +18,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "report/workflow.rst"
 
 
+include: "rules/jobs.smk"
 include: "rules/plan.smk"
 include: "rules/data.smk"
 include: "rules/simulation.smk"

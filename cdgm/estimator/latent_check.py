@@ -15,10 +15,10 @@ from cdgm.data.count_matrix import blocks
 from cdgm.data.read_cells import read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.anndata_input import SOURCES, require_anndata
-from cdgm.estimator.interpretation import Advice, interpret, summarise
+from cdgm.estimator.interpretation import interpret, summarise
 from cdgm.estimator.leakage import leakage_rows
-from cdgm.estimator.scores import STABILITY_COLUMNS
-from cdgm.evaluation.metrics.stability import pair_rows
+from cdgm.estimator.leakage_checks import Advice
+from cdgm.estimator.scores import agreement_table
 from cdgm.reports.fit_report import Check, FitPage, fit_report
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import write_csv, write_text
@@ -174,10 +174,10 @@ def check_latents(
     rows = {SHARED: np.arange(len(source)), OWN: np.flatnonzero(source == SOURCES[1])}
     spaces = {block: [_space(adata, key, rows[block]) for key in keys[block]] for block in DESIGN.blocks}
     for block, found in spaces.items():
-        if len({x.shape[1] for x in found}) > 1:
-            expected = f"{found[0].shape[1]}, as {keys[block][0]!r} has"
-            odd = next(i for i, x in enumerate(found) if x.shape[1] != found[0].shape[1])
-            raise bad_input(f"adata.obsm[{keys[block][odd]!r}]", "dimensions", found[odd].shape[1], expected)
+        for key, space in zip(keys[block], found, strict=True):
+            if space.shape != found[0].shape:
+                expected = f"{found[0].shape[1]}, as {keys[block][0]!r} has"
+                raise bad_input(f"adata.obsm[{key!r}]", "dimensions", space.shape[1], expected)
     place = {s: np.flatnonzero(source == s) for s in SOURCES}
 
     def by_source(column: str) -> dict[str, np.ndarray]:
@@ -204,7 +204,9 @@ def check_latents(
     )
     return LatentCheck(
         leakage[COLUMNS],
-        _stability(spaces, draws) if seeds > 1 else None,
+        agreement_table({b: np.stack(found) for b, found in spaces.items()}, draws, "all")
+        if seeds > 1
+        else None,
         _cells(adata, obs, source, {block: (rows[block], found[0]) for block, found in spaces.items()}),
         f"{groups} cells; spaces: {sizes}.",
         labels_key or "",
@@ -269,15 +271,6 @@ def _floors(
     floors = {(r["metric"], r["block"], r["source"]): r["value"] for r in found if r["metric"] in WITH_FLOOR}
     keys = zip(leakage["metric"], leakage["block"], leakage["source"], strict=True)
     return pd.Series([floors.get(key, np.nan) for key in keys], index=leakage.index)
-
-
-def _stability(spaces: dict[str, list[np.ndarray]], draws: int) -> pd.DataFrame:
-    rows = [
-        {"block": block, **pair, "split": "all"}
-        for block, found in spaces.items()
-        for pair in pair_rows(np.stack(found), stream("own data", "stability", block, root=0), draws)
-    ]
-    return pd.DataFrame(rows, columns=STABILITY_COLUMNS)
 
 
 def _cells(

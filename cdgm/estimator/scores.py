@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,11 +151,34 @@ def stability_table(model: Queries, split: str, draws: int) -> pd.DataFrame:
         raise UserError(
             f"stability: got {len(members)} finite member, expected two or more: make it with n_members=4"
         )
-    design, rows = model.model_spec.design, []
+    design = model.model_spec.design
     means = model.ensemble.means(model.network_input(split))
-    with progress("agreement of members", len(design.blocks), "blocks") as advance:
-        for block, driven in design.blocks.items():
-            whole = np.concatenate([means[s, block] for s in design.sources if s in driven], axis=1)
+    of_blocks = {
+        block: np.concatenate([means[s, block] for s in design.sources if s in driven], axis=1)
+        for block, driven in design.blocks.items()
+    }
+    return agreement_table(of_blocks, draws, split, members)
+
+
+def agreement_table(
+    latents: Mapping[str, np.ndarray], draws: int, split: str, members: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Agreement of fits on each block: see :func:`stability_table`.
+
+    Parameters
+    ----------
+    latents
+        Block to latents of the same rows (E, n, d).
+    draws
+        Permutations of the null.
+    split
+        Name of the rows, for the table.
+    members
+        Positions of the fits that are compared; by default all.
+    """
+    rows = []
+    with progress("agreement of members", len(latents), "blocks") as advance:
+        for block, whole in latents.items():
             pairs = pair_rows(whole, stream("own data", "stability", block, root=0), draws, members)
             rows += [{"block": block, **pair, "split": split} for pair in pairs]
             advance(1)

@@ -1,0 +1,162 @@
+"""Conclusions from the leakage table of a fit, or of another method's latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
+from cdgm.reports.fit_report import Check, Verdict
+from cdgm.utils.joint_names import JOINT
+
+#: HSIC, over the 95 % quantile of its null, from which a dependence of blocks is a strong doubt.
+DEPENDENT = 3.0
+#: Share of the way from chance to perfect accuracy from which sources or labels count as predicted.
+PREDICTED = 0.2
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, in words of whoever made the latents.
+
+    Attributes
+    ----------
+    members
+        What fits that differ in nothing but their seed are called.
+    several
+        What to do for a look at stability.
+    moved
+        What to do if something has moved into a shared block.
+    """
+
+    members: str
+    several: str
+    moved: str
+
+    def counted(self, number: int) -> str:
+        """A number of fits, in words."""
+        return f"{number} {self.members if number > 1 else self.members[:-1]}"
+
+
+OWN_FITS = Advice(
+    members="members",
+    several="unknown for a single member: fit several (n_members=4, --members 4).",
+    moved="Use other members, fewer dimensions of the block, or variant private-warm-up.",
+)
+
+
+def leakage_checks(table: pd.DataFrame, label: str, batch: str, advice: Advice) -> Iterator[Check]:
+    """Draw conclusions from a table of leakage; for the arguments see :func:`.interpretation.interpret`."""
+    asked = dict(_groups(table, "metric"))
+    nothing = table.iloc[:0]
+    for (pair, source), rows in _groups(asked.get("hsic", nothing), "block", "source"):
+        yield _independence(tuple(pair.split(JOINT)), source, rows, advice)
+    mixing = asked.get("source_separation", nothing)
+    for block, rows in _groups(mixing, "block"):
+        yield _mixing(block, rows, advice)
+    asymmetry = asked.get("axis_asymmetry", nothing).dropna(subset="value")
+    for (block, sources), rows in _groups(asymmetry, "block", "source"):
+        alive, idle = sources.split(JOINT)
+        yield _asymmetry(block, alive, idle, rows, advice)
+    shared = set(mixing["block"])
+    for (block, source), rows in _groups(asked.get("knn_accuracy", nothing), "block", "source"):
+        yield _labels(block, source, rows, label, block in shared)
+    for (block, source), rows in _groups(asked.get("batch_accuracy", nothing), "block", "source"):
+        yield _batches(block, source, rows, batch)
+
+
+def _independence(blocks: tuple[str, ...], source: str, rows: pd.DataFrame, advice: Advice) -> Check:
+    about, named = "independence of blocks", " and ".join(blocks)
+    if not rows["trace"].any():
+        text = f"{named} show no dependence over {source} cells: HSIC is within its limit."
+        return Check(about, text, "good", "hsic", blocks)
+    value, limit = rows["value"].median(), rows["null_high"].median()
+    ratio = value / limit if limit > 0 else np.inf
+    size = f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
+    size = f"HSIC {value:.2g}, {size} times its limit" if 1 < ratio < np.inf else f"HSIC {value:.2g}"
+    text = f"{named} depend on each other over {source} cells in {_traced(rows, advice)}: {size}."
+    verdict: Verdict = "doubt" if _most(rows) and ratio > DEPENDENT else "minor"
+    return Check(about, text, verdict, "hsic", blocks, f"{named} depend on each other ({size})")
+
+
+def _mixing(block: str, rows: pd.DataFrame, advice: Advice) -> Check:
+    about, value = f"sources in the {block} block", rows["value"].median()
+    chance = 1 / (1 + rows["source"].iloc[0].count(JOINT))
+    numbers = f"balanced accuracy {value:.2f}; {chance:.2f} if sources mix, 1 if they are apart"
+    if not rows["trace"].any():
+        text = f"neighbours do not reveal the source of a cell ({numbers})."
+        return Check(about, text, "good", "separation", (block,))
+    far = _most(rows) and value - chance > PREDICTED * (1 - chance)
+    text = f"neighbours reveal the source of a cell in {_traced(rows, advice)} ({numbers})."
+    reason = f"the {block} block reveals the source of a cell"
+    return Check(about, text, "doubt" if far else "minor", "separation", (block,), reason)
+
+
+def _asymmetry(block: str, alive: str, idle: str, rows: pd.DataFrame, advice: Advice) -> Check:
+    about, moved = f"axes of the {block} block", rows[rows["trace"] & (rows["value"] > ALIVE_IN_ONE)]
+    scale = f"1 if sources agree; up to {ALIVE_IN_ONE:g} is no objection"
+    if moved.empty:
+        text = (
+            f"none is alive only in the {alive}: no axis varies more than {rows['value'].max():.1f} times as "
+        )
+        return Check(about, f"{text}much as in the {idle} ({scale}).", "good", "asymmetry", (block,))
+    members = f"{len(moved)} of {advice.counted(len(rows))}"
+    has = "has" if len(moved) == 1 else "have"
+    reason = f"{members} {has} a {block} axis that is alive only in the {alive}"
+    size = f"{moved['value'].max():.1f} times as much as in the {idle}"
+    text = (
+        f"{reason}: it varies {size} ({scale}). What belongs to the {alive} alone has moved there "
+        f"({advice.members[:-1]} {', '.join(map(str, moved['member']))}). {advice.moved}"
+    )
+    return Check(about, text, "doubt" if 2 * len(moved) > len(rows) else "minor", "asymmetry", reason=reason)
+
+
+def _labels(block: str, source: str, rows: pd.DataFrame, label: str, shared: bool) -> Check:
+    about, value = f"{label} in the {block} block", rows["value"].median()
+    chance, high = rows["null_mean"].median(), rows["null_high"].median()
+    numbers = f"with {value:.0%} balanced accuracy ({chance:.0%} by chance)"
+    text = f"the {block} block predicts {label} of {source} cells {numbers}."
+    if not _most(rows) or value - chance <= PREDICTED * (1 - chance):
+        how = "hardly predicts" if rows["trace"].any() else "does not predict"
+        text = f"the {block} block {how} {label} of {source} cells {numbers[:-1]}, {high:.0%} at most)."
+        return Check(about, text, "open", "labels", (block,))
+    if shared:
+        meaning = "is a cell type, this is what you want; if it is the perturbation, the block leaks."
+        return Check(about, f"{text} If {label} {meaning}", "open", "labels", (block,))
+    meaning = (
+        "is a batch or donor, the block is confounded; if it is the perturbation, this is what you want."
+    )
+    reason = f"{label} is not a batch or donor: the block predicts it {numbers}"
+    return Check(about, f"{text} If {label} {meaning}", "ask", "labels", (block,), reason)
+
+
+def _batches(block: str, source: str, rows: pd.DataFrame, batch: str) -> Check:
+    """A batch that a block knows, beyond what the sizes of cells tell."""
+    about, value = f"{batch} in the {block} block", rows["value"].median()
+    chance, floor = rows["null_mean"].median(), rows["floor"].median()
+    known = chance if np.isnan(floor) else max(chance, floor)
+    size = "" if np.isnan(floor) else f", {floor:.0%} by the sizes of cells alone"
+    numbers = f"{value:.0%} balanced accuracy ({chance:.0%} by chance{size})"
+    if not _most(rows) or value - known <= PREDICTED * (1 - known):
+        text = f"the {block} block tells little of the {batch} of {source} cells: {numbers}."
+        return Check(about, text, "good", "batches", (block,))
+    text = f"the {block} block predicts the {batch} of {source} cells with {numbers}."
+    reason = f"the {block} block knows the {batch} ({value:.0%} against {known:.0%})"
+    return Check(about, text, "minor", "batches", (block,), reason)
+
+
+def _groups(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Rows by the values of columns, in the order of the table."""
+    yield from table.groupby(columns[0] if len(columns) == 1 else list(columns), sort=False)
+
+
+def _traced(rows: pd.DataFrame, advice: Advice) -> str:
+    return f"{int(rows['trace'].sum())} of {advice.counted(len(rows))}"
+
+
+def _most(rows: pd.DataFrame) -> bool:
+    return 2 * rows["trace"].sum() > len(rows)
