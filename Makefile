@@ -111,6 +111,10 @@ perturbseq: env ## the figures on CRISPR knock-outs (downloads one public file)
 scaling: env ## recovery, time and memory as features, latents and points grow
 	$(SNAKEMAKE) scaling $(SNAKEMAKE_ARGS)
 
+.PHONY: beyond
+beyond: env ## what goes beyond the paper: schedules of KL terms (tells its cost first)
+	$(SNAKEMAKE) beyond $(SNAKEMAKE_ARGS)
+
 .PHONY: atlas
 atlas: env ## the figures on two large screens (downloads 2.2 GB)
 	$(SNAKEMAKE) atlas $(SNAKEMAKE_ARGS)

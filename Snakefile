@@ -33,6 +33,7 @@ localrules:
     perturbseq,
     atlas,
     scaling,
+    beyond,
     decide,
 
 
@@ -59,14 +60,14 @@ rule all:
 
 
 rule decide:
-    """`all`, and `perturbseq` where it was judged before, with more seeds for claims that are undecided."""
+    """`all`, and other targets that were judged before, with more seeds for claims that are undecided."""
     input:
         study_outputs("all"),
-        (
-            study_outputs("perturbseq")
-            if Path("results/claims_perturbseq.csv").exists()
-            else []
-        ),
+        [
+            study_outputs(target)
+            for target in ("perturbseq", "beyond")
+            if Path(f"results/claims_{target}.csv").exists()
+        ],
 
 
 rule perturbseq:
@@ -85,3 +86,9 @@ rule scaling:
     """Recovery, time and memory as features, latents and points grow: half an hour on one core."""
     input:
         study_outputs("scaling"),
+
+
+rule beyond:
+    """What goes beyond the paper: schedules of KL terms."""
+    input:
+        study_outputs("beyond"),

@@ -43,6 +43,7 @@ from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json, read_json, require_writable, write_json
 from cdgm.evaluation.table_files import read_table
 from cdgm.config.layers import file_with, load_layers
+from cdgm.workflow.cost_ahead import cost_ahead
 from cdgm.workflow.plan import dump, expand, plan_rows
 from cdgm.figures import FIGURES, WITH_COSTS
 from cdgm.workflow.job_specs import write_specs
@@ -104,6 +105,10 @@ try:
     PLAN = expand(CONFIG, CONFIG_FILES)
 except UserError as error:
     stop(error)
+
+if workflow.is_main_process and "beyond" in sys.argv:
+    made = {file.parent.name for file in Path("results/fits").glob("*/model.npz")}
+    print(cost_ahead(CONFIG, PLAN, "beyond", made), file=sys.stderr)
 
 
 DISPLAY = follow_run(logger, workflow.output_settings, workflow.is_main_process)

@@ -99,7 +99,7 @@ def scheduled(checkout: Path, directory: Path, *arguments: object, overlay: obje
     return {
         rule: count
         for rule, count in done.jobs.items()
-        if rule not in ("all", "perturbseq", "atlas", "scaling", "decide")
+        if rule not in ("all", "perturbseq", "atlas", "scaling", "beyond", "decide")
     }
 
 

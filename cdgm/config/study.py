@@ -106,7 +106,7 @@ class Study(Strict):
         Figures (names in ``cdgm/figures``) drawn from its tables.
     """
 
-    target: Literal["all", "perturbseq", "atlas", "scaling", "none"]
+    target: Literal["all", "perturbseq", "atlas", "scaling", "beyond", "none"]
     protocol: Name
     seeds: Seeds
     variants: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]

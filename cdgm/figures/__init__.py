@@ -15,6 +15,7 @@ FIGURES = Registry(
         "objectives": "cdgm.figures.objectives:draw",
         "recovery": "cdgm.figures.recovery:draw",
         "scaling": "cdgm.figures.scaling:draw",
+        "schedules": "cdgm.figures.schedules:draw",
         "sources": "cdgm.figures.sources:draw",
         "training": "cdgm.figures.training:draw",
         "twist": "cdgm.figures.twist:draw",
@@ -26,7 +27,9 @@ FIGURES = Registry(
 #: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
-    **dict.fromkeys(("assumptions", "counts", "dims", "recovery", "scaling", "sources"), ("truths",)),
+    **dict.fromkeys(
+        ("assumptions", "counts", "dims", "recovery", "scaling", "schedules", "sources"), ("truths",)
+    ),
     **dict.fromkeys(("twist", "two_models"), ("truths", "twist")),
     "multipliers": ("constraints",),
 }
