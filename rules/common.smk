@@ -45,7 +45,7 @@ from cdgm.evaluation.table_files import read_table
 from cdgm.config.layers import file_with, load_layers
 from cdgm.workflow.cost_ahead import cost_ahead
 from cdgm.workflow.plan import dump, expand, plan_rows
-from cdgm.figures import FIGURES, WITH_COSTS
+from cdgm.figures import FIGURES, WITH_COSTS, WITH_TRACES
 from cdgm.workflow.job_specs import write_specs
 from cdgm.workflow.run_progress import follow_run
 from cdgm.workflow.timings import seconds_of_a_fit, write_timings
@@ -185,6 +185,12 @@ def scores_to_draw(study, figure):
         )
         stop(bad_input(file, "", figure if known else study, expected))
     return f"results/tables/{study}.csv"
+
+
+def traces_of(study):
+    """Scores by step of all fits of a study."""
+    fits = (PLAN.evaluations[row.evaluation].fit for row in PLAN.studies[study])
+    return [f"results/traces/{fit}.csv" for fit in dict.fromkeys(fits)]
 
 
 def data_file(fit):

@@ -37,6 +37,30 @@ rule evaluate:
         " --fit-spec {input.spec} --model {input.model} --data {input.data} {params.cells} --out-dir results/evaluations/{wildcards.evaluation} 2> {log}"
 
 
+rule trace:
+    """Train a stack anew and score it on the way: a fit keeps its last parameters alone."""
+    input:
+        lambda w: data_file(w.fit),
+    output:
+        "results/traces/{fit}.csv",
+    log:
+        "results/logs/trace/{fit}.log",
+    benchmark:
+        "results/benchmarks/trace/{fit}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: int(2000 + 2 * input.size_mb) * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        spec=lambda w: as_json(PLAN.fits[w.fit].spec),
+        code=lambda w: code_of("trace.py", PLAN.fits[w.fit].spec),
+    shell:
+        "python -m workflow_scripts.trace --spec results/specs/trace/{wildcards.fit}.json --data {input}"
+        " --out {output} 2> {log}"
+
+
 rule baselines:
     """Score linear baselines and a supervised ceiling on the cells of an evaluation."""
     input:

@@ -15,6 +15,9 @@ for figure in sorted(
             history="results/tables/{study}_history.parquet",
             maps="results/tables/{study}_maps.csv",
             costs="results/costs/{study}.csv" if figure in WITH_COSTS else [],
+            traces=lambda w, figure=figure: (
+                traces_of(w.study) if figure in WITH_TRACES else []
+            ),
         output:
             png=report(
                 f"results/figures/{{study}}/{figure}.png",
@@ -38,9 +41,10 @@ for figure in sorted(
         params:
             figure=figure,
             costs="--costs" if figure in WITH_COSTS else "",
+            traces="--traces" if figure in WITH_TRACES else "",
             code=digest("draw.py", FIGURES[figure].partition(":")[0]),
         shell:
             "python -m workflow_scripts.draw --study {wildcards.study} --figure {params.figure}"
             " --scores {input.scores} --history {input.history} --maps {input.maps}"
-            " {params.costs} {input.costs}"
+            " {params.costs} {input.costs} {params.traces} {input.traces}"
             " --out-prefix results/figures/{wildcards.study}/{params.figure} 2> {log}"

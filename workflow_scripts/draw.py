@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cdgm.figures import FIGURES
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--history", required=True, help="training history (.parquet or .csv)")
     parser.add_argument("--maps", help="2-D maps of cells (.csv), for studies on cells")
     parser.add_argument("--costs", help="times and memory of jobs (.csv), for figures of them")
+    parser.add_argument("--traces", nargs="+", help="scores of fits by step (<fit>.csv), for figures of them")
     parser.add_argument("--out-prefix", required=True, help="path of the .png, .pdf and .csv without suffix")
     arguments = parser.parse_args()
     try:
@@ -27,6 +29,8 @@ def main() -> None:
     except ValueError as error:
         raise UserError(f"--figure: {error}") from None
     # After the name was checked: a mistake in it shouldn't wait for matplotlib and pandas.
+    import pandas as pd
+
     from cdgm.evaluation.table_files import read_table
     from cdgm.plotting.saving import save
     from cdgm.plotting.theme import theme
@@ -34,6 +38,9 @@ def main() -> None:
     names = ("scores", "history", "maps", "costs")
     paths = {name: getattr(arguments, name) for name in names}
     tables = {name: read_table(path) for name, path in paths.items() if path}
+    if arguments.traces:
+        found = [read_table(file).assign(fit=Path(file).stem) for file in arguments.traces]
+        tables["traces"] = pd.concat(found, ignore_index=True)
     with theme():  # so that a figure needs no line of its own for the project's look
         figure, data = draw(tables, arguments.study)
     save(figure, data, arguments.out_prefix)

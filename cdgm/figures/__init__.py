@@ -15,6 +15,7 @@ FIGURES = Registry(
         "objectives": "cdgm.figures.objectives:draw",
         "recovery": "cdgm.figures.recovery:draw",
         "scaling": "cdgm.figures.scaling:draw",
+        "schedule_traces": "cdgm.figures.schedule_traces:draw",
         "schedules": "cdgm.figures.schedules:draw",
         "sources": "cdgm.figures.sources:draw",
         "training": "cdgm.figures.training:draw",
@@ -35,3 +36,5 @@ NEEDS = {
 }
 #: Figures that also read the table of what fits cost.
 WITH_COSTS = frozenset({"scaling"})
+#: Figures that also read the scores of fits step by step.
+WITH_TRACES = frozenset({"schedule_traces"})
