@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class ContrastiveVI:
         Passes over the larger source; None for scvi-tools' own rule (400 below 20,000 cells).
     warm_up
         Epochs over which the weight of the KL terms rises from 0 to 1; None for none.
+    private_only
+        Whether it rises for the salient block alone, and is 1 for the background block from the start.
     wasserstein
         Weight of the distance of background cells' salient posterior to 0.
     zero_inflated
@@ -47,6 +49,7 @@ class ContrastiveVI:
 
     epochs: int | None = None
     warm_up: int | None = 400
+    private_only: bool = False
     wasserstein: float = 0.0
     zero_inflated: bool = True
     dropout: float = 0.1
@@ -58,7 +61,10 @@ class ContrastiveVI:
         """All settings, and the version that they are settings of."""
         from importlib.metadata import version
 
-        return {"scvi-tools": version("scvi-tools")} | asdict(self)
+        own = asdict(self)
+        if not self.private_only:
+            del own["private_only"]  # so that fits which were kept before there was this option are found
+        return {"scvi-tools": version("scvi-tools")} | own
 
     def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
         """Fit on the training rows, then embed all rows and bound the held-out ones."""
@@ -87,7 +93,7 @@ class ContrastiveVI:
         scvi.settings.seed = seed
         spec = ours.model
         (width,) = set(spec.encoder_hidden)
-        kind = scvi.external.ContrastiveVI if self.zero_inflated else _negative_binomial()
+        kind = _model(self.zero_inflated, self.private_only)
         x = bundle.x["train"]
         cells = _annotated(np.concatenate([x[s][0] for s in SOURCES]))
         kind.setup_anndata(cells)
@@ -161,18 +167,31 @@ def _annotated(x: np.ndarray) -> Any:
     return anndata.AnnData(np.ascontiguousarray(x, dtype=np.float32))
 
 
-def _negative_binomial() -> type:
+def _model(zero_inflated: bool, private_only: bool) -> type:
+    """scvi-tools' class, or a subclass whose module has another likelihood or KL weights of its own."""
     import scvi
     from scvi.distributions import NegativeBinomial
     from scvi.external.contrastivevi._module import ContrastiveVAE
 
-    class Module(ContrastiveVAE):
+    if zero_inflated and not private_only:
+        return scvi.external.ContrastiveVI
+
+    class PlainCounts(ContrastiveVAE):
         @staticmethod
         def reconstruction_loss(x: Any, px_rate: Any, px_r: Any, px_dropout: Any) -> Any:
             return -NegativeBinomial(mu=px_rate, theta=px_r).log_prob(x).sum(-1)
 
+    base = ContrastiveVAE if zero_inflated else PlainCounts
+
+    class PrivateWarmUp(base):
+        def loss(self, *tensors: Any, kl_weight: float = 1.0, **more: Any) -> Any:
+            found = super().loss(*tensors, kl_weight=kl_weight, **more)
+            # There one weight multiplies the KL terms of both blocks.
+            rest = (1.0 - kl_weight) * found.kl_local["kl_divergence_z"].mean()
+            return replace(found, loss=found.loss + rest)
+
     class Model(scvi.external.ContrastiveVI):
-        _module_cls = Module
+        _module_cls = PrivateWarmUp if private_only else base
 
     return Model
 
@@ -195,9 +214,12 @@ def _clock() -> Any:
 
 def scvi_methods(epochs: int) -> Mapping[str, ContrastiveVI]:
     """What is compared, by name. ``epochs`` makes as many steps as our own fit takes."""
+    half = max(1, epochs // 2)
     return {
         "scvi-default": ContrastiveVI(batch_size=128),
         "scvi-matched": ContrastiveVI(epochs=epochs, warm_up=None),
+        "scvi-matched-both-warm-up": ContrastiveVI(epochs=epochs, warm_up=half),
+        "scvi-matched-private-warm-up": ContrastiveVI(epochs=epochs, warm_up=half, private_only=True),
         "scvi-matched-wasserstein": ContrastiveVI(epochs=epochs, warm_up=None, wasserstein=1.0),
         "scvi-matched-nb": ContrastiveVI(epochs=epochs, warm_up=None, zero_inflated=False),
     }

@@ -172,6 +172,40 @@ def _bounds(study, fit):
             study.curve(fit, f"{quantity}/{name}", values)
 
 
+def scheduled(failed=(), seeds=SEEDS):
+    """Two sizes and two schedules; the plain fit of the first seed loses a dimension, where one is spare."""
+    study = FakeStudy("scheduled", failed, seeds)
+    for setting in ("d5x3", "d10x3"):
+        for variant in ("plain", "warm"):
+            for fit in study.fits(setting, variant):
+                lost = (setting, variant, fit["seed"]) == ("d10x3", "plain", seeds[0])
+                recovery = {"z": 0.95, "t": 0.66 if lost else 0.97}
+                leak = {"z": 0.35 if lost else 0.05, "t": 0.0}
+                study.blocks(fit, ZT, leak=leak, recovery=recovery, nonlinear=True)
+                study.score(fit, "axis_asymmetry", 11.0 if lost else 1.2, "q&p", "z", null=1.1)
+    return study.tables()
+
+
+def traced(failed=(), seeds=SEEDS):
+    """The fits of :func:`scheduled`, step by step: what the shared block takes at first it gives back."""
+    tables = scheduled(failed, seeds)
+    scores = tables["scores"]
+    scores["fit"] = scores["setting"] + "-" + scores["variant"]
+    places = scores[["fit", "setting", "variant", "seed", "finite"]].drop_duplicates()
+    rows, weights = [], []
+    for place in places.itertuples():
+        for step in (10, 20, 40):
+            for block, value in (("z", 1 / step), ("t", 1 - 1 / step)):
+                metric = "recovery_r2" if block == "t" else "leakage_r2"
+                score = {"source": "q", "block": block, "truth": "t", "metric": metric, "twist": 0.0}
+                fit = {"fit": place.fit, "seed": place.seed, "finite": place.finite, "point": ""}
+                rows.append(fit | score | {"step": step, "value": value + 0.001 * (place.seed - seeds[0])})
+            fit = {"study": "scheduled", "setting": place.setting, "variant": place.variant, "point": ""}
+            curve = {"quantity": "kl_weight", "source": "q", "block": "t", "seed": place.seed}
+            weights += [fit | curve | {"step": step, "value": step / 40}] * (place.variant == "warm")
+    return tables | {"history": pd.DataFrame(weights), "traces": pd.DataFrame(rows)}
+
+
 def counts(failed=(), seeds=SEEDS, ceiling=True):
     """Two noises over numbers of features, with the scores of the true model's posterior."""
     study = FakeStudy("counts", failed, seeds)

@@ -33,6 +33,8 @@ TABLES = {
     "multipliers": fake.constrained,
     "objectives": fake.weighed,
     "recovery": simulations,
+    "schedule_traces": fake.traced,
+    "schedules": fake.scheduled,
     "sources": fake.many_sources,
     "training": simulations,
     "twist": simulations,
@@ -137,6 +139,7 @@ def test_diverged_fits_are_left_out_and_counted(name):
     [
         *((name, m) for name in ("assumptions", "counts", "dims", "sources", "weights") for m in
           ("recovery_cc", "leakage_r2")),
+        *(("schedules", m) for m in ("recovery_cc", "leakage_r2", "axis_asymmetry")),
         *(("constraints", m) for m in ("recovery_cc", "leakage_r2", "constraint_value")),
         *(("objectives", m) for m in ("elbo", "recovery_cc", "leakage_r2")),
         *(("recovery", m) for m in ("recovery_cc", "leakage_cc")),

@@ -138,7 +138,17 @@ def check_snakemake(arguments: list[str]) -> None:
     figures |= {f"results/figures/mine/{f}.png" for f in ("cells", "training")}
     figures.add("results/figures/longer/steps.png")
     pages = {f"results/claims/{study}.html" for study in (*CONFIG.studies, "longer")}
-    known = {"all", "perturbseq", "scaling", "atlas", "beyond", "decide", "results/claims.html", *figures, *pages}
+    known = {
+        "all",
+        "perturbseq",
+        "scaling",
+        "atlas",
+        "beyond",
+        "decide",
+        "results/claims.html",
+        *figures,
+        *pages,
+    }
     assert set(parsed.targets) <= known
 
 

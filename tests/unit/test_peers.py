@@ -225,3 +225,29 @@ def test_scvi_tools_bounds_and_latents(ours: FitSpec, bundle: Bundle, zero_infla
     assert elbo == pytest.approx(np.log(likelihood).sum(1).mean() - sum(terms.values()), rel=1e-4)
     # Cells of the background are decoded without the salient block, whose KL they do not pay.
     assert set(held_out_bound(model, x, "background", 5, 1)[1]) == {"background"}
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")
+def test_a_private_warm_up_leaves_the_other_kl_term_whole(ours: FitSpec, bundle: Bundle):
+    pytest.importorskip("scvi", reason="needs the extra 'peers'")
+    import torch
+
+    from benchmarks.contrastivevi import ContrastiveVI
+
+    peer = ContrastiveVI(epochs=1, warm_up=4, private_only=True, batch_size=16)
+    assert "private_only" in peer.settings()
+    assert "private_only" not in ContrastiveVI().settings()
+    model, _ = peer.train(ours, bundle, 0)
+    module = model.module.eval()
+    rows = {s: torch.from_numpy(x[0].astype(np.float32)) for s, x in bundle.x["test"].items()}
+    batch = torch.zeros(SIZES["test"], 1)
+    with torch.inference_mode():
+        q = module.inference(**{s: {"x": x, "batch_index": batch} for s, x in rows.items()})
+        given = {s: {n: q[s][n] for n in ("z", "s", "library")} | {"batch_index": batch} for s in rows}
+        tensors = {s: {"X": x, "batch": batch} for s, x in rows.items()}
+        found = module.loss(tensors, q, module.generative(**given), kl_weight=0.25)
+    recon = found.reconstruction_loss["reconstruction_loss"].mean()
+    kl = {name: value.mean() for name, value in found.kl_local.items()}
+    expected = recon + kl["kl_divergence_z"] + 0.25 * kl["kl_divergence_s"]
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -58,9 +58,9 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
     assert {name: count for name, count in jobs.items() if name.startswith("draw")} == {
         f"draw_{figure}": 1 for figure in figures
     }
-    # `costs` feeds the figure of a target of its own.
+    # `costs` and `trace` feed figures of targets of their own.
     ran = {name.split("_")[0] if name.startswith("draw") else name for name in jobs}
-    assert ran == set(RULES) - {"costs"}
+    assert ran == set(RULES) - {"costs", "trace"}
 
 
 def test_the_worked_study_of_the_guide_is_scheduled(tmp_path):
@@ -94,6 +94,25 @@ def test_each_target_has_studies_of_its_own(checkout, tmp_path):
     assert (len(fits["atlas"]), len(fits["scaling"])) == (10, 14)
     simulated = [target for target in targets if rows[target][0]["data"].startswith("simulations/")]
     assert simulated == ["scaling"]
+
+
+def test_beyond_tells_its_cost_first(checkout, tmp_path):
+    """What earlier runs made is not counted; of several studies with the same fits, one makes them."""
+    done = dry_run(checkout, tmp_path, "beyond", overlay=None)
+    config = parse_config(load_layers([ROOT / "config.yaml"]))
+    rows = plan_rows(config, expand(config), "beyond")
+    fits = {row["fit"]: row["members"] for row in rows}
+    assert len(fits) < len(rows)
+    assert (done.jobs["fit"], done.jobs["trace"]) == (len(fits), 4)
+    told = f"beyond: {sum(fits.values()):,} fits in {len(fits)} of {len(fits)} stacks are to be made: some "
+    minutes = int(re.search(rf"{told}(\d+) minutes of one core", done.err)[1])
+    assert 60 <= minutes <= 90
+    first = next(iter(fits))
+    (tmp_path / "results/fits" / first).mkdir(parents=True)
+    (tmp_path / "results/fits" / first / "model.npz").touch()
+    assert (
+        f"in {len(fits) - 1} of {len(fits)} stacks" in dry_run(checkout, tmp_path, "beyond", overlay=None).err
+    )
 
 
 def test_decide_adds_seeds_to_the_studies_of_undecided_claims(checkout, tmp_path):

@@ -31,6 +31,7 @@ ASKED = {
     "preprocess": (4000, 30),
     "fit": (1500, 30),
     "evaluate": (2000, 30),
+    "trace": (2000, 60),
     "baselines": (3000, 30),
     "ceiling": (1500, 60),
     "map_cells": (3000, 30),
