@@ -76,7 +76,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     handles += [line_handle("one seed", linewidth=0.6, alpha=0.6)]
     names = {True: "private", False: "shared"}
     handles += [line_handle(f"KL weight, {names[own]} block", linestyle=DASHES[own]) for own in DASHES]
-    legend(figure, handles, columns=5)
+    legend(figure, handles, columns=3)
     return figure, data.table()
 
 

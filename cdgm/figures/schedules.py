@@ -28,8 +28,8 @@ from cdgm.utils.errors import bad_input
 #: thirds, and fits that lost none have .88 and more, from counts too.
 LOST = 0.85
 WIDTH, HEIGHT = 10.0, 1.95
-#: Room of all variants of a setting, in units of the distance of settings.
-ROOM = 0.84
+#: Room of all variants of a setting, and the most for one, in units of the distance of settings.
+ROOM, MOST = 0.84, 0.2
 
 
 class _Panel(NamedTuple):
@@ -67,8 +67,6 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     own = pick(scores, metric="recovery_cc", block=private[0], truth=private[0], source=source)
     axis = pick(scores, metric="axis_asymmetry", block=shared[0])
     groups = [{"setting": setting} for setting in settings]
-    # A ratio is at least 1 in one of its two directions: that of the source which has the private block.
-    axis = axis.loc[axis.groupby(["setting", "variant", "point", "seed"])["value"].idxmax().dropna()]
     for hollow, rows, yes in ((False, own, own["value"] <= LOST), (True, axis, axis["value"] > ALIVE_IN_ONE)):
         _shares(top, rows.assign(value=yes.astype(float)), settings, variants, data, hollow=hollow)
     top.set(ylim=(-0.03, 1.03), ylabel="share of fits")
@@ -79,7 +77,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     for axes, panel, letter in zip(below, panels, letters(1), strict=False):
         rows = pick(scores, metric=panel.metric, **panel.where)
         series = [Series({"variant": v, "point": p}, look) for (v, p), look in variants.items()]
-        step = ROOM / len(series)
+        step = min(ROOM / len(series), MOST)
         strips(axes, rows, groups, series, data, letter, category="x", step=step, size=7.0)
         axes.set_ylabel(UNITS[panel.metric])
         panel_title(axes, letter, panel.title)
@@ -134,7 +132,7 @@ def _shares(
     hollow: bool,
 ) -> None:
     """Shares of fits whose ``value`` is 1, with exact intervals; hollow marks stand right of full ones."""
-    step = ROOM / len(variants)
+    step = min(ROOM / len(variants), MOST)
     for j, (variant, look) in enumerate(variants.items()):
         for i, setting in enumerate(settings):
             own = of_swept(pick(rows, setting=setting), variant)

@@ -5,10 +5,12 @@ import pytest
 
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import TrainingSpec
+from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.fits import embed, score_simulation
 from cdgm.evaluation.trace import CHECKPOINTS, Trace, checkpoints
 from cdgm.simulation.simulate import simulate
 from cdgm.training.loop import train
+from cdgm.utils.files import write_npz
 from tests.unit.builders import fit_spec, simulation
 
 SCHEDULE = {"private": {"from": 0, "to": 1, "steps": 10}}
@@ -30,17 +32,18 @@ def test_checkpoints_are_recorded_steps_and_hold_the_last(steps, log_every):
         assert found[1] - found[0] < found[-1] - found[-2]
 
 
-def test_a_trace_ends_in_the_evaluation_and_leaves_the_training_alone():
+def test_a_trace_ends_in_the_evaluation_and_leaves_the_training_alone(tmp_path):
     seeds = (3, 5)
     variant = {"combiner": {"kind": "sum"}, "kl_schedule": SCHEDULE}
     spec = fit_spec(seeds, variant=variant, training={"steps": 40, "log_every": 4})
-    bundle = simulate(simulation(), seeds, "test", 0)
+    write_npz(tmp_path / "data.npz", simulate(simulation(), seeds, 0))
+    bundle = read_bundle(tmp_path / "data.npz")
     trace = Trace(spec, bundle, [0, 1])
     traced, plain = (train(spec, bundle.x["train"], [0, 1], watch=watch) for watch in (trace, None))
     for name, values in plain.history.items():
         np.testing.assert_array_equal(values, traced.history[name])
     means = embed(plain.model, bundle, [0, 1])
-    evaluation = EvaluationSpec(elbo_draws=1, null_draws=2)
+    evaluation = EvaluationSpec(elbo_draws=1, null_draws=10)
     members = score_simulation(spec, evaluation, bundle, [0, 1], means)
     key = ("source", "block", "truth", "metric")
     expected = {
