@@ -181,7 +181,7 @@ def _model(zero_inflated: bool, private_only: bool) -> type:
         def reconstruction_loss(x: Any, px_rate: Any, px_r: Any, px_dropout: Any) -> Any:
             return -NegativeBinomial(mu=px_rate, theta=px_r).log_prob(x).sum(-1)
 
-    base = ContrastiveVAE if zero_inflated else PlainCounts
+    base: Any = ContrastiveVAE if zero_inflated else PlainCounts
 
     class PrivateWarmUp(base):
         def loss(self, *tensors: Any, kl_weight: float = 1.0, **more: Any) -> Any:

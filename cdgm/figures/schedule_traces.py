@@ -90,7 +90,7 @@ def _weights(
 ) -> None:
     """KL weights of blocks; without a schedule all are 1 and none is drawn."""
     for block, own in rows.groupby("block", sort=False):
-        line = own.groupby("step", as_index=False)["value"].median()
+        line = own.groupby("step")["value"].median().reset_index()
         style = {"linestyle": DASHES[block in private], "linewidth": 0.9, "color": "#555555", "zorder": 1.9}
         sns.lineplot(line, x="step", y="value", ax=axes, legend=False, **style)
         place = {"setting": own["setting"].iloc[0], "variant": variant[0], "quantity": "kl_weight"}
