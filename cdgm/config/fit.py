@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from cdgm.objectives.combiners.base import Combiner
     from cdgm.objectives.constraints.base import Constraint
     from cdgm.objectives.penalties.base import Penalty
+    from cdgm.training.starts.base import Start
 else:
     Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
     Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
     Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
     Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
+    Start = field_of("cdgm.training.starts:STARTS")
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(le=100_000)], ...], Field(max_length=100)]
@@ -51,6 +53,7 @@ class ModelSpec(Strict):
     posterior
         ``mean_field``: diagonal Gaussians. ``twisted``: diagonal Gaussians carried forward by the
         model's twist, which keeps volumes and the prior, so that the KL terms stay in closed form.
+        ``full_covariance``: Gaussians with all correlations between the latents of a source.
     """
 
     design: Design
@@ -61,7 +64,7 @@ class ModelSpec(Strict):
     decoder_activation: Activation
     likelihood: Likelihood
     twist: Twist | None = None
-    posterior: Literal["mean_field", "twisted"] = "mean_field"
+    posterior: Literal["mean_field", "twisted", "full_covariance"] = "mean_field"
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
@@ -137,6 +140,8 @@ class TrainingSpec(Strict):
         Floating point type.
     device
         Where a stack is trained; the random numbers are the same everywhere.
+    start
+        Where training begins in place of random weights (plug-in); absent means there.
     """
 
     steps: int = Field(ge=1, le=100_000_000)
@@ -148,6 +153,7 @@ class TrainingSpec(Strict):
     schedule: OneCycleSpec = OneCycleSpec()
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "auto", "cuda"] = "cpu"
+    start: Start | None = None
 
 
 class VariantSpec(Strict):
@@ -304,6 +310,8 @@ class FitSpec(Strict):
     def _check(self) -> FitSpec:
         self.variant.check_design(self.model.design)
         self.variant.check_steps(self.training.steps)
+        if self.training.start is not None:
+            self.training.start.check(self.model)
         if self.variant.over(self.training.steps) is not self.variant:
             raise ValueError("expected ramps whose lengths are steps: see VariantSpec.over")
         members = len(self.seeds) * math.prod(len(sweep) for _, sweep in sweeps(self.variant))

@@ -66,7 +66,7 @@ class BlockPosterior:
         terms = self.mean.square().add_(self._excess).sub_(self.log_variance)
         return terms.sum(1).mul_(0.5)
 
-    def rows(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def rows(self, rows: slice) -> tuple[Tensor, ...]:
         """Means, log-variances and samples (E, B_k, d) of some of the rows."""
         return self.mean[..., rows].mT, self.log_variance[..., rows].mT, self.sample[..., rows].mT
 
@@ -81,7 +81,7 @@ class BlockPosterior:
             Weight of each row's KL divergence, (B,) or (E, 1, B).
         """
         gradient = self._like_output()
-        by_mean, by_log_variance = gradient.chunk(2, dim=1)
+        by_mean, by_log_variance = self._halves(gradient)
         by_mean.addcmul_(self.mean, share).add_(by_sample)
         by_log_variance.addcmul_(self._excess, share).addcmul_(by_sample, self._spread).mul_(0.5)
         return self._clamped(gradient)
@@ -90,7 +90,7 @@ class BlockPosterior:
         """Gradient (E, 2 d, B) by the encoder's output, from those by the posteriors of groups of rows."""
         gradient = self._like_output()
         for rows, pull in parts:
-            by_mean, by_log_variance = (half[..., rows] for half in gradient.chunk(2, dim=1))
+            by_mean, by_log_variance = (half[..., rows] for half in self._halves(gradient))
             if pull.mean is not None:
                 by_mean.add_(pull.mean.mT)
             if pull.log_variance is not None:
@@ -110,8 +110,13 @@ class BlockPosterior:
 
     def _clamped(self, gradient: Tensor) -> Tensor:
         """No gradient goes through a log-variance that was clamped."""
-        gradient.chunk(2, dim=1)[1].mul_(self._unclamped == self.log_variance)
+        self._halves(gradient)[1].mul_(self._unclamped == self.log_variance)
         return gradient
+
+    def _halves(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Parts (E, d, B) of a gradient by the encoder's output: those by means and by log-variances."""
+        d = self.mean.shape[1]
+        return gradient[:, :d], gradient[:, d : 2 * d]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cdgm.config.fit import ModelSpec
-from cdgm.models.block_posterior import LOG_VARIANCE_RANGE, BlockPosterior, BlockTrace
+from cdgm.models.block_posterior import BlockPosterior, BlockTrace
+from cdgm.models.full_posterior import FullPosterior, full_width, joint_noise
 from cdgm.models.stacks import StackedLinear, StackedMLP, Trace
 
 
@@ -43,14 +44,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Diagonal Gaussian posterior of one block for the rows of one source, with a sample of each row.
+    """Gaussian posterior of one block for the rows of one source, with a sample of each row.
 
-    Of the underlying Gaussian where the posterior is twisted. All (E, B_k, d).
+    Of the underlying Gaussian where the posterior is twisted. Mean, marginal log-variance and sample are
+    (E, B_k, d). ``dependence`` (E, B_k) is what the KL divergence has beyond that of the marginals, in nats: None
+    where the posterior has no correlations.
     """
 
     mean: Tensor
     log_variance: Tensor
     sample: Tensor
+    dependence: Tensor | None = None
 
 
 Posteriors = Mapping[tuple[str, str], Posterior]
@@ -107,7 +111,7 @@ class ComparativeVAE(nn.Module):
     """A stack of E comparative VAEs.
 
     For a source with active blocks A: u_b ~ N(0, I) for b in A and u_b = 0 otherwise, x ~ p(x | f(u)),
-    q(u_b | x) a diagonal Gaussian from block b's own encoder. Its objective (Kingma & Welling 2014, one
+    q(u_b | x) a Gaussian from block b's own encoder, diagonal unless the spec says otherwise. Its objective (Kingma & Welling 2014, one
     for each source) is
     ``E_q log p(x | f(u)) - sum over b in A of KL(q(u_b | x) || N(0, I))``.
 
@@ -128,7 +132,7 @@ class ComparativeVAE(nn.Module):
         self.encoders = nn.ModuleDict(
             {
                 block: StackedMLP(
-                    n_members, n_features, spec.encoder_hidden, 2 * spec.dims[block], spec.encoder_activation
+                    n_members, n_features, spec.encoder_hidden, self._width(block), spec.encoder_activation
                 )
                 for block in self.design.blocks
             }
@@ -160,7 +164,7 @@ class ComparativeVAE(nn.Module):
         to look at, no part of the model. Under a twisted posterior it is the twisted mean.
         """
         h = self.likelihood.encoder_input(x)
-        means = {block: self._encode(block, h)[0] for block in self.design.blocks}
+        means = {block: self.encoders[block](h)[..., : self.spec.dims[block]] for block in self.design.blocks}
         if self.spec.posterior == "twisted" and self.spec.twist is not None:
             active = self.design.active(source)
             zeroed = {b: m if b in active else torch.zeros_like(m) for b, m in means.items()}
@@ -168,10 +172,6 @@ class ComparativeVAE(nn.Module):
                 self.spec.twist.block: self.spec.twist.apply(zeroed, torch)[self.spec.twist.block]
             }
         return means
-
-    def _encode(self, block: str, h: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.encoders[block](h).chunk(2, dim=-1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, latents: dict[str, Tensor]) -> Tensor:
         """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
@@ -209,7 +209,7 @@ class ComparativeVAE(nn.Module):
             if not rows:
                 continue
             output, trace = self._encoder(block).traced(_rows(h, list(rows.values())), rows_last=True)
-            posterior = BlockPosterior(output, noise[block])
+            posterior = self._posterior(block, output, noise, batch, inactive)
             seen = rows_of({source: r.stop - r.start for source, r in rows.items()})
             blocks[block] = BlockTrace(posterior, trace, columns, seen)
             for source in active:
@@ -250,6 +250,24 @@ class ComparativeVAE(nn.Module):
     def encoded(self, block: str, inactive: bool = False) -> tuple[str, ...]:
         """Sources whose rows the encoder of ``block`` sees, in the order of its noise."""
         return self.design.sources if inactive else self.design.blocks[block]
+
+    def _width(self, block: str) -> int:
+        """Number of outputs of a block's encoder."""
+        if self.spec.posterior == "full_covariance":
+            return full_width(self.design, self.spec.dims, block)
+        return 2 * self.spec.dims[block]
+
+    def _posterior(
+        self, block: str, output: Tensor, noise: Mapping[str, Tensor], batch: Batch, inactive: bool
+    ) -> BlockPosterior:
+        """Posterior of a block for the rows that its encoder saw."""
+        if self.spec.posterior != "full_covariance":
+            return BlockPosterior(output, noise[block])
+        seen = {b: [s for s in self.encoded(b, inactive) if s in batch.rows] for b in self.design.blocks}
+        sizes = {source: rows.stop - rows.start for source, rows in batch.rows.items()}
+        return FullPosterior(
+            output, joint_noise(self.design, block, noise, seen, sizes), self.spec.dims[block]
+        )
 
     def _encoder(self, block: str) -> StackedMLP:
         return cast("StackedMLP", self.encoders[block])
@@ -295,4 +313,5 @@ def rows_of(sizes: Mapping[str, int]) -> dict[str, slice]:
 def divergence(posterior: Posterior) -> Tensor:
     """KL divergence of each row's posterior from N(0, I), (E, B_k) in nats."""
     mean, log_variance = posterior.mean, posterior.log_variance
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+    apart = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+    return apart if posterior.dependence is None else apart + posterior.dependence

@@ -42,16 +42,25 @@ def true_decoder(spec: Simulation, seed: int, root: int) -> MixingFunction:
 
     It has streams of its own, so it can be drawn again without the data.
     """
-    weights = stream("simulate", "mixing", seed, root=root)
-    mix = spec.mixing.draw(weights, sum(spec.dims.values()), spec.n_features)
+    mix = spec.mixing.draw(mixing_stream(seed, root), sum(spec.dims.values()), spec.n_features)
+    scale = output_scale(spec, mix, seed, root)
+    return lambda latents: scale * mix(latents)
+
+
+def mixing_stream(seed: int, root: int) -> np.random.Generator:
+    """Stream that the weights of a replicate's mixing are drawn from."""
+    return stream("simulate", "mixing", seed, root=root)
+
+
+def output_scale(spec: Simulation, mix: MixingFunction, seed: int, root: int) -> float:
+    """Factor that brings a replicate's signal to unit sd."""
     # One global factor brings the signal to unit sd over all sources; per-feature scaling would
     # undo the orthonormal mixing.
     reference = [
         mix(draw_latents(spec, source, SCALE_POINTS, stream("scale", source, seed, root=root)))
         for source in spec.design.sources
     ]
-    scale = float(1.0 / np.concatenate(reference).std())
-    return lambda latents: scale * mix(latents)
+    return float(1.0 / np.concatenate(reference).std())
 
 
 def simulate_one(spec: Simulation, seed: int, root: int) -> dict[str, np.ndarray]:

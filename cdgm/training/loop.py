@@ -71,11 +71,14 @@ def build_model(spec: FitSpec, n_features: int) -> ComparativeVAE:
     """An untrained stack with the start values of ``spec``, on the CPU.
 
     Every layer has a stream of its own, named by its place and its sizes: models that differ in the
-    dimension of one block share the start values of all layers of equal sizes.
+    dimension of one block share the start values of all layers of equal sizes. A ``start`` of the training
+    then writes its own over some of them.
     """
     model = ComparativeVAE(spec.model, n_features, len(spec.members))
     model.to(getattr(torch, spec.training.precision))
     model.reset(lambda layer, sizes: member_streams(spec, "initialise", layer, *sizes))
+    if spec.training.start is not None:
+        spec.training.start.apply(model, [member.seed for member in spec.members], spec.root_seed)
     return model
 
 
@@ -123,12 +126,18 @@ def train(
     noise = standard_normals(
         noise_streams(spec, model, objective.inactive), spec.model.dims, training.batch_size, dtype, device
     )
+    held = 0 if training.start is None else round(training.start.decoder_held * training.steps)
+    decoder = flat[:, sum(p[0].numel() for p in model.encoders.parameters()) :]
     reported = 0
     for step in range(training.steps):
         with torch.inference_mode():  # a third of the time of small operations is autograd's bookkeeping
             batch = assemble(data, {source: next(index) for source, index in indices.items()})
             result = objective.step(batch, next(noise))
+            before = decoder.clone() if step < held else None
             norm = optimiser.step(result.gradient, result.loss)
+            # Adam's averages go on: without them its first step would be the largest of all.
+            if before is not None:
+                decoder.copy_(before)
         if spec.variant.combiner.needs_gram:
             history.every_step(result)
         if history.due(step):

@@ -212,6 +212,14 @@ def _expand_setting(
     scoring = template.evaluation.model_copy(update={"ceiling": None})
     if template.evaluation.ceiling is not None:
         _check_ceiling(simulation, where)
+    training = template.training
+    if training.start is not None:
+        start = training.start.of_setting(simulation)
+        try:
+            start.check(model)
+        except ValueError as error:
+            raise UserError(f"{where(('training', 'start'))}: training.start: {error}") from None
+        training = training.model_copy(update={"start": start})
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):
@@ -232,7 +240,7 @@ def _expand_setting(
                 dataset=dataset,
                 model=model,
                 variant=config.variants[variant].over(template.training.steps),
-                training=template.training,
+                training=training,
                 seeds=replicates[i : i + seeds.per_job],
                 root_seed=config.root_seed,
             )

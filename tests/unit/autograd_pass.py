@@ -4,6 +4,7 @@ import torch
 
 from cdgm.models.block_posterior import LOG_VARIANCE_RANGE
 from cdgm.models.comparative_vae import Pass, Posterior, divergence
+from cdgm.models.full_posterior import earlier_blocks
 
 
 def autograd_pass(model, batch, noise, inactive=False):
@@ -15,13 +16,23 @@ def autograd_pass(model, batch, noise, inactive=False):
         for source in model.encoded(block, inactive):
             rows = batch.rows[source]
             size = rows.stop - rows.start
-            mean, log_variance = model.encoders[block](h[:, rows]).chunk(2, dim=-1)
-            log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
-            sample = mean + (0.5 * log_variance).exp() * noise[block][:, start : start + size]
+            output = model.encoders[block](h[:, rows])
+            own = noise[block][:, start : start + size]
             start += size
-            posteriors[source, block] = Posterior(mean, log_variance, sample)
+            if model.spec.posterior == "full_covariance":
+                beside = [
+                    _noise_at(model, other, source, batch, noise, inactive)
+                    for other in earlier_blocks(design, block)
+                ]
+                posterior, divergences = _full(output, torch.cat([*beside, own], dim=-1), own.shape[-1])
+            else:
+                mean, log_variance = output.chunk(2, dim=-1)
+                log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
+                posterior = Posterior(mean, log_variance, mean + (0.5 * log_variance).exp() * own)
+                divergences = divergence(posterior)
+            posteriors[source, block], sample = posterior, posterior.sample
             if source in active:
-                kl[source, block] = divergence(posteriors[source, block]).mean(1)
+                kl[source, block] = divergences.mean(1)
                 parts[source] = sample
         latents[block] = torch.cat(
             [
@@ -48,6 +59,39 @@ def autograd_pass(model, batch, noise, inactive=False):
         posteriors={key: p for key, p in posteriors.items() if key in kl},
         inactive={key: p for key, p in posteriors.items() if key not in kl},
     )
+
+
+def _noise_at(model, block, source, batch, noise, inactive):
+    """Noise of a block for the rows of one source."""
+    start = 0
+    for other in model.encoded(block, inactive):
+        rows = batch.rows[other]
+        size = rows.stop - rows.start
+        if other == source:
+            return noise[block][:, start : start + size]
+        start += size
+    raise AssertionError(source)
+
+
+def _full(output, noise, d):
+    """A block's posterior by its Cholesky factor (E, B, d, n + d), row by row as in a textbook, and its KL."""
+    mean, log_variance = output[..., :d], output[..., d : 2 * d].clamp(*LOG_VARIANCE_RANGE)
+    n, start, rows = noise.shape[-1] - d, 2 * d, []
+    for i in range(d):
+        entries = output[..., start : start + n + i]
+        start += n + i
+        one, rest = torch.ones_like(entries[..., :1]), torch.zeros_like(output[..., : d - 1 - i])
+        if entries.shape[-1] == 0:
+            one = torch.ones_like(output[..., :1])
+        rows.append(torch.cat([entries, one, rest], dim=-1))
+    assert start == output.shape[-1]
+    factor = torch.stack(rows, dim=-2) * (0.5 * log_variance).exp()[..., None]
+    sample = mean + (factor @ noise[..., None])[..., 0]
+    variance = factor.square().sum(-1)
+    # E KL(N(m + C e, L L') || N(0, I)) over e ~ N(0, I).
+    own = factor[..., n:]
+    divergences = 0.5 * ((mean.square() + variance).sum(-1) - d) - torch.linalg.slogdet(own).logabsdet
+    return Posterior(mean, variance.log(), sample), divergences
 
 
 def flat_gradient(value, model):

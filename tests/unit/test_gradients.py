@@ -125,6 +125,30 @@ def test_every_likelihood_and_activation(likelihood, activation, apart):
     torch.testing.assert_close(total, flat_gradient(-oracle.elbo, model), **ELSEWHERE)
 
 
+FULL = {"posterior": "full_covariance"}
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+@pytest.mark.parametrize("inactive", [False, True])
+def test_full_covariance_of_every_design(design, inactive):
+    dims = dict(zip(design["blocks"], (3, 2, 1), strict=False))
+    model, flat, batch, noise = case(
+        fit_spec(design=design, dims=dims, model=FULL, training=DOUBLE), 4, inactive
+    )
+    oracle = autograd_pass(model, batch, noise, inactive)
+    gradient = ElboGradient(model, flat)
+    check_pass(gradient.forward(batch, noise, inactive), oracle)
+    gradient.backward()
+    torch.testing.assert_close(gradient.together, flat_gradient(-oracle.elbo, model), **ELSEWHERE)
+
+
+@pytest.mark.parametrize("design", [CONTRASTIVE, THREE_SOURCES], ids=["contrastive", "three"])
+@pytest.mark.parametrize("variant", ["hsic-samples", "wasserstein-cvae", "mo-cvae", "mo-co-cvae"])
+def test_full_covariance_of_variants(variant, design):
+    """By means, samples, marginal variances and divergences; other variants need no more of a posterior."""
+    check_step(fit_spec(design=design, model=FULL, variant=VARIANTS[variant], training=DOUBLE))
+
+
 @pytest.mark.parametrize("posterior", ["mean_field", "twisted"])
 def test_a_twist(posterior):
     spec = fit_spec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -62,17 +62,16 @@ def join(latents: Latents) -> np.ndarray:
     return np.concatenate(list(latents.values()), axis=-1)
 
 
-def layered(
-    rng: np.random.Generator,
-    n_latent: int,
-    width: int,
-    n_features: int,
-    layers: int,
-    activation: Callable[[np.ndarray], np.ndarray],
-) -> MixingFunction:
-    """``layers`` orthonormal linear layers with ``activation`` between them."""
+def layer_weights(
+    rng: np.random.Generator, n_latent: int, width: int, n_features: int, layers: int
+) -> list[np.ndarray]:
+    """Random orthonormal weights (in, out) of ``layers`` linear layers."""
     widths = [n_latent] + [width] * (layers - 1) + [n_features]
-    weights = [orthonormal(rng, a, b) for a, b in itertools.pairwise(widths)]
+    return [orthonormal(rng, a, b) for a, b in itertools.pairwise(widths)]
+
+
+def layered(weights: Sequence[np.ndarray], activation: Callable[[np.ndarray], np.ndarray]) -> MixingFunction:
+    """Linear layers without biases, with ``activation`` between them."""
 
     def mix(latents: Latents) -> np.ndarray:
         h = join(latents)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.simulation.mixings.base import Mixing, MixingFunction, layered
+from cdgm.simulation.mixings.base import Mixing, MixingFunction, layer_weights, layered
 
 
 class LeakyReLU(Mixing):
@@ -36,4 +36,8 @@ class LeakyReLU(Mixing):
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
         slope = self.slope
-        return layered(rng, n_latent, self.width, n_features, self.layers, lambda h: np.maximum(h, slope * h))
+        return layered(self.weights(rng, n_latent, n_features), lambda h: np.maximum(h, slope * h))
+
+    def weights(self, rng: np.random.Generator, n_latent: int, n_features: int) -> list[np.ndarray]:
+        """Weights (in, out) of the layers that :meth:`draw` gives from an equal stream."""
+        return layer_weights(rng, n_latent, self.width, n_features, self.layers)

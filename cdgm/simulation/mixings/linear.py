@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cdgm.simulation.mixings.base import Mixing, MixingFunction, layered
+from cdgm.simulation.mixings.base import Mixing, MixingFunction, layer_weights, layered
 
 
 class Linear(Mixing):
@@ -16,4 +16,4 @@ class Linear(Mixing):
 
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
-        return layered(rng, n_latent, n_latent, n_features, layers=1, activation=lambda h: h)
+        return layered(layer_weights(rng, n_latent, n_latent, n_features, layers=1), lambda h: h)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cdgm.simulation.mixings.base import Mixing, MixingFunction, layered
+from cdgm.simulation.mixings.base import Mixing, MixingFunction, layer_weights, layered
 
 
 class NearLinear(Mixing):
@@ -38,4 +38,5 @@ class NearLinear(Mixing):
     def draw(self, rng: np.random.Generator, n_latent: int, n_features: int) -> MixingFunction:
         """See :meth:`Mixing.draw`."""
         slope = self.slope
-        return layered(rng, n_latent, self.width, n_features, self.layers, lambda h: np.tanh(h) + slope * h)
+        weights = layer_weights(rng, n_latent, self.width, n_features, self.layers)
+        return layered(weights, lambda h: np.tanh(h) + slope * h)
