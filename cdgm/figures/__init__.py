@@ -14,6 +14,7 @@ FIGURES = Registry(
         "multipliers": "cdgm.figures.multipliers:draw",
         "objectives": "cdgm.figures.objectives:draw",
         "recovery": "cdgm.figures.recovery:draw",
+        "recovery_limit": "cdgm.figures.recovery_limit:draw",
         "scaling": "cdgm.figures.scaling:draw",
         "schedule_traces": "cdgm.figures.schedule_traces:draw",
         "schedules": "cdgm.figures.schedules:draw",
@@ -29,7 +30,8 @@ FIGURES = Registry(
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
     **dict.fromkeys(
-        ("assumptions", "counts", "dims", "recovery", "scaling", "schedules", "sources"), ("truths",)
+        ("assumptions", "counts", "dims", "recovery", "recovery_limit", "scaling", "schedules", "sources"),
+        ("truths",),
     ),
     **dict.fromkeys(("twist", "two_models"), ("truths", "twist")),
     "multipliers": ("constraints",),

@@ -47,8 +47,8 @@ class Posterior:
     """Gaussian posterior of one block for the rows of one source, with a sample of each row.
 
     Of the underlying Gaussian where the posterior is twisted. Mean, marginal log-variance and sample are
-    (E, B_k, d). ``dependence`` (E, B_k) is what the KL divergence has beyond that of the marginals, in nats: None
-    where the posterior has no correlations.
+    (E, B_k, d). ``dependence`` (E, B_k) is what the KL divergence has beyond that of the marginals, in nats;
+    None where the posterior has no correlations.
     """
 
     mean: Tensor
@@ -111,8 +111,8 @@ class ComparativeVAE(nn.Module):
     """A stack of E comparative VAEs.
 
     For a source with active blocks A: u_b ~ N(0, I) for b in A and u_b = 0 otherwise, x ~ p(x | f(u)),
-    q(u_b | x) a Gaussian from block b's own encoder, diagonal unless the spec says otherwise. Its objective (Kingma & Welling 2014, one
-    for each source) is
+    q(u_b | x) a Gaussian from block b's own encoder, diagonal unless the spec says otherwise. Its objective
+    (Kingma & Welling 2014, one for each source) is
     ``E_q log p(x | f(u)) - sum over b in A of KL(q(u_b | x) || N(0, I))``.
 
     Parameters

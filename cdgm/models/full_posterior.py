@@ -2,7 +2,7 @@
 
 Mean-field posteriors pay for every correlation of the true posterior, so their bound prefers decoders under
 which latents are uncorrelated given a point. A Cholesky factor over all latents of a source takes that
-preference away; one over each block would leave it between blocks, which is where leakage shows. The factor is
+preference away; a factor for each block would leave it between blocks, where leakage shows. The factor is
 split by blocks: u_b = m_b + D_b (e_b + C_b e), with D_b diagonal, e_b the block's own noise and e that of
 earlier latents. The chain rule of KL divergences then gives each block a term of its own in closed form,
 E KL(q(u_b | earlier) || N(0, I)), and these terms add up to that of the source.
@@ -25,8 +25,8 @@ from cdgm.models.block_posterior import BlockPosterior, Pull
 def earlier_blocks(design: Design, block: str) -> tuple[str, ...]:
     """Blocks whose latents the full posterior of ``block`` depends on.
 
-    Those that are active wherever it is, and somewhere else or earlier in the design. Where blocks are nested,
-    as in all designs of shared and private blocks, every two blocks of a source are so joined.
+    Those that are active wherever it is, and elsewhere too or earlier in the design. Where blocks are nested,
+    as in designs of shared and private blocks, every two blocks of a source are so joined.
     """
     order, own = list(design.blocks), set(design.blocks[block])
     return tuple(
@@ -111,7 +111,7 @@ class FullPosterior(BlockPosterior):
         self._excess = sd.square() * self._inflation - 1.0
 
     def rows(self, rows: slice) -> tuple[Tensor, ...]:
-        """Means, marginal log-variances and samples (E, B_k, d) of some rows, and their dependence (E, B_k)."""
+        """Means, marginal log-variances, samples (E, B_k, d) of some rows, and their dependence (E, B_k)."""
         inflation = self._inflation[..., rows].log()
         marginal = self.log_variance[..., rows] + inflation
         return self.mean[..., rows].mT, marginal.mT, self.sample[..., rows].mT, inflation.sum(1) * 0.5

@@ -74,7 +74,7 @@ def _noise_at(model, block, source, batch, noise, inactive):
 
 
 def _full(output, noise, d):
-    """A block's posterior by its Cholesky factor (E, B, d, n + d), row by row as in a textbook, and its KL."""
+    """A block's posterior by its Cholesky factor (E, B, d, n + d), row by row, and its KL divergence."""
     mean, log_variance = output[..., :d], output[..., d : 2 * d].clamp(*LOG_VARIANCE_RANGE)
     n, start, rows = noise.shape[-1] - d, 2 * d, []
     for i in range(d):

@@ -230,6 +230,20 @@ def assumptions(failed=(), seeds=SEEDS, learned="noise_sd"):
     return study.tables()
 
 
+def limits(failed=(), seeds=SEEDS):
+    """Settings that differ in where training starts, one of them also in what is swept, and a ceiling."""
+    study = FakeStudy("limits", failed, seeds)
+    recovery = {"": 0.955, "+truth": 0.966, "+held": 0.993}
+    for base in ("mean_field", "full_covariance"):
+        for start, value in recovery.items():
+            for fit in study.fits(f"{base}{start}@steps=3000", "cvae"):
+                elbo = {"": 2.6, "+truth": 3.1, "+held": 3.0}[start] + 0.1 * (fit["seed"] - 200)
+                study.blocks(fit, leak=(0.994 - value) * 2, recovery=value, elbo=elbo, nonlinear=True)
+    for fit in study.fits("mean_field@steps=3000", "ceiling"):
+        study.blocks(fit, leak=0.0, recovery=0.993, nonlinear=True)
+    return study.tables()
+
+
 CELL_VARIANTS = ("plain", "penalised", "held", "other")
 
 

@@ -35,6 +35,7 @@ TABLES = {
     "recovery": simulations,
     "schedule_traces": fake.traced,
     "schedules": fake.scheduled,
+    "recovery_limit": fake.limits,
     "sources": fake.many_sources,
     "training": simulations,
     "twist": simulations,
@@ -142,6 +143,7 @@ def test_diverged_fits_are_left_out_and_counted(name):
         *(("schedules", m) for m in ("recovery_cc", "leakage_r2", "axis_asymmetry")),
         *(("constraints", m) for m in ("recovery_cc", "leakage_r2", "constraint_value")),
         *(("objectives", m) for m in ("elbo", "recovery_cc", "leakage_r2")),
+        *(("recovery_limit", m) for m in ("recovery_cc", "leakage_r2_nonlinear", "elbo")),
         *(("recovery", m) for m in ("recovery_cc", "leakage_cc")),
         *(("twist", m) for m in ("entanglement_r2", "leakage_r2_nonlinear")),
         *(("cells_tradeoff", m) for m in ("knn_accuracy", "source_mixing")),
@@ -229,6 +231,9 @@ GAPS = {
     "cells_tradeoff": (
         lambda: fake.cell_variants([f for v in fake.CELL_VARIANTS for f in of_all("s", v)], baselines=False),
         ["held (3 of 3 diverged)"],
+    ),
+    "recovery_limit": (
+        lambda: fake.limits([("mean_field+truth@steps=3000", "cvae", 201)]), ["(true decoder, then free: 1 of 3 diverged)"],
     ),
     "assumptions": (
         lambda: fake.assumptions([("matched", "cvae", 202)], learned=""), ["matched (1 of 3 diverged)"],

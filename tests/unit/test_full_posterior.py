@@ -18,10 +18,12 @@ def made(posterior, dims, design=CONTRASTIVE, rows=50):
     layers = {"encoder_hidden": [], "decoder_hidden": []}
     spec = fit_spec((0,), design, dims, layers | {"posterior": posterior}, {"precision": "float64"})
     model = ComparativeVAE(spec.model, 6, 1).double()
+    # The decoder's numbers first, so that posteriors with more or fewer numbers have the same.
     rng = np.random.default_rng(2)
-    for parameter in model.parameters():
+    for parameter in [*model.decoder.parameters(), *model.encoders.parameters()]:
         parameter.data = torch.from_numpy(0.4 * rng.standard_normal(parameter.shape))
-    x = np.repeat(rng.standard_normal((1, 1, 6)), rows, axis=1)
+    model.likelihood_parameters["log_sd"].data.fill_(-1.5)
+    x = np.repeat(np.random.default_rng(3).standard_normal((1, 1, 6)), rows, axis=1)
     data = {s: SourceData(x, [0], model.likelihood, torch.float64) for s in model.design.sources}
     batch = assemble(data, {s: torch.arange(rows).expand(1, -1) for s in data})
     noise = {
@@ -65,8 +67,10 @@ def test_kl_terms_add_up_to_that_of_the_joint_gaussian():
 
 
 def test_the_bound_is_tight_where_mean_field_leaves_a_gap():
-    """In a linear Gaussian model the full posterior is the true one: each row's bound is log p(x), whatever the
-    noise. The best mean-field posterior loses the KL divergence between both."""
+    """In a linear Gaussian model a full posterior can be the true one; its bound is log p(x) then.
+
+    The best mean-field posterior has the diagonal of the true precision, and loses a KL divergence.
+    """
     model, batch, noise = made("full_covariance", DIMS, rows=4_000)
     weight = model.decoder.layers[0].weight[0].detach().numpy()
     bias = model.decoder.layers[0].bias[0, 0].detach().numpy()
@@ -93,8 +97,8 @@ def test_the_bound_is_tight_where_mean_field_leaves_a_gap():
         bounds[posterior] = model(batch, noise).elbo[1, 0]
     gap = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
     assert gap > 0.3
-    assert abs(bounds["full_covariance"] - evidence) < 0.1
-    assert abs(bounds["mean_field"] - evidence + gap) < 0.1
+    assert abs(bounds["full_covariance"] - evidence) < 0.15
+    assert abs(bounds["mean_field"] - evidence + gap) < 0.15
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Start(Plugin):
         encoders learn to serve them: encoders that are bad would drive a good decoder away.
     """
 
-    decoder_held: float = Field(ge=0, lt=1)
+    decoder_held: float = Field(ge=0, le=1)
 
     def of_setting(self, simulation: Simulation | None) -> Self:
         """The same start with what it needs of a setting; ``simulation`` is None for cells."""

@@ -1,8 +1,8 @@
 """Start at the decoder that the data were drawn with.
 
-A decoder wide enough holds a leaky ReLU mixing exactly. Its first layers are the mixing's own; a layer more than
-the mixing has passes each value h on as a pair, h = (a(h) - a(-h)) / (1 + slope) for the leaky ReLU a. Units that
-the truth leaves over keep their random weights, and nothing reads them until training makes use of them.
+A decoder that is wide enough holds a leaky ReLU mixing exactly. Its first layers are the mixing's own; each
+further layer passes a value h on as a pair, h = (a(h) - a(-h)) / (1 + slope) for the leaky ReLU a. Units that
+the truth does not use keep their random weights, and nothing reads them until training makes use of them.
 """
 
 # Torch's own types are partial (from_numpy).
@@ -126,7 +126,7 @@ def embedded(weights: Sequence[np.ndarray], hidden: int, slope: float) -> list[n
 
 
 def _columns(dims: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Places of the true latents among the fitted ones, the first of each block; (fitted, true) of each block."""
+    """Places of the true latents among the fitted ones, the first of each block, for pairs (fitted, true)."""
     starts = np.cumsum([0, *(fitted for fitted, _ in dims)])
     return np.concatenate(
         [start + np.arange(true) for start, (_, true) in zip(starts[:-1], dims, strict=True)]
