@@ -233,7 +233,8 @@ GAPS = {
         ["held (3 of 3 diverged)"],
     ),
     "recovery_limit": (
-        lambda: fake.limits([("mean_field+truth@steps=3000", "cvae", 201)]), ["(true decoder, then free: 1 of 3 diverged)"],
+        lambda: fake.limits([("mean_field+truth@steps=3000", "cvae", 201)]),
+        ["mean-field", "(true decoder, then free: 1 of 3 diverged)"],
     ),
     "assumptions": (
         lambda: fake.assumptions([("matched", "cvae", 202)], learned=""), ["matched (1 of 3 diverged)"],
