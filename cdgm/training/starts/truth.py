@@ -96,7 +96,7 @@ class Truth(Start):
                 last = last * output_scale(simulation, mix, seed, root)
                 exact = embedded([*hidden, last], len(layers) - 1, mixing.slope)
                 for i, (layer, weight) in enumerate(zip(layers, exact, strict=True)):
-                    rows = columns if i == 0 else np.arange(weight.shape[0])
+                    rows = columns if i == 0 else np.arange(len(weight))
                     full, used = layer.weight[member], slice(weight.shape[1])
                     # What the truth does not use must not enter what it does use.
                     full[:, used] = 0.0
