@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,10 +20,11 @@ from cdgm.evaluation.table_slices import (
 )
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import name_groups, panel_title
-from cdgm.plotting.labels import arm_label, missing_fits
+from cdgm.plotting.labels import arm_label, missing_fits, number
 from cdgm.plotting.legends import legend, line_handle, strip_handle, strip_handles
 from cdgm.plotting.series import Series
 from cdgm.plotting.strips import strips
+from cdgm.plotting.sweeps import swept
 from cdgm.plotting.theme import REFERENCE_COLOUR, Look, new_figure, theme
 
 #: Endings of settings' names, before what is swept, by where training starts.
@@ -42,34 +45,37 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         If recovery, nonlinear leakage or the ELBO was not scored.
     """
     scores = _by_start(fits_of(tables, study, "recovery_cc", "leakage_r2_nonlinear", "elbo"))
+    elbos = _summed(pick(scores, metric="elbo"))
     block = order_of(tables, study)[1][0]
     source = main_source(need(scores, study, metric="recovery_cc"), block)
     pairs = scores[["group", "variant"]].drop_duplicates()
     arms: list[Arm] = list(pairs.itertuples(index=False, name=None))
     groups = [{"group": group, "variant": variant} for group, variant in arms]
     names = [
-        "\n".join([arm_label(arm, arms, width=26), *_missing(pick(scores, **group))])
+        "\n".join([_label(arm, arms), *_missing(pick(scores, **group))])
         for arm, group in zip(arms, groups, strict=True)
     ]
     series = [Series({"start": start}, look) for start, (_, look) in STARTS.items()]
 
-    figure = new_figure(10.0, 1.8 + 0.52 * len(arms))
+    figure = new_figure(10.0, 1.8 + 0.56 * len(arms))
     panels = figure.subplots(1, 3, sharey=True)
     data = FigureData()
     for axes, letter, metric, title, unit in zip(
         panels,
         "abc",
         ("recovery_cc", "leakage_r2_nonlinear", "elbo"),
-        (f"recovery of the {block} block", "another block's truth in it", f"held-out ELBO, {source}"),
-        ("mean canonical correlation", "R² by kernel regression", "nats per point"),
+        (f"recovery, {block} block", "another block's truth in it", "held-out ELBO"),
+        ("mean canonical correlation", "R² by kernel regression", "nats, sum over sources"),
         strict=True,
     ):
-        place = {"metric": metric, "source": source, "twist": 0.0}
-        own = place if metric == "elbo" else place | {"block": block}
-        strips(axes, pick(scores, **own), groups, series, data, letter, size=12, null=metric != "elbo")
+        own = {"metric": metric, "source": source, "block": block, "twist": 0.0}
+        rows = elbos if metric == "elbo" else pick(scores, **own)
+        strips(axes, rows, groups, series, data, letter, size=12, null=letter == "b")
         panel_title(axes, letter, title)
         axes.set_xlabel(unit)
         name_groups(axes, names)
+        if metric == "elbo":
+            continue
         reference = median_of(pick(rows_of(tables, "scores", study), **own, variant="ceiling")["value"])
         if reference == reference:
             axes.axvline(reference, color=REFERENCE_COLOUR, linestyle="--", linewidth=0.9)
@@ -81,6 +87,21 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     ceiling = line_handle("median of the true model's posterior means", REFERENCE_COLOUR, linestyle="--")
     legend(figure, [*starts, *strip_handles(), ceiling], columns=3)
     return figure, data.table()
+
+
+def _summed(elbos: pd.DataFrame) -> pd.DataFrame:
+    """One row a fit, the objective: the sum of its sources' ELBOs."""
+    keys = ["setting", "group", "start", "variant", "point", "seed"]
+    fits = elbos.groupby(keys, sort=False)
+    first = fits.first().assign(value=fits["value"].sum(), finite=fits["finite"].all(), source="")
+    return first.reset_index()
+
+
+def _label(arm: Arm, arms: Sequence[Arm]) -> str:
+    """Name of a group, with swept numbers."""
+    base, values = swept(arm[0])
+    numbers = [f"{key.split('.')[-1]} = {number(value)}" for key, value in values.items()]
+    return "\n".join([arm_label((base, arm[1]), arms, width=26), *numbers])
 
 
 def _by_start(scores: pd.DataFrame) -> pd.DataFrame:
