@@ -9,6 +9,7 @@ import pandas as pd
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.evaluation.constraint_ends import constraint_ends
+from cdgm.evaluation.moved_dimensions import moved_rows
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
 from cdgm.utils.command_line import Parser, log, run
@@ -53,8 +54,10 @@ def main() -> None:
         fit = results / "fits" / row["fit"]
         members = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json")).members
         history = read_npz(fit / "history.npz", ("step",))
-        ends = constraint_ends(table, history, members)
-        scores.append(with_study(pd.concat([table, ends]) if len(ends) else table, place(row)))
+        derived = [
+            rows for rows in (constraint_ends(table, history, members), moved_rows(table)) if len(rows)
+        ]
+        scores.append(with_study(pd.concat([table, *derived]), place(row)))
         histories.append(with_study(long_history(history, members), place(row)))
         if spec["baselines"]:
             maps.append(with_study(read_table(results / "maps" / f"{row['evaluation']}.csv"), place(row)))

@@ -41,14 +41,14 @@ def check_claims(config: Config, files: Sequence[Layer]) -> None:
                     layer_name(files[at]), f"claims.{name}.figure", claim.figure, f"one of {list(drawn)}"
                 )
             first = None
-            for path, selector in _selectors(claim, config_below):
+            for path, selector, over_fits in _selectors(claim, config_below):
                 key = ".".join(["claims", name, *map(str, path)])
                 if path[-1] == "of":
                     first = selector
                 elif selector == first:
                     expected = "another score than that of 'of', in one column at least"
                     raise bad_input(layer_name(files[at]), key, str(selector), expected)
-                _check(selector, scores[claim.study], layer_name(files[at]), key, claim.study)
+                _check(selector, over_fits, scores[claim.study], layer_name(files[at]), key, claim.study)
 
 
 def _stated_in(file: Layer) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -58,7 +58,9 @@ def _stated_in(file: Layer) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return layer.get("claims") or {}, layer.get("rules") or {}
 
 
-def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, study: str) -> None:
+def _check(
+    selector: Selector, over_fits: bool, scores: Sequence[Score], file: str, key: str, study: str
+) -> None:
     kept, missing = matching(selector, scores)
     if missing:
         there = sorted({getattr(score, missing) for score in kept})
@@ -68,7 +70,7 @@ def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, stu
         expected = f"one of {shown}, as study {study!r} has them{given}"
         raise bad_input(file, f"{key}.{missing}", selector.given[missing], expected)
     kept = [score for score in kept if score.certain]
-    if len(kept) > 1:
+    if len(kept) > 1 and not over_fits:
         values = {c: sorted({getattr(score, c) for score in kept})[:6] for c in COLUMNS}
         differ = {c: found for c, found in values.items() if len(found) > 1}
         raise UserError(
@@ -77,8 +79,8 @@ def _check(selector: Selector, scores: Sequence[Score], file: str, key: str, stu
         )
 
 
-def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
-    """Every selector of a claim, for every alternative, and the key that it stands under.
+def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, ...], Selector, bool]]:
+    """Every selector of a claim, for every alternative, the key that it stands under, and ``over_fits``.
 
     Preconditions come first, then a claim's own conditions; those of its rule follow, once for each filling
     of its holes.
@@ -99,7 +101,7 @@ def _selectors(claim: Claim, config: Config) -> Iterator[tuple[tuple[str | int, 
 
 def _of_condition(
     condition: Condition, path: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], Selector]]:
+) -> Iterator[tuple[tuple[str | int, ...], Selector, bool]]:
     for key in ("of", "minus", "over"):
         if (selector := getattr(condition, key)) is not None:
-            yield (*path, key), selector
+            yield (*path, key), selector, condition.over_fits

@@ -148,7 +148,7 @@ def numbers(condition: Condition, rows: pd.DataFrame, where: str) -> tuple[np.nd
     ndarray, int
         Numbers (n,) in the order of seeds, and the number of seeds that any of the scores has.
     """
-    series = [_by_seed(selector, rows, where) for selector in condition.selectors]
+    series = [_by_seed(selector, rows, where, condition.over_fits) for selector in condition.selectors]
     seeds = sorted(set().union(*(s.index for s in series if not _is_constant(s))) or {-1})
     columns = [
         np.full(len(seeds), s.iloc[0]) if _is_constant(s) else s.reindex(seeds).to_numpy() for s in series
@@ -199,8 +199,8 @@ def decide(
     return "undecided", "beyond the threshold, but not by the error that one of several conditions may spend"
 
 
-def _by_seed(selector: Selector, rows: pd.DataFrame, where: str) -> pd.Series:
-    """The selected score of each seed, NaN for fits that diverged."""
+def _by_seed(selector: Selector, rows: pd.DataFrame, where: str, over_fits: bool = False) -> pd.Series:
+    """The selected score of each seed, NaN for fits that diverged; the mean over those of several fits."""
     kept = rows
     for column, wanted in selector.given.items():
         if column not in rows:
@@ -214,6 +214,8 @@ def _by_seed(selector: Selector, rows: pd.DataFrame, where: str) -> pd.Series:
                 f"{where}: no rows match {{{selector}}}: got {column} {wanted!r}, expected one of {shown}"
             )
         kept = kept[match]
+    if over_fits:
+        return kept["value"].where(kept["finite"]).groupby(kept["seed"]).mean()
     twice = kept[kept.duplicated("seed", keep=False)]
     if len(twice):
         columns = ("setting", "variant", "point", "source", "block", "truth", "twist")

@@ -73,6 +73,8 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
         rows += [("", name, "", 0.0, metric, True) for name in held for metric in metrics_of("constraint")]
         for constraint in spec.constraints:
             rows += [("", constraint.name, "", 0.0, metric, True) for metric in metrics_of("multiplier")]
+        if simulated and any(design.comparisons(block) for block in design.blocks):
+            rows += [("", "", "", 0.0, metric, True) for metric in metrics_of("moved dimensions")]
         for point, _ in spec.points():
             yield from (Score(setting, variant, point, *row) for row in rows)
     if simulated and evaluation.get("ceiling") is not None:

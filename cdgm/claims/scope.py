@@ -95,12 +95,12 @@ def _unanswered(config: Config, claims: Mapping[str, Claim]) -> dict[str, str]:
 
 def _missing(claim: Claim, scores: Sequence[Score]) -> Iterator[str]:
     """Columns and values that a claim names and its study lacks."""
-    for selector in claim.selectors():
+    for condition, selector in ((c, s) for c in claim.each_condition() for s in c.selectors):
         found, column = matching(selector, scores)
         if column == "point":
             yield f"point {selector.point!r} of variant {selector.variant!r}"
         elif column:
             yield f"{column} {selector.given[column]!r}"
-        elif sum(score.certain for score in found) > 1:
+        elif not condition.over_fits and sum(score.certain for score in found) > 1:
             # An overlay added a variant or a setting that the claim does not tell apart.
             yield f"single score with {selector}"

@@ -98,6 +98,9 @@ class Condition(Strict):
         The score: one row a seed.
     minus, over
         A second score, subtracted from the first or dividing it *seed by seed*; at most one of the two.
+    over_fits
+        Whether a seed's number is the mean over all fits that ``of`` selects, which may then be several: for
+        shares of fits. Fits without a score are left out.
     absolute
         Whether the sign of each seed's number is dropped: for differences that have to be small.
     seeds_at_least, seeds_at_most
@@ -118,6 +121,7 @@ class Condition(Strict):
     of: Selector
     minus: Selector | None = None
     over: Selector | None = None
+    over_fits: bool = False
     absolute: bool = False
     seeds_at_least: float | None = None
     seeds_at_most: float | None = None
@@ -130,6 +134,8 @@ class Condition(Strict):
     def _check(self) -> Condition:
         if self.minus is not None and self.over is not None:
             raise ValueError("has both 'minus' and 'over', expected at most one of them")
+        if self.over_fits and len(self.selectors) > 1:
+            raise ValueError("has 'over_fits' beside 'minus' or 'over', expected 'of' alone")
         if (self.at_least is None) == (self.at_most is None):
             both = ("both", "and") if self.at_least is not None else ("neither", "nor")
             raise ValueError(f"has {both[0]} 'at_least' {both[1]} 'at_most', expected one of them")
@@ -309,7 +315,7 @@ class Claim(Strict):
             if isinstance(values.get(key), list | tuple)
         }
 
-    def selectors(self) -> list[Selector]:
-        """Every selector of the claim, for every alternative."""
+    def each_condition(self) -> list[Condition]:
+        """Every condition of the claim, for every alternative; preconditions first."""
         places = [place for clause in (*self.needs, *self.conditions) for place in clause.alternatives()]
-        return [selector for _, conditions in places for c in conditions for selector in c.selectors]
+        return [condition for _, conditions in places for condition in conditions]

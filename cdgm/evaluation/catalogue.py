@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
     "constraint", "multiplier", "true model", "labels", "source in block", "sources in block",
-    "source over source in block",
+    "source over source in block", "moved dimensions",
 ]  # fmt: skip
 
 
@@ -52,6 +52,9 @@ METRICS: dict[str, Metric] = {
     "true_dims": Metric("size of block", "true dimensions"),
     "elbo": Metric("source", "held-out ELBO (nats per point)"),
     "axis_asymmetry": Metric("source over source in block", "most asymmetric axis\n(variance over variance)"),
+    "dimension_moved": Metric("moved dimensions", "a dimension moved (0 or 1)"),
+    "alarm_where_moved": Metric("moved dimensions", "alarm where one moved (0 or 1)"),
+    "alarm_elsewhere": Metric("moved dimensions", "alarm where none moved (0 or 1)"),
     "noise_sd": Metric("fit", "learned noise (sd)"),
     "dispersion_median": Metric("fit", "learned dispersion (median)"),
     "constraint_value": Metric("constraint", "value of the constraint, held out"),

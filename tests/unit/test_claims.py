@@ -170,6 +170,23 @@ def test_shares_of_seeds_are_judged_where_numbers_have_two_modes():
     assert verdict(scores(x=x), below | {"at_least": 0.5}).verdict == "undecided"
 
 
+def test_shares_of_fits_are_means_over_all_fits_of_a_seed():
+    # Ten seeds of four fits: in two, one fit has another number and one diverged; the last has no number.
+    tables = [scores(x=np.ones(10)).assign(setting=setting) for setting in "abcd"]
+    tables[0].loc[:1, "value"] = 0.0
+    tables[1].loc[:1, "finite"] = False
+    for table in tables:
+        table.loc[9, "value"] = NAN
+    table = pd.concat(tables, ignore_index=True)
+    share = condition(over_fits=True, value=0.9)
+    finding = verdict(table, share).judged[0].findings[0]
+    assert (finding.estimate, finding.low, finding.n, finding.n_all) == (1, pytest.approx(2 / 3), 9, 10)
+    assert finding.verdict == "undecided"
+    assert verdict(table, share | {"at_least": 0.6}).verdict == "supported"
+    with pytest.raises(UserError, match="matches 4 rows of seed 100"):
+        verdict(table, condition(value=0.9))
+
+
 def test_a_claim_is_not_testable_without_its_precondition():
     def claim(needed: float) -> ClaimVerdict:
         need = condition("there is leakage", of="y")
@@ -240,6 +257,10 @@ def test_a_selector_that_picks_nothing_or_too_much_is_told(wanted, parts):
         ({"seeds_at_least": 0.5, "seeds_at_most": 0.5}, ["both 'seeds_at_least' and 'seeds_at_most'"]),
         ({"seeds_at_least": 0.5, "at_least": 1}, ["share of seeds of 1, expected one between 0 and 1"]),
         ({"equivalent_within": 0.1}, ["'equivalent_within', expected it for the median of a signed"]),
+        (
+            {"over_fits": True, "minus": {"metric": "m"}},
+            ["'over_fits' beside 'minus' or 'over', expected 'of'"],
+        ),
         ({"over": {"metric": "m"}, "minus": {"metric": "m"}}, ["'minus' and 'over'"]),
     ],
 )
