@@ -65,6 +65,10 @@ rule index:
         claims=lambda w, input: (
             f"--claims {input.claims}" if "claims" in input.keys() else ""
         ),
+        detection=lambda w: (
+            f"--detection detection{w.of}" if in_detection(target_of(w)) else ""
+        ),
     shell:
         "python -m workflow_scripts.index --spec results/specs/index/index{wildcards.of}.json {params.claims}"
+        " {params.detection}"
         " --root-seed {params.root_seed} --results results --out {output} 2> {log}"

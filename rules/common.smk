@@ -38,6 +38,7 @@ from cdgm.claims.scope import (
     judging_of_target,
 )
 from cdgm.config.study import parse_config
+from cdgm.workflow.detection_jobs import detection_rows
 from cdgm.workflow.code_digest import code_digest, plugin_modules, text_digest
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import canonical_json, read_json, require_writable, write_json
@@ -45,7 +46,7 @@ from cdgm.evaluation.table_files import read_table
 from cdgm.config.layers import file_with, load_layers
 from cdgm.workflow.cost_ahead import cost_ahead
 from cdgm.workflow.plan import dump, expand, plan_rows
-from cdgm.figures import FIGURES, WITH_COSTS, WITH_TRACES
+from cdgm.figures import ACROSS_STUDIES, FIGURES, WITH_COSTS, WITH_TRACES
 from cdgm.workflow.job_specs import write_specs
 from cdgm.workflow.run_progress import follow_run
 from cdgm.workflow.timings import seconds_of_a_fit, write_timings
@@ -214,12 +215,18 @@ def study_outputs(target):
         f"results/index{of}.html",
         *([f"results/claims{of}.html"] if claims_of(CONFIG, target) else []),
         *(f"results/tables/{name}_summary.csv" for name in names),
+        *([f"results/figures/detection{of}.png"] if in_detection(target) else []),
         *(
             f"results/figures/{name}/{figure}.png"
             for name in names
             for figure in CONFIG.studies[name].figures
         ),
     ]
+
+
+def in_detection(target):
+    """Whether faults are looked for over all studies of a target: there are several that are simulated."""
+    return len({row["study"] for row in detection_rows(CONFIG, PLAN, target)}) > 1
 
 
 def target_of(wildcards):

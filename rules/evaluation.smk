@@ -182,3 +182,28 @@ rule costs:
     shell:
         "python -m workflow_scripts.costs --study {wildcards.study}"
         " --spec results/specs/costs/{wildcards.study}.json --results results --out {output} 2> {log}"
+
+
+rule detect:
+    """Say how well scores without truth tell fits that went wrong, over a target's simulated studies."""
+    input:
+        unpack(detection_inputs),
+    output:
+        table="results/detection{of}.csv",
+        members="results/detection{of}_members.csv",
+    log:
+        "results/logs/detect/detection{of}.log",
+    benchmark:
+        "results/benchmarks/detect/detection{of}.tsv"
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        spec=lambda w: as_json(detection_rows(CONFIG, PLAN, target_of(w))),
+        root_seed=CONFIG.root_seed,
+        code=digest("detect.py"),
+    shell:
+        "python -m workflow_scripts.detect --spec results/specs/detect/detection{wildcards.of}.json"
+        " --root-seed {params.root_seed} --results results --out {output.table} --members {output.members} 2> {log}"

@@ -48,3 +48,34 @@ for figure in sorted(
             " --scores {input.scores} --history {input.history} --maps {input.maps}"
             " {params.costs} {input.costs} {params.traces} {input.traces}"
             " --out-prefix results/figures/{wildcards.study}/{params.figure} 2> {log}"
+
+
+rule draw_detection:
+    """Draw which scores without truth tell fits that went wrong."""
+    input:
+        table="results/detection{of}.csv",
+        members="results/detection{of}_members.csv",
+    output:
+        png=report(
+            "results/figures/detection{of}.png",
+            caption="../report/detection.rst",
+            category="all studies",
+            labels={"study": "all", "figure": "detection"},
+        ),
+        pdf="results/figures/detection{of}.pdf",
+        source="results/figures/detection{of}.csv",
+    log:
+        "results/logs/draw/detection{of}.log",
+    benchmark:
+        "results/benchmarks/draw/detection{of}.tsv"
+    localrule: True
+    conda:
+        "../envs/cdgm.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+    params:
+        code=digest("draw.py", ACROSS_STUDIES["detection"].partition(":")[0]),
+    shell:
+        "python -m workflow_scripts.draw --study all{wildcards.of} --figure detection --scores {input.members}"
+        " --detection {input.table} --out-prefix results/figures/detection{wildcards.of} 2> {log}"

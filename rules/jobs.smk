@@ -43,6 +43,21 @@ def summary_inputs(wildcards):
     return inputs
 
 
+def detection_inputs(wildcards):
+    """Tables of a target's simulated studies, and the posterior means of their fits."""
+    rows = detection_rows(CONFIG, PLAN, target_of(wildcards))
+    return {
+        "tables": [
+            f"results/tables/{study}.csv"
+            for study in dict.fromkeys(row["study"] for row in rows)
+        ],
+        "latents": [
+            f"results/evaluations/{evaluation}/latents.npz"
+            for evaluation in dict.fromkeys(row["evaluation"] for row in rows)
+        ],
+    }
+
+
 def baseline_rows(study):
     """One row a data set of cells: the baselines do not depend on setting or variant."""
     return list({row.dataset: row for row in reversed(PLAN.studies[study])}.values())
@@ -133,5 +148,6 @@ def page_options(page):
 def captions(target):
     """Digests of the captions of a target's figures."""
     figures = {f for study in studies_of(target) for f in CONFIG.studies[study].figures}
+    figures |= {"detection"} if in_detection(target) else set()
     files = {f: Path(workflow.basedir) / "report" / f"{f}.rst" for f in sorted(figures)}
     return as_json({f: text_digest(file) for f, file in files.items()})

@@ -7,7 +7,7 @@ from pathlib import Path
 from cdgm.evaluation.table_files import read_table
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.reports.captions import read_caption
-from cdgm.reports.index import StudySection, index_page, runs_of
+from cdgm.reports.index import Across, StudySection, index_page, runs_of
 from cdgm.utils.command_line import Parser, natural, run
 from cdgm.utils.files import read_json, write_text
 
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="file of studies and their figures (.json)")
     parser.add_argument("--claims", help="table of verdicts (.csv), if the configuration states claims")
     parser.add_argument("--captions", type=Path, default=CAPTIONS, help="folder of <figure>.rst")
+    parser.add_argument("--detection", default="", help="name of the figure across studies, if there is one")
     parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of the results")
     parser.add_argument("--out", required=True, help="page to write (.html)")
@@ -40,6 +41,9 @@ def main() -> None:
             [read_json(results / "fits" / fit / "provenance.json") for fit in fits],
             arguments.root_seed,
             Path(arguments.claims or "claims.csv").stem,
+            Across(arguments.detection, read_caption(arguments.captions / "detection.rst", "all"))
+            if arguments.detection
+            else None,
         ),
     )
 

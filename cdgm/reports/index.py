@@ -31,6 +31,14 @@ RECORDED = {
 
 
 @dataclass(frozen=True)
+class Across:
+    """The figure of all simulated studies together: the name of its files, and its caption."""
+
+    name: str
+    caption: Caption
+
+
+@dataclass(frozen=True)
 class StudySection:
     """A study as the page shows it.
 
@@ -77,6 +85,7 @@ def index_page(
     records: Sequence[Mapping[str, Any]],
     root_seed: int,
     claims_name: str = "claims",
+    across: Across | None = None,
 ) -> str:
     """Lay out the page; its links are relative to ``results/``.
 
@@ -92,6 +101,8 @@ def index_page(
         Root seed of the run.
     claims_name
         Name of the files of claims, without their endings.
+    across
+        The figure across studies, if there is one.
 
     Returns
     -------
@@ -112,6 +123,7 @@ def index_page(
         badges=BADGES,
         sources=SOURCES,
         studies=studies,
+        across=across,
         questions=questions_of(studies),
         tables=TABLES,
         members=sum(len(study.runs) for study in studies),
