@@ -49,6 +49,7 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
         "ceiling": 4,
         "map_cells": 2,
         "summarise": 6,
+        "detect": 1,
         "judge": 1,
         "index": 1,
     }
@@ -56,7 +57,7 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
     real = yaml.safe_load((checkout / "config.yaml").read_text(encoding="utf-8"))["studies"]
     figures = {figure for study in real.values() if study["target"] == "all" for figure in study["figures"]}
     assert {name: count for name, count in jobs.items() if name.startswith("draw")} == {
-        f"draw_{figure}": 1 for figure in figures
+        f"draw_{figure}": 1 for figure in {*figures, "detection"}
     }
     # `costs` and `trace` feed figures of targets of their own.
     ran = {name.split("_")[0] if name.startswith("draw") else name for name in jobs}
