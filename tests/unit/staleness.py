@@ -10,7 +10,7 @@ from pathlib import Path
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.gene_selection import GENES
 from cdgm.data.readers import READERS
-from cdgm.figures import FIGURES
+from cdgm.figures import ACROSS_STUDIES, FIGURES
 from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.constraints import CONSTRAINTS
@@ -42,6 +42,7 @@ REGISTRIES = [
     (COMBINERS, ("fit",)),
     (CONSTRAINTS, ("fit",)),
     (FIGURES, ("draw",)),
+    (ACROSS_STUDIES, ("draw",)),
 ]
 PLUGINS = {
     place.partition(":")[0]: scripts for registry, scripts in REGISTRIES for place in registry.values()

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cdgm.estimator.interpretation import interpret, summarise
-from cdgm.figures import FIGURES
+from cdgm.figures import ACROSS_STUDIES, FIGURES
 from cdgm.reports import fit_report
 from cdgm.reports.captions import questions, read_caption
 from cdgm.reports.rendering import TEMPLATES
@@ -250,7 +250,7 @@ def test_words_of_the_user_are_escaped(judged, first_page, tmp_path):
 
 def test_every_figure_has_a_caption_that_asks_a_question():
     asked = questions(ROOT / "report")
-    assert set(asked) == set(FIGURES)
+    assert set(asked) == {*FIGURES, *ACROSS_STUDIES}
     assert len(set(asked.values())) == len(asked)
     for figure, question in asked.items():
         assert question[0].isupper(), figure
