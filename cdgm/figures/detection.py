@@ -87,7 +87,8 @@ def _shares(axes: Axes, groups: pd.DataFrame) -> pd.DataFrame:
 def _ratios(axes: Axes, members: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """Every fit's largest ratio, in the rows of panel b."""
     parts = [
-        members[members[row.grouping] == row.group].assign(row=i) for i, row in enumerate(groups.itertuples())
+        members[members[str(row.grouping)] == row.group].assign(row=i)
+        for i, row in enumerate(groups.itertuples())
     ]
     points = pd.concat(parts, ignore_index=True) if parts else members.assign(row=0)
     label = np.where(pd.to_numeric(points["moved"]) == 1, "moved", "not moved")
