@@ -60,7 +60,7 @@ def ranking_table(model: Queries, block: str | None, label: str | None, cells: i
     UserError
         If the block is not private, or no row has the label.
     """
-    source, block = _source_of(model.model_spec.design, block)
+    source, block = private_block(model.model_spec.design, block)
     labels = model.observations.labels_of(source)
     if label is not None and not (labels == label).any():
         there = sorted(set(map(str, labels)) - {""})
@@ -101,7 +101,7 @@ def _group_score(model: Queries, observed: np.ndarray, block: str, cells: int) -
     return compare_groups(observed, reference, model.model_spec.likelihood.support)["score"].to_numpy()
 
 
-def _source_of(design: Design, block: str | None) -> tuple[str, str]:
+def private_block(design: Design, block: str | None) -> tuple[str, str]:
     """First source of a private block, and the block."""
     private = [b for b, driven in design.blocks.items() if len(driven) < len(design.sources)]
     if block is None and not private:
@@ -125,13 +125,13 @@ def _changes(ensemble: Ensemble, x: np.ndarray, source: str, block: str) -> np.n
             for b, m in means.items()
         }
         without = latents | {block: torch.zeros_like(latents[block])}
-        difference = (_decoded(stack, latents) - _decoded(stack, without)).double().numpy()
+        difference = (decoded(stack, latents) - decoded(stack, without)).double().numpy()
         total[0] += difference.sum(axis=1)
         total[1] += (difference**2).sum(axis=1)
     return total / x.shape[1]
 
 
-def _decoded(stack: ComparativeVAE, latents: dict[str, torch.Tensor]) -> torch.Tensor:
+def decoded(stack: ComparativeVAE, latents: dict[str, torch.Tensor]) -> torch.Tensor:
     """Log2 rates at a library size of 1 (counts), else the decoder's output; (E, B, D)."""
     f, likelihood = stack.decode(latents), stack.likelihood
     if not isinstance(likelihood, CountLikelihood):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from cdgm.config.fit import ModelSpec
 from cdgm.estimator import anndata_input
+from cdgm.estimator.differential_expression import Comparison, differential_expression_table
 from cdgm.estimator.ensemble import Ensemble
 from cdgm.estimator.gene_ranking import ranking_table
 from cdgm.estimator.observations import Observations, Scaling
@@ -168,6 +169,70 @@ class Queries:
     ) -> pd.DataFrame:
         """Features that a private block moves; see :func:`cdgm.estimator.gene_ranking.ranking_table`."""
         return ranking_table(self, block, label, cells)
+
+    def differential_expression(
+        self,
+        groupby: str | None = None,
+        group1: str | Sequence[str] | None = None,
+        group2: str | None = None,
+        block: str | None = None,
+        delta: float = 0.25,
+        n_samples: int = 100,
+        cells: int = 2_000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Posterior of the log fold change of each gene: by a block, or between groups of cells.
+
+        Without ``groupby``, cells that have a private block are decoded with it and with zeros in its place.
+        With ``groupby``, mean decoded rates of groups are compared. Rates are shares of a cell's total, so
+        all cells have the same library size. See ``docs/own_data.md`` for what is calibrated.
+
+        Parameters
+        ----------
+        groupby
+            Column of ``obs`` (of arrays: ``"source"`` or ``"label"``) with the groups.
+        group1
+            Group or groups to compare; by default each. With ``block``: the cells to use.
+        group2
+            Group to compare with; by default the cells of all other groups.
+        block
+            Private block whose effect is asked for; without ``groupby`` by default the salient one.
+        delta
+            Size of an effect up to which it counts as none: log2 fold change, by default .25 (19 %), as in
+            scvi-tools. For values that are not counts, in standard deviations of the feature (in its own
+            units without ``standardise``; for 0 and 1 in log odds).
+        n_samples
+            Posterior samples in all, shared among the members.
+        cells
+            Cells of each group used at most, spread evenly.
+        seed
+            Of the samples.
+
+        Returns
+        -------
+        DataFrame
+            A row a gene and comparison, surest effects first. ``lfc_mean``, ``lfc_median``, ``lfc_std``,
+            ``lfc_low``, ``lfc_high``: posterior of the log2 fold change of the mean over cells, with its 95 %
+            interval (``difference_*``, in the feature's own units, for values that are not counts).
+            ``size``: mean size of the effect, for a block the root mean square over cells, else the absolute
+            fold change. ``proba_de``: probability of a size above ``delta``. ``fdr``: expected share of false
+            discoveries among the genes down to this one
+            (:func:`cdgm.evaluation.effect_posterior.expected_fdr`). ``p_value``: of a permutation of the
+            group labels within each source; groups only. ``delta``, ``pseudocount``: limit of no effect, and
+            share added to each rate. ``scale1``, ``scale2``: mean decoded share of the first and second
+            side. ``raw_mean1``, ``raw_mean2``, ``non_zeros_proportion1``, ``non_zeros_proportion2``: mean
+            and share of non-zeros of the observed values; for a block, of its cells and of the sources
+            without it.
+
+        Raises
+        ------
+        UserError
+            If an argument is wrong, or a group has no cell.
+        """
+        what = Comparison.checked(
+            delta, n_samples, cells, seed, groupby=groupby, group1=group1, group2=group2, block=block
+        )
+        return differential_expression_table(self, what)
 
     def to_anndata(self, member: int = 0) -> AnnData:
         """Write latents and a summary to the AnnData object.
