@@ -199,6 +199,10 @@ bench-own-data: env ## `cdgm fit` with its defaults, alone and beside a busy pro
 bench-memory: env ## memory and time against the number of cells, up to 310,000
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-genes
+bench-genes: env ## differential expression of known genes: power, false discoveries and the null, beside scanpy's
+	$(BIN)/python -m benchmarks.differential_expression
+
 .PHONY: bench-choosing
 bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
 	$(BIN)/python -m benchmarks.choosing

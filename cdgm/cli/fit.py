@@ -28,6 +28,7 @@ what DATA can be
 what is written to --out
   report.html   open this first: what to believe, maps, tables
   latents.csv   latents of each cell           elbo.csv, leakage.csv, stability.csv, genes.csv   scores
+  differential_expression.csv   effect of the salient block on each gene, and how sure it is
   cells.h5ad    your object with the latents   figures/  maps and training as PNG, PDF, CSV
   model/        the model, to load again: cdgm.ComparativeModel.load("out/model", adata)
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from cdgm.data.read_cells import text_columns
 from cdgm.estimator.decoded_samples import Scale, decoded_samples
 from cdgm.estimator.gene_ranking import private_block
 from cdgm.estimator.specification import LARGEST_SEED, MOST_DRAWS, whole_number
-from cdgm.evaluation.effect_posterior import effect_table, label_p_values
+from cdgm.evaluation.effect_posterior import bulk_p_values, effect_table, label_p_values
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.utils.errors import bad_input
 
@@ -105,6 +106,7 @@ def _block_table(model: Queries, what: Comparison, per_member: int) -> pd.DataFr
             sums[term][sample.number] += _weighted(sample.weight, values)
     means = {term: (total / sums["weight"]).reshape(-1, total.shape[-1]) for term, total in sums.items()}
     table = effect_table(means["effect"], np.sqrt(means["square"]), what.delta)
+    table["p_value"] = bulk_p_values(table["size"].to_numpy())
     others = [x for s, x in observations.x.items() if s not in design.blocks[block]]
     observed = (
         observations.x[source][rows[source]],
@@ -167,8 +169,7 @@ def _group_table(model: Queries, what: Comparison, per_member: int) -> pd.DataFr
         effect = scale.level(means[0]) - scale.level(means[1])
         table = effect_table(effect, np.abs(effect), what.delta)
         both = first | second
-        p = label_p_values(count[:, both], level[:, both], square[:, both], first[both])
-        table.insert(len(table.columns), "p_value", p)
+        table["p_value"] = label_p_values(count[:, both], level[:, both], square[:, both], first[both])
         chosen = [
             np.concatenate([observations.x[s][own[one[index[s][own]]]] for s, own in rows.items()])
             for one in (first, second)
@@ -197,6 +198,8 @@ def _finished(
     table = table.rename(columns={effect: f"{kind}_{effect}" for effect in effects})
     table.insert(0, "gene", model.observations.features)
     table.insert(1, "comparison", name)
+    known = table["p_value"].notna().all()
+    table["q_value"] = false_discovery_control(table["p_value"]) if known else np.nan
     table["delta"] = delta * unit
     if scale.counts:
         table["pseudocount"] = scale.pseudocount

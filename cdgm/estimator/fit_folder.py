@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cdgm.estimator.scores import Scores
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
+EFFECTS = "differential_expression.csv"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
 
 
@@ -56,6 +57,8 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     latents = latent_table(model, member)
     write_csv(folder / LATENTS, latents, digits=6)
     scores.write(folder)
+    if scores.private:
+        write_csv(folder / EFFECTS, model.differential_expression(), digits=6)
     if model.observations.adata is not None:
         with atomic(folder / CELLS) as temporary:
             model.to_anndata(member).write_h5ad(temporary)

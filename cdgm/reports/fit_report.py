@@ -31,6 +31,7 @@ FILES = {
     "leakage.csv": "traces of blocks, sources and labels",
     "stability.csv": "agreement of members",
     "genes.csv": "genes that the salient block changes",
+    "differential_expression.csv": "effect of the salient block on each gene, and its probability",
     "model/model.json": "all settings of the fit",
 }
 #: Column or metric of a table to the entry of the glossary that explains it.
@@ -152,7 +153,8 @@ def fit_report(fit: FitPage) -> str:
     str
         HTML.
     """
-    absent = {"cells.h5ad": not fit.has_cells, "genes.csv": fit.genes is None}
+    absent = {"cells.h5ad": not fit.has_cells}
+    absent |= dict.fromkeys(("genes.csv", "differential_expression.csv"), fit.genes is None)
     absent |= {"stability.csv": fit.stability is None, "elbo.csv": fit.elbo is None}
     absent |= dict.fromkeys(("latents.csv", "model/model.json"), fit.settings is None)
     return render(
