@@ -217,9 +217,12 @@ class Queries:
             ``size``: mean size of the effect, for a block the root mean square over cells, else the absolute
             fold change. ``proba_de``: probability of a size above ``delta``. ``fdr``: expected share of false
             discoveries among the genes down to this one
-            (:func:`cdgm.evaluation.effect_posterior.expected_fdr`). ``p_value``: of a permutation of the
-            group labels within each source; groups only. ``delta``, ``pseudocount``: limit of no effect, and
-            share added to each rate. ``scale1``, ``scale2``: mean decoded share of the first and second
+            (:func:`cdgm.evaluation.effect_posterior.expected_fdr`). ``p_value``: between groups, of a
+            permutation of the labels within each source
+            (:func:`cdgm.evaluation.effect_posterior.label_p_values`); of a block, of its size beside those
+            of most other genes (:func:`cdgm.evaluation.effect_posterior.bulk_p_values`); NaN where neither
+            can be. ``q_value``: the same by Benjamini and Hochberg. ``delta``, ``pseudocount``: limit of no
+            effect, and share added to each rate. ``scale1``, ``scale2``: mean decoded share of the first and second
             side. ``raw_mean1``, ``raw_mean2``, ``non_zeros_proportion1``, ``non_zeros_proportion2``: mean
             and share of non-zeros of the observed values; for a block, of its cells and of the sources
             without it.
