@@ -116,7 +116,7 @@ def contrastive_vi(cells: AnnData, steps: int, seed: int) -> pd.DataFrame:
 
     scvi.settings.seed = seed
     treated = (cells.obs["source"] == "treated").to_numpy()
-    cells = AnnData(cells.X, obs=cells.obs[["source"]], var=pd.DataFrame(index=cells.var_names))
+    cells = cells.copy()
     scvi.external.ContrastiveVI.setup_anndata(cells)
     model = scvi.external.ContrastiveVI(cells, n_background_latent=5, n_salient_latent=2)
     model.train(
@@ -173,13 +173,14 @@ def one_data_set(setting: str, seed: int, members: int, steps: int, shuffles: in
         rows.append(scored("ContrastiveVI", contrastive_vi(cells, steps, seed), moved))
     rows = [{"question": "treatment"} | row for row in rows]
     rng = np.random.default_rng(seed)
-    treated = cells.obs["source"] == "treated"
+    treated = (cells.obs["source"] == "treated").to_numpy()
     for question, truth_of in [("dose", moved)] * (setting != "none") + [("chance", none)] * shuffles:
         high = truth.dose > np.median(truth.dose[treated])
         high = rng.permutation(high[treated]) if question == "chance" else high[treated]
-        cells.obs[question] = None
-        cells.obs.loc[treated, question] = np.where(high, "high", "low")
-        part = cells[treated.to_numpy()]
+        labels = np.full(cells.n_obs, None, dtype=object)
+        labels[treated] = np.where(high, "high", "low")
+        cells.obs[question] = labels
+        part = cells[treated]
         found = [
             scored("cdgm", ours(question, "high", "low"), truth_of, "q_value"),
             scored("Wilcoxon", wilcoxon(part, question, "high", "low"), truth_of),

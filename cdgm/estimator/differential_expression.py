@@ -131,7 +131,8 @@ def _group_table(model: Queries, what: Comparison, per_member: int) -> pd.DataFr
         s: np.array([names.index(name) if name in names else -1 for name in group])
         for s, group in groups.items()
     }
-    sizes = sum(np.bincount(own[own >= 0], minlength=len(names)) for own in index.values())
+    every = np.concatenate(list(index.values()))
+    sizes = np.bincount(every[every >= 0], minlength=len(names))
     rows = {s: _spread(own, sizes, what.cells) for s, own in index.items()}
     rows = {s: own for s, own in rows.items() if len(own)}
     scale = Scale.of(model, rows)

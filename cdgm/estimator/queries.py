@@ -222,9 +222,9 @@ class Queries:
             (:func:`cdgm.evaluation.effect_posterior.label_p_values`); of a block, of its size beside those
             of most other genes (:func:`cdgm.evaluation.effect_posterior.bulk_p_values`); NaN where neither
             can be. ``q_value``: the same by Benjamini and Hochberg. ``delta``, ``pseudocount``: limit of no
-            effect, and share added to each rate. ``scale1``, ``scale2``: mean decoded share of the first and second
-            side. ``raw_mean1``, ``raw_mean2``, ``non_zeros_proportion1``, ``non_zeros_proportion2``: mean
-            and share of non-zeros of the observed values; for a block, of its cells and of the sources
+            effect, and share added to each rate. ``scale1``, ``scale2``: mean decoded share of the first and
+            second side. ``raw_mean1``, ``raw_mean2``, ``non_zeros_proportion1``, ``non_zeros_proportion2``:
+            mean and share of non-zeros of the observed values; for a block, of its cells and of the sources
             without it.
 
         Raises

@@ -88,7 +88,7 @@ def bulk_p_values(sizes: np.ndarray) -> np.ndarray:
     if len(sizes) < BULK:
         return np.full(len(sizes), np.nan)
     logs = np.log(np.maximum(sizes, np.finfo(float).tiny))
-    low, median = np.quantile(logs, [norm.cdf(-1), 0.5])
+    low, median = np.quantile(logs, [float(norm.cdf(-1)), 0.5])
     if median == low:
         return np.ones(len(sizes))
     return norm.sf((logs - median) / (median - low))

@@ -60,6 +60,7 @@ def test_every_column_and_variant_is_explained():
     plain = {"member", "seed", "finite", "source", "rows", "block", "metric", "value", "member_a", "member_b"}
     columns = {*scores.LEAKAGE_COLUMNS, *scores.STABILITY_COLUMNS, *dimensions.COLUMNS, *level.COLUMNS}
     columns |= {*model.get_elbo(), "elbo_train", *model.rank_genes()} - {"gene"}
+    columns |= {*model.differential_expression(n_samples=2)} - {"gene"}
     columns -= plain
     named = {*columns, *cdgm.ComparativeModel.variants(), *leakage.MIXING, "hsic", "knn_accuracy"}
     assert sorted(name for name in named if f"`{name}`" not in PAGE) == []
