@@ -29,7 +29,7 @@ from cdgm.utils.command_line import log, run
 from cdgm.utils.files import write_csv
 
 OUT = Path("results/benchmarks/differential_expression.csv")
-#: Data sets 0 to 2 chose the form of the rule; these are read once.
+#: Data sets 0 and 1 chose the form of the rule; these are read once.
 FIRST_SEED = 100
 BACKGROUND, DISPERSION, LIBRARY = 3, 5.0, 3_000
 #: A gene is called where the expected false discovery rate, or the adjusted p value, is at most this.
