@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         what.add_argument(f"--{name}-space", nargs="+", required=True, metavar="KEY", help=help_text)
     add_options(what, "--layer", help="layer whose sums are the sizes of cells (default: X)")
     add_options(what, "--labels-key")
-    what.add_argument(
-        "--batch-key", metavar="COLUMN", help="batches or donors that the spaces should not know"
-    )
+    add_options(what, "--batch-key", help="batches or donors that the spaces should not know")
     add_options(parser.add_argument_group("results"), "--map", "--overwrite")
 
 

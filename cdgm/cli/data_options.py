@@ -9,8 +9,14 @@ from cdgm.cli.inputs import genes, local_path, present, read_data
 from cdgm.utils.command_line import natural, positive
 from cdgm.utils.errors import UserError
 
+#: Options that name covariates, and the arguments of ``setup_anndata`` that they are.
+COVARIATES = {
+    "batch_key": "batch_key",
+    "categorical_covariate_key": "categorical_covariate_keys",
+    "continuous_covariate_key": "continuous_covariate_keys",
+}
 #: Options that arrays have no use for.
-OF_CELLS = ("source_key", "layer", "labels_key", "n_genes")
+OF_CELLS = ("source_key", "layer", "labels_key", "n_genes", *COVARIATES)
 
 
 #: Options that several commands have: what :meth:`argparse.ArgumentParser.add_argument` takes.
@@ -23,6 +29,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--background": {"nargs": "+", "metavar": "VALUE", "help": "its value(s) for the background"},
     "--layer": {"metavar": "NAME", "help": "layer with the observations (default: X)"},
     "--labels-key": {"metavar": "COLUMN", "help": "labels that scores and maps show; never trained on"},
+    "--batch-key": {"metavar": "COLUMN", "help": "batches or donors, which the decoder is told"},
+    "--categorical-covariate-key": {
+        "nargs": "+", "metavar": "COLUMN", "help": "further columns that the decoder is told: categories",
+    },
+    "--continuous-covariate-key": {
+        "nargs": "+", "metavar": "COLUMN", "help": "further columns that the decoder is told: numbers",
+    },
     "--variant": {"metavar": "NAME", "help": "how to fit (default: %(default)s)"},
     "--n-background": {"type": positive, "default": 10, "metavar": "N", "help": "dimensions (default: 10)"},
     "--n-salient": {"type": positive, "default": 10, "metavar": "N", "help": "dimensions (default: 10)"},
@@ -63,6 +76,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     add_options(what, "--source-key")
     add_options(what, "--background", required=True)
     add_options(what, "--layer")
+    add_options(what, *(f"--{name.replace('_', '-')}" for name in COVARIATES))
     return what
 
 
@@ -100,5 +114,6 @@ def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         arguments.background,
         arguments.layer,
         getattr(arguments, "labels_key", None),
+        **{argument: getattr(arguments, option) for option, argument in COVARIATES.items()},
     )
     return data, options | {"n_genes": arguments.n_genes}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cdgm.cli.data_options import add_data_options, add_options, opened
+from cdgm.cli.data_options import COVARIATES, add_data_options, add_options, opened
 from cdgm.cli.inputs import present, results_folder, variant
 from cdgm.utils.command_line import log, positive
 from cdgm.utils.errors import UserError
@@ -35,6 +35,7 @@ what is written to --out
 examples
   cdgm fit cells.h5ad --source-key condition --background ctrl --n-genes 2000 --out fit
   cdgm fit cells.h5ad --source-key guide --background NT safe --layer counts --labels-key guide --out fit
+  cdgm fit cells.h5ad --source-key condition --background ctrl --batch-key donor --out fit
   cdgm fit arrays.npz --background healthy --variant cvae --n-background 5 --n-salient 3 --out fit
 """
 
@@ -43,12 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     what = add_data_options(parser)
     add_options(what, "--labels-key")
-    what.add_argument("--batch-key", metavar="COLUMN", help="not supported: see docs/comparison.md")
     model = parser.add_argument_group("the model")
     add_options(model, "--variant", default="mo-co-cvae")
     add_options(model, "--n-background", "--n-salient")
     add_options(model, "--members", default=4)
     add_options(model, "--likelihood", "--n-genes")
+    model.add_argument(
+        "--encode-covariates", action="store_true", help="tell the encoders of batches and covariates too"
+    )
     train = parser.add_argument_group("training")
     add_options(train, "--max-steps")
     train.add_argument(
@@ -105,11 +108,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_model(arguments: argparse.Namespace):
     """Make the model that the options describe."""
-    from cdgm.estimator.anndata_input import refuse_batch_key
     from cdgm.estimator.model import ComparativeModel
 
-    refuse_batch_key(arguments.batch_key)
     data, options = opened(arguments)
+    if arguments.encode_covariates:
+        if not any(getattr(arguments, name) for name in COVARIATES):
+            raise UserError("--encode-covariates: is about covariates, and none is named: see --batch-key")
+        options["model"] = {"encode_covariates": True}
     make: Any = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
     return make(
         data,

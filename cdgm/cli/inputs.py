@@ -23,6 +23,8 @@ IN_PYTHON = {
     ": source_key:": ": --source-key:",
     ": labels_key:": ": --labels-key:",
     ": batch_key:": ": --batch-key:",
+    "categorical_covariate_keys": "--categorical-covariate-key",
+    "continuous_covariate_keys": "--continuous-covariate-key",
     "(layer=)": "(--layer)",
     "likelihood='gaussian'": "--likelihood gaussian",
     "call adata.var_names_make_unique()": "make them unique",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cdgm.config.design import Design
 from cdgm.config.latent_twist import Twist
 from cdgm.config.ramp import KLSchedule, Ramp, ramps_of_blocks
-from cdgm.utils.registry import Strict, field_of, sweeps
+from cdgm.utils.registry import Strict, distinct, field_of, sweeps
 
 if TYPE_CHECKING:
     from cdgm.models.likelihoods.base import Likelihood
@@ -54,6 +55,10 @@ class ModelSpec(Strict):
         ``mean_field``: diagonal Gaussians. ``twisted``: diagonal Gaussians carried forward by the
         model's twist, which keeps volumes and the prior, so that the KL terms stay in closed form.
         ``full_covariance``: Gaussians with all correlations between the latents of a source.
+    covariates
+        Names of what is known of each row beside its source (batch, donor, ...) and enters the decoder.
+    encode_covariates
+        Whether covariates enter the encoders too.
     """
 
     design: Design
@@ -65,6 +70,11 @@ class ModelSpec(Strict):
     likelihood: Likelihood
     twist: Twist | None = None
     posterior: Literal["mean_field", "twisted", "full_covariance"] = "mean_field"
+    # Left out of saved models that have none, which so are as they were before there were covariates.
+    covariates: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
+        (), max_length=100, exclude_if=operator.not_
+    )
+    encode_covariates: bool = Field(False, exclude_if=operator.not_)
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
@@ -78,6 +88,8 @@ class ModelSpec(Strict):
                 raise ValueError(f"{key} holds {min(values)}, expected values of at least 1")
         if self.posterior == "twisted" and self.twist is None:
             raise ValueError("posterior is 'twisted', but the model has no twist")
+        if self.encode_covariates and not self.covariates:
+            raise ValueError("encode_covariates is true, but the model has no covariates")
         if self.twist is not None:
             self.design.check_twist(self.twist.block, self.twist.by, self.dims, "twist")
         return self

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
 from cdgm.config.value_support import Support
 from cdgm.data.count_matrix import Counts, blocks
+from cdgm.data.covariates import Kind
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 KEY = "_cdgm"
+#: Parts of a registration that are lists, which an ``.h5ad`` file holds as arrays.
+LISTS = {"background", "categorical_covariate_keys", "continuous_covariate_keys"}
 SOURCES = ("background", "target")
 _RAW = "; name the layer that holds raw counts (layer=), or choose likelihood='gaussian'"
 
@@ -38,18 +43,38 @@ class Registration(Strict):
         Layer with the observations; X if None.
     labels_key
         Column of ``obs`` with labels; None without.
+    batch_key, categorical_covariate_keys, continuous_covariate_keys
+        Columns of ``obs`` with covariates: a batch or donor, other categories, and numbers.
     """
 
     source_key: str
     background: tuple[str, ...]
     layer: str | None = None
     labels_key: str | None = None
+    batch_key: str | None = Field(None, exclude_if=operator.not_)
+    categorical_covariate_keys: tuple[str, ...] = Field((), exclude_if=operator.not_)
+    continuous_covariate_keys: tuple[str, ...] = Field((), exclude_if=operator.not_)
 
     @property
     def columns(self) -> dict[str, str]:
         """Argument to column of ``obs``."""
-        named = {"source_key": self.source_key, "labels_key": self.labels_key}
+        named = {"source_key": self.source_key, "labels_key": self.labels_key, **self.covariates}
         return {argument: column for argument, column in named.items() if column is not None}
+
+    @property
+    def covariates(self) -> dict[str, str]:
+        """Argument to column of ``obs``, of covariates alone."""
+        lists = ("categorical_covariate_keys", "continuous_covariate_keys")
+        several = {f"{key}[{i}]": name for key in lists for i, name in enumerate(getattr(self, key))}
+        return ({} if self.batch_key is None else {"batch_key": self.batch_key}) | several
+
+    @property
+    def covariate_kinds(self) -> dict[str, Kind]:
+        """Column of ``obs`` to the kind of the covariate."""
+        continuous = set(self.continuous_covariate_keys)
+        return {
+            name: "continuous" if name in continuous else "categorical" for name in self.covariates.values()
+        }
 
     @classmethod
     def of(cls, adata: AnnData) -> Registration:
@@ -61,22 +86,15 @@ class Registration(Strict):
                 "source_key=..., background=...)"
             )
         values = dict(adata.uns[KEY])
-        background = np.atleast_1d(np.asarray(values.pop("background"), dtype=object))
-        return cls(background=tuple(map(str, background)), **values)
+        for key in LISTS & values.keys():
+            values[key] = tuple(map(str, np.atleast_1d(np.asarray(values[key], dtype=object))))
+        return cls(**values)
 
     def write(self, adata: AnnData) -> None:
         """Write it to an object, as values that an ``.h5ad`` file can hold."""
         values = self.model_dump(exclude_none=True)
-        adata.uns[KEY] = values | {"background": np.array(self.background, dtype=object)}
-
-
-def refuse_batch_key(batch_key: object) -> None:
-    """Refuse a batch column and give the reason."""
-    if batch_key is not None:
-        raise UserError(
-            f"batch_key: got {batch_key!r}: batches, donors and other covariates are not supported; see "
-            "docs/comparison.md, and check with them as labels whether the salient block separates them"
-        )
+        lists = {key: np.array(values[key], dtype=object) for key in LISTS & values.keys()}
+        adata.uns[KEY] = values | lists
 
 
 def setup_anndata(
@@ -85,6 +103,9 @@ def setup_anndata(
     background: str | Sequence[str],
     layer: str | None = None,
     labels_key: str | None = None,
+    batch_key: str | None = None,
+    categorical_covariate_keys: Sequence[str] | None = None,
+    continuous_covariate_keys: Sequence[str] | None = None,
 ) -> None:
     """See ``ComparativeModel.setup_anndata``."""
     require_anndata(adata)
@@ -100,10 +121,25 @@ def setup_anndata(
         background=tuple(map(str, background)),
         layer=layer,
         labels_key=None if labels_key is None else str(labels_key),
+        batch_key=None if batch_key is None else str(batch_key),
+        categorical_covariate_keys=_keys("categorical_covariate_keys", categorical_covariate_keys),
+        continuous_covariate_keys=_keys("continuous_covariate_keys", continuous_covariate_keys),
     )
+    taken = [registration.source_key]
+    for argument, column in registration.covariates.items():
+        if column in taken:
+            raise bad_input("adata.obs", argument, column, f"a column of its own, other than {taken}")
+        taken.append(column)
     _in_background(text_columns(adata, registration.columns)["source_key"], registration)
     gene_names(adata)
     registration.write(adata)
+
+
+def _keys(argument: str, value: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of columns; one name alone is a list of one."""
+    if value is not None and not isinstance(value, str | list | tuple | np.ndarray):
+        raise bad_input(argument, "", value, "a list of columns of obs")
+    return () if value is None else (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
 def observe(
@@ -156,6 +192,7 @@ def observe(
         _some_labels(labels(adata, registration), registration) if both else None,
         adata,
         registration,
+        {name: cells.obs[key].to_numpy(dtype=str) for key, name in registration.covariates.items()},
     )
 
 

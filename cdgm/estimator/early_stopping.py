@@ -202,7 +202,12 @@ class Stopping(Strict):
         return found
 
 
-def validation_elbo(model: ComparativeVAE, x: Mapping[str, np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+def validation_elbo(
+    model: ComparativeVAE,
+    x: Mapping[str, np.ndarray],
+    seeds: Sequence[int],
+    covariates: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
     """Criterion of each member (E,): ELBO in nats a row, mean over sources, with the same noise each time.
 
     Parameters
@@ -213,9 +218,11 @@ def validation_elbo(model: ComparativeVAE, x: Mapping[str, np.ndarray], seeds: S
         Validation rows of each source (1, n, D), as the network takes them.
     seeds
         Seed of each member.
+    covariates
+        Covariates of the rows (1, n, C); None for a model without.
     """
     generators = [stream("own data", "early stopping", seed, root=0) for seed in seeds]
-    elbo, _ = held_out_bounds(model, x, [0] * len(seeds), generators, DRAWS)
+    elbo, _ = held_out_bounds(model, x, [0] * len(seeds), generators, DRAWS, covariates)
     return np.mean(list(elbo.values()), axis=0)
 
 
@@ -234,12 +241,20 @@ class Watcher:
     settled_after
         Steps before which checks are recorded but decide nothing and keep nothing: a schedule still changes
         the objective.
+    covariates
+        As in :func:`validation_elbo`.
     """
 
     def __init__(
-        self, rule: EarlyStopping, x: Mapping[str, np.ndarray], seeds: Sequence[int], settled_after: int = 0
+        self,
+        rule: EarlyStopping,
+        x: Mapping[str, np.ndarray],
+        seeds: Sequence[int],
+        settled_after: int = 0,
+        covariates: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.rule, self.x, self.seeds, self.settled_after = rule, x, seeds, settled_after
+        self.covariates = covariates
         if rule.patience is None:
             raise ValueError("the patience depends on the number of checks: see for_checks")
         self.patience = Patience(len(seeds), rule.patience, rule.min_delta)
@@ -248,7 +263,7 @@ class Watcher:
 
     def __call__(self, step: int, model: ComparativeVAE, alive: np.ndarray) -> bool:
         """Check the stack after so many steps; True ends training."""
-        values = validation_elbo(model, self.x, self.seeds)
+        values = validation_elbo(model, self.x, self.seeds, self.covariates)
         self._values.append(np.where(self.patience.continuing(alive), values, np.nan))
         if not self._best:
             self._best = [p.detach().clone() for p in model.parameters()]

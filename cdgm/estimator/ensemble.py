@@ -48,6 +48,8 @@ class Ensemble:
         advance: Callable[[int], None],
         rule: EarlyStopping | None = None,
         validation: Mapping[str, np.ndarray] | None = None,
+        covariates: Mapping[str, np.ndarray] | None = None,
+        validation_covariates: Mapping[str, np.ndarray] | None = None,
     ) -> Ensemble:
         """Train all members.
 
@@ -61,15 +63,19 @@ class Ensemble:
             Called with the number of steps of members that were finished since the last call.
         rule, validation
             Early stopping and its rows (1, n, D); None without.
+        covariates, validation_covariates
+            Covariates of the rows of both (1, n, C); None for a model without.
         """
         parts = parts_of(spec, next(iter(x.values())).shape[-1])
         if rule is None or validation is None:
-            trained = joined(spec, train_spread(spec, x, advance, [None] * len(parts)))
+            trained = joined(spec, train_spread(spec, x, advance, [None] * len(parts), covariates))
             return cls(spec, trained.model, trained.finite, trained.history)
         checks = -(-spec.training.steps // spec.training.log_every)
         rule, settled = rule.for_checks(checks), spec.variant.settled_after
-        watchers = [Watcher(rule, validation, spec.seeds[part], settled) for part in parts]
-        found = train_spread(spec, x, advance, watchers)
+        watchers = [
+            Watcher(rule, validation, spec.seeds[part], settled, validation_covariates) for part in parts
+        ]
+        found = train_spread(spec, x, advance, watchers, covariates)
         ended = [watcher.finish(part) for watcher, part in zip(watchers, found, strict=True)]
         trained = joined(spec, [part for part, _ in ended])
         stopping = Stopping.of_parts([stopping for _, stopping in ended])
@@ -104,17 +110,28 @@ class Ensemble:
             raise UserError("all members diverged: train with a smaller learning_rate")
         return np.flatnonzero(self.finite).tolist()
 
-    def means(self, x: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-        """Posterior means of every block for rows (1, n, D): (source, block) to (E, n, d)."""
+    def means(
+        self, x: Mapping[str, np.ndarray], covariates: Mapping[str, np.ndarray] | None = None
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Posterior means of every block for rows (1, n, D): (source, block) to (E, n, d).
+
+        ``covariates`` (1, n, C) are needed where encoders see them.
+        """
+        first = [0] * len(self.finite)
         return {
             (source, block): mean
             for source, rows in x.items()
-            for block, mean in posterior_means(self.stack, rows, [0] * len(self.finite), source).items()
+            for block, mean in posterior_means(
+                self.stack, rows, first, source, covariates and covariates[source]
+            ).items()
         }
 
     def bounds(
-        self, x: Mapping[str, np.ndarray], draws: int
+        self, x: Mapping[str, np.ndarray], draws: int, covariates: Mapping[str, np.ndarray] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
-        """ELBO of each source and KL of each (source, active block) for rows (1, n, D), nats a row, (E,)."""
+        """ELBO of each source and KL of each (source, active block) for rows (1, n, D), nats a row, (E,).
+
+        ``covariates`` are those of the rows (1, n, C); None for a model without.
+        """
         generators = [stream("own data", "bounds", seed, root=0) for seed in self.spec.seeds]
-        return held_out_bounds(self.stack, x, [0] * len(self.finite), generators, draws)
+        return held_out_bounds(self.stack, x, [0] * len(self.finite), generators, draws, covariates)

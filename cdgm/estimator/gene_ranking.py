@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,8 @@ def ranking_table(model: Queries, block: str | None, label: str | None, cells: i
     """Rank features by how far a private block moves them, strongest first.
 
     Rows of the block's source are decoded twice from their posterior means: with the block, and with zeros
-    in its place, which is the model's latent of the other source. The difference is the model's prediction
+    in its place, which is the model's latent of the other source, both at the row's own covariates. The
+    difference is the model's prediction
     of *this row* without the effect; it compares no groups of cells.
 
     Parameters
@@ -66,11 +68,14 @@ def ranking_table(model: Queries, block: str | None, label: str | None, cells: i
         there = sorted(set(map(str, labels)) - {""})
         raise bad_input("label", "", label, f"one of the labels of {source} rows: {there}")
     rows = np.arange(len(labels)) if label is None else np.flatnonzero(labels == label)
-    observed = model.observations.x[source][rows[spread_rows(len(rows), cells)]]
+    rows = rows[spread_rows(len(rows), cells)]
+    observed = model.observations.x[source][rows]
+    covariates = model.observations.encoded(model.covariates, {source: rows})
     members = model.ensemble.members()
     if len(members) == 1:
         logger.info("one member: whether genes are ranked alike with another seed is not known (n_members=4)")
-    mean, square = _changes(model.ensemble, model.scaling.apply({source: observed})[source], source, block)
+    x = model.scaling.apply({source: observed})[source]
+    mean, square = _changes(model.ensemble, x, source, block, covariates)
     if model.scaling.scale is not None:
         mean, square = mean * model.scaling.scale, square * model.scaling.scale**2
     mean, square = mean[members], square[members]
@@ -113,10 +118,12 @@ def private_block(design: Design, block: str | None) -> tuple[str, str]:
 
 
 @torch.no_grad()
-def _changes(ensemble: Ensemble, x: np.ndarray, source: str, block: str) -> np.ndarray:
+def _changes(
+    ensemble: Ensemble, x: np.ndarray, source: str, block: str, covariates: Mapping[str, np.ndarray] | None
+) -> np.ndarray:
     """Mean and mean square, over rows (1, n, D), of what a block changes; (2, E, D) before any rescaling."""
     stack = ensemble.stack
-    means = {b: m for (_, b), m in ensemble.means({source: x}).items()}
+    means = {b: m for (_, b), m in ensemble.means({source: x}, covariates).items()}
     dtype = next(stack.parameters()).dtype
     total = np.zeros((2, stack.n_members, stack.n_features))
     for start in range(0, x.shape[1], CHUNK):
@@ -125,15 +132,21 @@ def _changes(ensemble: Ensemble, x: np.ndarray, source: str, block: str) -> np.n
             for b, m in means.items()
         }
         without = latents | {block: torch.zeros_like(latents[block])}
-        difference = (decoded(stack, latents) - decoded(stack, without)).double().numpy()
+        known = None
+        if covariates is not None:
+            known = torch.as_tensor(covariates[source][:, start : start + CHUNK]).to(dtype)
+            known = known.expand(stack.n_members, -1, -1)
+        difference = (decoded(stack, latents, known) - decoded(stack, without, known)).double().numpy()
         total[0] += difference.sum(axis=1)
         total[1] += (difference**2).sum(axis=1)
     return total / x.shape[1]
 
 
-def decoded(stack: ComparativeVAE, latents: dict[str, torch.Tensor]) -> torch.Tensor:
+def decoded(
+    stack: ComparativeVAE, latents: dict[str, torch.Tensor], covariates: torch.Tensor | None
+) -> torch.Tensor:
     """Log2 rates at a library size of 1 (counts), else the decoder's output; (E, B, D)."""
-    f, likelihood = stack.decode(latents), stack.likelihood
+    f, likelihood = stack.decode(latents, covariates), stack.likelihood
     if not isinstance(likelihood, CountLikelihood):
         return f
     return likelihood.log_rate(f, torch.ones_like(f[..., :1])) / np.log(2.0)

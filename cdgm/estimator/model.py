@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cdgm.config.design import Design
 from cdgm.config.validation import validated
+from cdgm.data.covariates import Categorical, Continuous, learn
 from cdgm.estimator import anndata_input, model_folder, specification
 from cdgm.estimator.defaults import variant_names
 from cdgm.estimator.early_stopping import EarlyStopping
 from cdgm.estimator.ensemble import Ensemble
-from cdgm.estimator.observations import Observations, Scaling
+from cdgm.estimator.observations import OBS, Observations, Scaling
 from cdgm.estimator.queries import Queries
 from cdgm.estimator.split import TRAIN, VALIDATION, Split
 from cdgm.utils.errors import UserError, bad_input
@@ -52,7 +53,8 @@ class ComparativeModel(Queries):
     seed
         Seed of the first member; the others count up from it. It also draws the held-out cells.
     model
-        Changes to the architecture, as in ``config.yaml``: ``{"decoder_hidden": [128]}``.
+        Changes to the architecture, as in ``config.yaml``: ``{"decoder_hidden": [128]}``. Covariates of
+        :meth:`setup_anndata` enter the decoder; with ``{"encode_covariates": True}`` the encoders too.
     standardise
         For real values only: scale each feature to mean 0 and standard deviation 1 before fitting, the size
         that the model's learned noise starts from. The ELBO is that of the scaled values.
@@ -70,6 +72,8 @@ class ComparativeModel(Queries):
         Scaling of values before the network sees them.
     variant, model_spec, seeds
         How to fit, the architecture, and the seed of each member.
+    covariates
+        Encoding of the covariates (:mod:`cdgm.data.covariates`); empty without.
 
     Raises
     ------
@@ -136,8 +140,10 @@ class ComparativeModel(Queries):
         self.split = Split.draw({source: len(x) for source, x in data.x.items()}, held_out, seed)
         train = data.select(self.split.rows(TRAIN))
         self.protocol = specification.protocol(support, sum(map(len, train.values())))
+        self.covariates = self._learn_covariates(self.split)
+        names = [covariate.name for covariate in self.covariates]
         self.model_spec = specification.model_spec(
-            self.protocol, blocks, dims, distribution, {} if model is None else model
+            self.protocol, blocks, dims, distribution, {} if model is None else model, names
         )
         try:
             self.variant.check_design(blocks)
@@ -188,6 +194,8 @@ class ComparativeModel(Queries):
         layer: str | None = None,
         labels_key: str | None = None,
         batch_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        continuous_covariate_keys: Sequence[str] | None = None,
     ) -> None:
         """Register which cells and values of an AnnData object to use, in ``adata.uns["_cdgm"]``.
 
@@ -204,15 +212,26 @@ class ComparativeModel(Queries):
         labels_key
             Column of ``obs`` with labels for scores; training never uses them.
         batch_key
-            Not supported, and refused with the reason.
+            Column of ``obs`` with batches or donors, which the decoder is told so that no block has to hold
+            them. Scores tell how far blocks know the batch all the same, and permute within batches.
+        categorical_covariate_keys, continuous_covariate_keys
+            Further columns that the decoder is told: categories, and numbers.
 
         Raises
         ------
         UserError
-            If something is missing, a cell has no source, gene names repeat, or ``batch_key`` is given.
+            If something is missing, a cell has no source, gene names repeat, or a column is named twice.
         """
-        anndata_input.refuse_batch_key(batch_key)
-        anndata_input.setup_anndata(adata, source_key, background, layer, labels_key)
+        anndata_input.setup_anndata(
+            adata,
+            source_key,
+            background,
+            layer,
+            labels_key,
+            batch_key,
+            categorical_covariate_keys,
+            continuous_covariate_keys,
+        )
 
     @staticmethod
     def variants() -> list[str]:
@@ -293,18 +312,41 @@ class ComparativeModel(Queries):
         spec = specification.fit_spec(self.model_spec, self.variant, training, self.seeds)
         # The scale is that of training rows: validation rows have no part in it.
         scaling = Scaling.of(x, self.scaling.centre is not None)
+        covariates = self._learn_covariates(split)
         validation = scaling.apply(self.observations.select(split.rows(VALIDATION))) if rule else None
         steps = spec.training.steps * len(self.seeds)
         until = ", or until their validation ELBO stops rising" if rule else ""
         logger.info("training %d members for %d steps%s", len(self.seeds), spec.training.steps, until)
         with progress("training", steps, "steps of members", bar=progress_bar, keep=True) as advance:
-            ensemble = Ensemble.train(spec, scaling.apply(x), advance, rule, validation)
-        self.split, self.scaling, self.ensemble = split, scaling, ensemble
+            ensemble = Ensemble.train(
+                spec,
+                scaling.apply(x),
+                advance,
+                rule,
+                validation,
+                self.observations.encoded(covariates, split.rows(TRAIN)),
+                self.observations.encoded(covariates, split.rows(VALIDATION)) if rule else None,
+            )
+        self.split, self.scaling, self.ensemble, self.covariates = split, scaling, ensemble, covariates
         for seed, finite in zip(self.seeds, ensemble.finite, strict=True):
             if not finite:
                 logger.warning("member with seed %d diverged and is left out of all results", seed)
         for sentence in ensemble.stopping.sentences(self.seeds) if ensemble.stopping else ():
             logger.info("%s", sentence)
+
+    def _learn_covariates(self, split: Split) -> tuple[Categorical | Continuous, ...]:
+        """Encoding of the covariates by the training rows of a split."""
+        own = self.observations
+        if own.registration is None:
+            return ()
+        training = own.marked(split.rows(TRAIN))
+        found = learn(own.registration.covariate_kinds, own.covariates, training, OBS, own.names)
+        for covariate in found:
+            if covariate.kind == "categorical":
+                unseen = set(covariate.categories) - set(own.covariates[covariate.name][training])
+                if unseen:
+                    logger.warning("%s: no training rows of %s", covariate.name, sorted(unseen))
+        return found
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Save the trained model to a folder, whole or not at all; see :mod:`cdgm.estimator.model_folder`.
@@ -344,11 +386,13 @@ class ComparativeModel(Queries):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(x):,} {source}" for source, x in self.observations.x.items())
         dims = ", ".join(f"{block} {size}" for block, size in self.model_spec.dims.items())
+        names = ", ".join(covariate.name for covariate in self.covariates)
+        covariates = f"covariates: {names}; " if names else ""
         state = "not trained"
         if self._ensemble is not None:
             state = f"trained for {self._ensemble.spec.training.steps:,} steps"
             state = state if self._ensemble.stopping is None else str(self._ensemble.stopping)
         return (
             f"ComparativeModel({sizes} rows; {len(self.observations.features):,} features; dimensions: "
-            f"{dims}; {len(self.seeds)} member{'s' * (len(self.seeds) > 1)}; {state})"
+            f"{dims}; {covariates}{len(self.seeds)} member{'s' * (len(self.seeds) > 1)}; {state})"
         )

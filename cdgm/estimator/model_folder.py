@@ -7,6 +7,7 @@ is one line.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
+from cdgm.data.covariates import Covariate
 from cdgm.estimator import anndata_input
 from cdgm.estimator.anndata_input import Registration
 from cdgm.estimator.early_stopping import Stopping
@@ -53,6 +55,8 @@ class About(Strict):
         SHA-256 of each of the other files: those of two fits may have the same shapes.
     early_stopping
         Its result; None without it.
+    covariates
+        Names and categories, or means and standard deviations, of the covariates.
     """
 
     format: Literal[4]
@@ -63,6 +67,7 @@ class About(Strict):
     digest: str
     files: dict[str, str]
     early_stopping: Stopping | None = None
+    covariates: tuple[Covariate, ...] = Field((), exclude_if=operator.not_)
 
 
 def write_model(model: ComparativeModel, folder: Path) -> None:
@@ -84,6 +89,7 @@ def write_model(model: ComparativeModel, folder: Path) -> None:
         digest=observations.digest(),
         files={name: file_digest(folder / name) for name in (MODEL, HISTORY, DATA)},
         early_stopping=ensemble.stopping,
+        covariates=model.covariates,
     )
     write_json(folder / ABOUT, about.model_dump(mode="json"))
 
@@ -106,6 +112,11 @@ def read_about(folder: Path) -> tuple[About, FitSpec]:
     if sorted(about.sources) != sorted(spec.model.design.sources):
         expected = f"those of its design: {list(spec.model.design.sources)}"
         raise bad_input(path, "sources", list(about.sources), expected)
+    names = tuple(covariate.name for covariate in about.covariates)
+    registered = about.registration.covariate_kinds if about.registration is not None else {}
+    if names != spec.model.covariates or names != tuple(registered):
+        expected = f"those of its model and its registration: {list(spec.model.covariates)}"
+        raise bad_input(path, "covariates", list(names), expected)
     stopping = about.early_stopping
     for name, values in stopping.model_dump(exclude={"rule"}).items() if stopping else ():
         if len(values) != len(spec.members):
@@ -157,6 +168,10 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
     for name, parameter in stack.named_parameters():
         if not parameter.detach()[finite].isfinite().all():
             raise bad_input(folder / MODEL, f"parameter/{name}", "nan or inf", "numbers, of finite members")
+    columns = sum(covariate.width for covariate in about.covariates)
+    if columns != stack.n_covariates:
+        expected = f"{stack.n_covariates} columns, as the parameters have"
+        raise bad_input(folder / ABOUT, "covariates", f"{columns} columns", expected)
     path = folder / DATA
     arrays = read_npz(path, ("features", *(f"split/{source}" for source in about.sources)))
     features = arrays["features"]
@@ -174,7 +189,7 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
         n_members=len(spec.seeds),
         likelihood=spec.model.likelihood.model_dump(mode="json"),
         seed=spec.seeds[0],
-        model=spec.model.model_dump(mode="json", exclude={"design", "dims", "likelihood"}),
+        model=spec.model.model_dump(mode="json", exclude={"design", "dims", "likelihood", "covariates"}),
         design=spec.model.design.model_dump(mode="json"),
         dims=spec.model.dims,
     )
@@ -183,6 +198,7 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
             folder / ABOUT, "spec.seeds", list(spec.seeds), f"seeds in a row: {list(model.seeds)}"
         )
     model.split = _split(arrays, observations, about, path)
+    model.covariates = about.covariates
     model.scaling = _scaling(arrays, stack.n_features, path)
     history = read_history(folder, len(finite))
     require_unchanged(folder, about)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdgm.config.value_support import Support
+from cdgm.data.covariates import encode
 from cdgm.estimator.array_input import matrices, row_labels
 from cdgm.utils.errors import UserError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from cdgm.data.covariates import Categorical, Continuous
     from cdgm.estimator.anndata_input import Registration
 
+#: Name of the table of covariates, for messages.
+OBS = "adata.obs"
 #: Rows whose values are digested at once.
 DIGESTED_ROWS = 4_096
 #: Standard deviation, as a share of the largest value, up to which a feature counts as constant.
@@ -44,6 +48,8 @@ class Observations:
         Label of all rows in the user's order (n,), "" for a row without one; None without labels.
     adata, registration
         The AnnData object and how it was registered; None for arrays.
+    covariates
+        Values of each covariate in all rows in the user's order, as text (n,); by name.
     """
 
     x: dict[str, np.ndarray]
@@ -53,6 +59,7 @@ class Observations:
     label: np.ndarray | None = None
     adata: AnnData | None = None
     registration: Registration | None = None
+    covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(
@@ -120,8 +127,22 @@ class Observations:
         rows = self.rows[source]
         return np.full(len(rows), "") if self.label is None else self.label[rows]
 
+    def encoded(
+        self, covariates: Sequence[Categorical | Continuous], positions: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray] | None:
+        """Columns of covariates of some rows of each source (1, n, C), as a stack takes them; None without."""
+        if not covariates:
+            return None
+        places = {source: self.rows[source][rows] for source, rows in positions.items()}
+        return {
+            source: encode(
+                covariates, {name: v[rows] for name, v in self.covariates.items()}, OBS, self.names[rows]
+            )[None]
+            for source, rows in places.items()
+        }
+
     def digest(self) -> str:
-        """Digest of rows, sources, features and their values: it tells data sets apart.
+        """Digest of rows, sources, features, their values and covariates: it tells data sets apart.
 
         Equal numbers of another type give the same digest. Labels have no part in it.
         """
@@ -132,6 +153,8 @@ class Observations:
                 block = values[start : start + DIGESTED_ROWS].astype("<f8")
                 # Adding 0 makes -0 a 0.
                 digest.update(np.ascontiguousarray(block + 0.0).tobytes())
+        for name, covariate in self.covariates.items():
+            digest.update("\n".join(["", name, *covariate]).encode())
         return digest.hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cdgm.config.fit import ModelSpec
+from cdgm.data.covariates import Categorical, Continuous
 from cdgm.estimator import anndata_input
 from cdgm.estimator.differential_expression import Comparison, differential_expression_table
 from cdgm.estimator.ensemble import Ensemble
@@ -28,13 +29,14 @@ class Queries:
 
     Attributes
     ----------
-    observations, split, scaling, protocol, model_spec, seeds
+    observations, split, scaling, covariates, protocol, model_spec, seeds
         See there.
     """
 
     observations: Observations
     split: Split
     scaling: Scaling
+    covariates: tuple[Categorical | Continuous, ...]
     protocol: dict[str, Any]
     model_spec: ModelSpec
     seeds: tuple[int, ...]
@@ -73,6 +75,14 @@ class Queries:
         """Rows of ``train``, ``held_out`` or ``all`` as the network takes them: source to (1, n, D)."""
         return self.scaling.apply(self.observations.select(self.split.rows(split)))
 
+    def network_covariates(self, split: str) -> dict[str, np.ndarray] | None:
+        """Covariates of the rows of :meth:`network_input`, source to (1, n, C); None without."""
+        return self.observations.encoded(self.covariates, self.split.rows(split))
+
+    def posterior_means(self, split: str) -> dict[tuple[str, str], np.ndarray]:
+        """Posterior means of all members for rows of a split: (source, block) to (E, n, d)."""
+        return self.ensemble.means(self.network_input(split), self.network_covariates(split))
+
     def get_latent_representation(
         self,
         block: str = "salient",
@@ -93,7 +103,7 @@ class Queries:
             Which fit; ``"all"`` gives (members, cells, dimensions).
         data
             Other cells with the same genes (or arrays with the same features), of one source or several; by
-            default the model's own.
+            default the model's own. They need the covariates of the model, and no unknown category.
 
         Returns
         -------
@@ -114,7 +124,9 @@ class Queries:
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 expected = "values that float32 can hold once they are scaled as those of the fit"
                 raise bad_input("data", name, float(np.abs(rows[name]).max()), expected)
-        means = {s: self.ensemble.means({s: x})[s, block] for s, x in inputs.items()}
+        every = {name: np.arange(len(x)) for name, x in rows.items()}
+        covariates = observations.encoded(self.covariates, every)
+        means = {s: self.ensemble.means({s: x}, covariates)[s, block] for s, x in inputs.items()}
         whole = observations.ordered(means, axis=1) if source is None else means[source]
         return whole if member == "all" else whole[self.ensemble.check_member(member)]
 

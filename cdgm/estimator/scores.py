@@ -102,7 +102,7 @@ class Scores:
 def elbo_table(model: Queries, split: str, draws: int) -> pd.DataFrame:
     """See ``ComparativeModel.get_elbo``."""
     x = model.network_input(split)
-    elbo, kl = model.ensemble.bounds(x, draws)
+    elbo, kl = model.ensemble.bounds(x, draws, model.network_covariates(split))
     rows = []
     for e, seed in enumerate(model.seeds):
         for source, values in elbo.items():
@@ -152,7 +152,7 @@ def stability_table(model: Queries, split: str, draws: int) -> pd.DataFrame:
             f"stability: got {len(members)} finite member, expected two or more: make it with n_members=4"
         )
     design = model.model_spec.design
-    means = model.ensemble.means(model.network_input(split))
+    means = model.posterior_means(split)
     of_blocks = {
         block: np.concatenate([means[s, block] for s in design.sources if s in driven], axis=1)
         for block, driven in design.blocks.items()
@@ -224,7 +224,7 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
         the value lies above the latter.
     """
     members, design = model.ensemble.members(member), model.model_spec.design
-    means, rows = model.ensemble.means(model.network_input(split)), model.split.rows(split)
+    means, rows = model.posterior_means(split), model.split.rows(split)
     labels = {s: model.observations.labels_of(s)[rows[s]] for s in design.sources}
     found = []
     with progress("leakage", len(members), "members") as advance:

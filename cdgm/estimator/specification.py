@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -29,6 +29,7 @@ OWN_ARGUMENTS = {
     "likelihood": "likelihood=",
     "design": "design=",
     "dims": "n_background=, n_salient= or dims=",
+    "covariates": "batch_key= or another key of setup_anndata",
 }
 #: Likelihoods by name: those of counts know the total of each cell.
 LIKELIHOOD_OPTIONS = {
@@ -79,8 +80,9 @@ def model_spec(
     dims: Mapping[str, int],
     likelihood: Any,
     changes: Mapping[str, Any],
+    covariates: Sequence[str] = (),
 ) -> ModelSpec:
-    """Architecture of a :func:`protocol` with this design, these dimensions and these changes."""
+    """Architecture of a :func:`protocol` with this design, these dimensions, changes and covariates."""
     for block, size in dims.items():
         whole_number("dims", block, size, 1, MOST_DIMENSIONS)
     changes = as_mapping("model", changes, "a mapping of changes, as in config.yaml")
@@ -90,7 +92,7 @@ def model_spec(
     own = {
         "design": design.model_dump(mode="json"),
         "likelihood": likelihood.model_dump(mode="json", exclude_defaults=True),
-    }
+    } | ({"covariates": list(covariates)} if covariates else {})
     values = merge(base["model"], own | changes)
     return validated(ModelSpec, values | {"dims": {b: int(size) for b, size in dims.items()}}, "model")
 

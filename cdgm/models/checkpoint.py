@@ -42,16 +42,25 @@ def load_stack(path: str | Path, spec: FitSpec) -> tuple[ComparativeVAE, np.ndar
     if decoder not in arrays or arrays[decoder].ndim != 3:
         raise UserError(f"{path}: holds no array {decoder!r}, so it is not a fit of this spec")
     members = len(spec.members)
+    shape = arrays[decoder].shape[-1], members, _columns_of_covariates(arrays, spec)
     with torch.device("meta"):  # shapes alone: a spec may name any, and the file does not hold them
-        expected = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
+        expected = ComparativeVAE(spec.model, *shape)
     for name, parameter in expected.named_parameters():
         _check_array(path, f"parameter/{name}", arrays, "f", tuple(parameter.shape))
     _check_array(path, "finite", arrays, "b", (members,))
-    model = ComparativeVAE(spec.model, arrays[decoder].shape[-1], members)
+    model = ComparativeVAE(spec.model, *shape)
     model.to(getattr(torch, spec.training.precision))
     for name, parameter in model.named_parameters():
         parameter.data = torch.from_numpy(arrays[f"parameter/{name}"]).to(parameter.dtype)
     return model, arrays["finite"]
+
+
+def _columns_of_covariates(arrays: Mapping[str, np.ndarray], spec: FitSpec) -> int:
+    """Number of columns of the covariates: what the decoder takes beside the latents, one at least."""
+    if not spec.model.covariates:
+        return 0
+    weight = arrays.get("parameter/decoder.layers.0.weight", np.empty((0, 0, 0)))
+    return max(1, weight.shape[1] - sum(spec.model.dims.values()) if weight.ndim == 3 else 1)
 
 
 def _check_array(

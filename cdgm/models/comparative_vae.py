@@ -34,12 +34,15 @@ class Batch:
         Parameter-free part of each row's log-probability (E, B).
     rows
         For each source, where its rows lie in B.
+    covariates
+        Covariates of each row (E, B, C); None without.
     """
 
     x: Tensor
     library: Tensor
     constant: Tensor
     rows: dict[str, slice]
+    covariates: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class ComparativeVAE(nn.Module):
     q(u_b | x) a Gaussian from block b's own encoder, diagonal unless the spec says otherwise. Its objective
     (Kingma & Welling 2014, one for each source) is
     ``E_q log p(x | f(u)) - sum over b in A of KL(q(u_b | x) || N(0, I))``.
+    With covariates c it is conditional on them: x ~ p(x | f(u, c)), and q(u_b | x, c) where encoders see them
+    (Sohn et al. 2015; as the batch in scVI, Lopez et al. 2018). They enter the first layer of a network.
 
     Parameters
     ----------
@@ -123,22 +128,35 @@ class ComparativeVAE(nn.Module):
         Number of observed features D.
     n_members
         Number of members E.
+    n_covariates
+        Number C of columns of the covariates; a categorical one has a column for each category.
     """
 
-    def __init__(self, spec: ModelSpec, n_features: int, n_members: int) -> None:
+    def __init__(self, spec: ModelSpec, n_features: int, n_members: int, n_covariates: int = 0) -> None:
         super().__init__()
+        if bool(spec.covariates) != bool(n_covariates):
+            raise ValueError(f"got {n_covariates} columns of the covariates {spec.covariates}")
         self.spec, self.n_features, self.n_members = spec, n_features, n_members
+        self.n_covariates = n_covariates
         self.design, self.likelihood = spec.design, spec.likelihood
         self.encoders = nn.ModuleDict(
             {
                 block: StackedMLP(
-                    n_members, n_features, spec.encoder_hidden, self._width(block), spec.encoder_activation
+                    n_members,
+                    n_features + n_covariates * spec.encode_covariates,
+                    spec.encoder_hidden,
+                    self._width(block),
+                    spec.encoder_activation,
                 )
                 for block in self.design.blocks
             }
         )
         self.decoder = StackedMLP(
-            n_members, sum(spec.dims.values()), spec.decoder_hidden, n_features, spec.decoder_activation
+            n_members,
+            sum(spec.dims.values()) + n_covariates,
+            spec.decoder_hidden,
+            n_features,
+            spec.decoder_activation,
         )
         self.likelihood_parameters = nn.ParameterDict(
             self.likelihood.initial_parameters(n_members, n_features)
@@ -157,13 +175,14 @@ class ComparativeVAE(nn.Module):
                 _, n_in, n_out = layer.weight.shape
                 layer.reset(streams(name, (n_in, n_out)))
 
-    def block_means(self, x: Tensor, source: str) -> dict[str, Tensor]:
+    def block_means(self, x: Tensor, source: str, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Posterior means (E, B, d) of every block for observations (E, B, D) of one source.
 
         A block that is inactive in the source is given too, as its encoder sees these rows: useful
-        to look at, no part of the model. Under a twisted posterior it is the twisted mean.
+        to look at, no part of the model. Under a twisted posterior it is the twisted mean. Covariates
+        (E, B, C) are needed where encoders see them.
         """
-        h = self.likelihood.encoder_input(x)
+        h = self._encoder_input(x, covariates)
         means = {block: self.encoders[block](h)[..., : self.spec.dims[block]] for block in self.design.blocks}
         if self.spec.posterior == "twisted" and self.spec.twist is not None:
             active = self.design.active(source)
@@ -173,9 +192,27 @@ class ComparativeVAE(nn.Module):
             }
         return means
 
-    def decode(self, latents: dict[str, Tensor]) -> Tensor:
-        """Decoder outputs f(u) (E, B, D) for latents, block to (E, B, d); all blocks are needed."""
-        return self.decoder(self._joined(latents))
+    def decode(self, latents: dict[str, Tensor], covariates: Tensor | None = None) -> Tensor:
+        """Decoder outputs f(u, c) (E, B, D) for latents, block to (E, B, d), and covariates (E, B, C).
+
+        All blocks are needed, and the covariates of a model that has some.
+        """
+        return self.decoder(self._decoder_input(self._joined(latents), covariates))
+
+    def _encoder_input(self, x: Tensor, covariates: Tensor | None) -> Tensor:
+        h = self.likelihood.encoder_input(x)
+        if not self.spec.encode_covariates:
+            return h
+        return self._with_covariates(h, covariates)
+
+    def _decoder_input(self, latents: Tensor, covariates: Tensor | None) -> Tensor:
+        return self._with_covariates(latents, covariates) if self.n_covariates else latents
+
+    def _with_covariates(self, inputs: Tensor, covariates: Tensor | None) -> Tensor:
+        if covariates is None or covariates.shape[-1] != self.n_covariates:
+            found = None if covariates is None else tuple(covariates.shape)
+            raise ValueError(f"expected {self.n_covariates} columns of covariates, got {found}")
+        return torch.cat([inputs, covariates], dim=-1)
 
     def forward(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> Pass:
         """ELBO of each source on a batch, with one posterior sample a row; it records no graph.
@@ -197,7 +234,7 @@ class ComparativeVAE(nn.Module):
 
     def traced(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> PassTrace:
         """The networks' part of :meth:`forward`, with all that its gradient needs."""
-        h = self.likelihood.encoder_input(batch.x)
+        h = self._encoder_input(batch.x, batch.covariates)
         members, total = batch.x.shape[:2]
         latents = h.new_zeros(members, sum(self.spec.dims.values()), total)
         blocks: dict[str, BlockTrace] = {}
@@ -216,7 +253,7 @@ class ComparativeVAE(nn.Module):
                 if source in rows:
                     latents[:, columns, rows[source]] = posterior.sample[..., seen[source]]
         entered, twisted = self._twisted(latents)
-        output, trace = self.decoder.traced(entered.mT)
+        output, trace = self.decoder.traced(self._decoder_input(entered.mT, batch.covariates))
         return PassTrace(blocks, trace, output, twisted)
 
     def summed_up(self, batch: Batch, trace: PassTrace, log_prob: Tensor) -> Pass:

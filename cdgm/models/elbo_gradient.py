@@ -124,7 +124,8 @@ class ElboGradient:
         if trace.twist is not None:
             leaf, entered = trace.twist
             with torch.inference_mode(False):
-                (by_latents,) = torch.autograd.grad(entered, leaf, by_latents.clone())
+                by_entered = by_latents[:, : entered.shape[1]].clone()  # less the rows of covariates
+                (by_latents,) = torch.autograd.grad(entered, leaf, by_entered)
         for block in self.model.design.blocks:
             if block in trace.blocks:
                 weight = (kl_weights or {}).get(block)

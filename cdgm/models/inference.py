@@ -18,7 +18,11 @@ CHUNK = 2_048
 
 @torch.no_grad()
 def posterior_means(
-    model: ComparativeVAE, x: np.ndarray, replicates: Sequence[int], source: str
+    model: ComparativeVAE,
+    x: np.ndarray,
+    replicates: Sequence[int],
+    source: str,
+    covariates: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Posterior means of every block for all rows of a source.
 
@@ -32,6 +36,8 @@ def posterior_means(
         Replicate of each member (E,).
     source
         Which source the rows are of.
+    covariates
+        Covariates of the rows (R, n, C), where encoders see them.
 
     Returns
     -------
@@ -41,8 +47,9 @@ def posterior_means(
     dtype = next(model.parameters()).dtype
     parts: dict[str, list[np.ndarray]] = {block: [] for block in model.design.blocks}
     for start in range(0, x.shape[1], CHUNK):
-        rows = torch.as_tensor(np.asarray(x[replicates, start : start + CHUNK])).to(dtype)
-        for block, mean in model.block_means(rows, source).items():
+        rows = _taken(x, replicates, start, dtype)
+        known = None if covariates is None else _taken(covariates, replicates, start, dtype)
+        for block, mean in model.block_means(rows, source, known).items():
             parts[block].append(mean.float().numpy())
     return {block: np.concatenate(values, axis=1) for block, values in parts.items()}
 
@@ -54,6 +61,7 @@ def held_out_bounds(
     replicates: Sequence[int],
     generators: Sequence[np.random.Generator],
     draws: int,
+    covariates: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
     """Mean ELBO of each source and mean KL of each (source, active block), nats a row.
 
@@ -69,6 +77,8 @@ def held_out_bounds(
         One a member, for the posterior samples.
     draws
         Posterior samples a row.
+    covariates
+        Covariates of each source's rows (R, n, C); None for a model without.
 
     Returns
     -------
@@ -81,7 +91,7 @@ def held_out_bounds(
     kls: dict[tuple[str, str], np.ndarray] = {
         (s, b): np.zeros(members) for s in model.design.sources for b in model.design.active(s)
     }
-    data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
+    data = _source_data(model, x, replicates, dtype, covariates)
     # Passes hold rows of every source, so chunk by share of each source, weighting by rows.
     passes = -(-max(d.n for d in data.values()) // CHUNK)
     for _ in range(draws):
@@ -108,20 +118,40 @@ def posteriors(
     x: Mapping[str, np.ndarray],
     replicates: Sequence[int],
     generators: Sequence[np.random.Generator],
+    covariates: Mapping[str, np.ndarray] | None = None,
 ) -> Posteriors:
     """Posteriors of every (source, block), active or not, (E, n, d) each, in one pass over few rows.
 
     Parameters
     ----------
-    model, x, replicates, generators
+    model, x, replicates, generators, covariates
         As in :func:`held_out_bounds`.
     """
     dtype = next(model.parameters()).dtype
-    data = {s: SourceData(x[s], replicates, model.likelihood, dtype) for s in model.design.sources}
+    data = _source_data(model, x, replicates, dtype, covariates)
     index = {s: torch.arange(d.n).expand(model.n_members, -1) for s, d in data.items()}
     rows = dict.fromkeys(model.design.blocks, sum(d.n for d in data.values()))
     result = model(assemble(data, index), _noise(model, rows, generators), inactive=True)
     return {**result.posteriors, **result.inactive}
+
+
+def _taken(
+    values: np.ndarray, replicates: Sequence[int], start: int, dtype: torch.dtype
+) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(values[replicates, start : start + CHUNK])).to(dtype)
+
+
+def _source_data(
+    model: ComparativeVAE,
+    x: Mapping[str, np.ndarray],
+    replicates: Sequence[int],
+    dtype: torch.dtype,
+    covariates: Mapping[str, np.ndarray] | None,
+) -> dict[str, SourceData]:
+    return {
+        s: SourceData(x[s], replicates, model.likelihood, dtype, covariates=covariates and covariates[s])
+        for s in model.design.sources
+    }
 
 
 def _noise(

@@ -35,6 +35,8 @@ class SourceData:
         Floating point type of the stack.
     device
         Where the stack is; the observations are moved there once.
+    covariates
+        Covariates of the rows (R, n, C); None without.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class SourceData:
         likelihood: Likelihood,
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
+        covariates: np.ndarray | None = None,
     ) -> None:
         self.dtype = dtype
         self.n, self.n_features = x.shape[1:]
@@ -51,17 +54,22 @@ class SourceData:
         facts: list[Tensor] = []
         for values in (part.to(dtype) for part in self.x.split(ROWS)):
             facts.append(torch.stack([likelihood.library_size(values), likelihood.constant(values)], dim=1))
-        # Library size and constant of each row (R n, 2): one look-up in each step.
+        # Library size, constant and covariates of each row (R n, 2 + C): one look-up in each step.
         self.facts = torch.cat(facts)
+        if covariates is not None:
+            known = torch.as_tensor(np.ascontiguousarray(covariates), device=device).flatten(0, 1)
+            self.facts = torch.cat([self.facts, known.to(dtype)], dim=1)
+        self.n_covariates = self.facts.shape[1] - 2
         self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Observations (E, B, D) as stored, library and constant (E, B, 2), of rows ``index`` (E, B)."""
+        """Observations (E, B, D) as stored, and library, constant and covariates
+        (E, B, 2 + C), of rows ``index`` (E, B)."""
         flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (
             self.x.index_select(0, flat).view(members, size, self.n_features),
-            self.facts.index_select(0, flat).view(members, size, 2),
+            self.facts.index_select(0, flat).view(members, size, -1),
         )
 
 
@@ -70,9 +78,10 @@ def assemble(data: Mapping[str, SourceData], index: Mapping[str, Tensor]) -> Bat
     rows = rows_of({source: index[source].shape[1] for source in data})
     parts = [source_data.take(index[source]) for source, source_data in data.items()]
     facts = torch.cat([part for _, part in parts], dim=1)
-    members, total, _ = facts.shape
+    members, total, columns = facts.shape
     # Conversion to floating point and laying end to end in one copy.
     x = facts.new_empty(members, total, parts[0][0].shape[2])
     for at, (observed, _) in zip(rows.values(), parts, strict=True):
         x[:, at] = observed
-    return Batch(x, facts[..., :1], facts[..., 1], rows)
+    covariates = facts[..., 2:] if columns > 2 else None
+    return Batch(x, facts[..., :1], facts[..., 1], rows, covariates)

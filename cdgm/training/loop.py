@@ -67,14 +67,14 @@ def noise_streams(
     }
 
 
-def build_model(spec: FitSpec, n_features: int) -> ComparativeVAE:
+def build_model(spec: FitSpec, n_features: int, n_covariates: int = 0) -> ComparativeVAE:
     """An untrained stack with the start values of ``spec``, on the CPU.
 
     Every layer has a stream of its own, named by its place and its sizes: models that differ in the
     dimension of one block share the start values of all layers of equal sizes. A ``start`` of the training
     then writes its own over some of them.
     """
-    model = ComparativeVAE(spec.model, n_features, len(spec.members))
+    model = ComparativeVAE(spec.model, n_features, len(spec.members), n_covariates)
     model.to(getattr(torch, spec.training.precision))
     model.reset(lambda layer, sizes: member_streams(spec, "initialise", layer, *sizes))
     if spec.training.start is not None:
@@ -88,6 +88,7 @@ def train(
     replicates: Sequence[int],
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
+    covariates: Mapping[str, np.ndarray] | None = None,
 ) -> TrainedStack:
     """Train the stack that ``spec`` describes.
 
@@ -104,14 +105,19 @@ def train(
     watch
         Called after each record of the history with the number of finished steps, the stack and which
         members are finite (E,); True ends training. It must not modify its arguments.
+    covariates
+        Covariates of each source's training rows (R, n, C), for a model that has some.
     """
     training, design = spec.training, spec.model.design
     dtype, device = getattr(torch, training.precision), device_of(training.device)
     data = {
-        source: SourceData(x[source], replicates, spec.model.likelihood, dtype, device)
+        source: SourceData(
+            x[source], replicates, spec.model.likelihood, dtype, device, covariates and covariates[source]
+        )
         for source in design.sources
     }
-    model = build_model(spec, next(iter(data.values())).n_features).to(device)
+    first = data[design.sources[0]]
+    model = build_model(spec, first.n_features, first.n_covariates).to(device)
     flat = flatten_parameters(model, model.n_members)
     objective = Lagrangian(
         model, flat, spec.variant, _contexts(spec, {s: d.n for s, d in data.items()}, device)

@@ -54,6 +54,7 @@ def train_spread(
     x: Mapping[str, np.ndarray],
     progress: Callable[[int], None],
     watches: Sequence[Watch | None],
+    covariates: Mapping[str, np.ndarray] | None = None,
 ) -> list[TrainedStack]:
     """Train the parts of a stack (:func:`parts_of`), as many at a time as there are cores.
 
@@ -68,6 +69,8 @@ def train_spread(
         early stopping saves count as done.
     watches
         As in :func:`cdgm.training.loop.train`, one for each part.
+    covariates
+        As there.
     """
     parts = parts_of(spec, next(iter(x.values())).shape[-1])
     lock, interrupted = threading.Lock(), threading.Event()
@@ -88,7 +91,7 @@ def train_spread(
             with lock:
                 progress(steps * len(own.seeds))
 
-        trained = train(own, x, [0] * len(own.seeds), advance, watch)
+        trained = train(own, x, [0] * len(own.seeds), advance, watch, covariates)
         advance(left)
         return trained
 
@@ -118,7 +121,7 @@ def joined(spec: FitSpec, parts: Sequence[TrainedStack]) -> TrainedStack:
     if len(parts) == 1:
         return parts[0]
     first = parts[0].model
-    model = ComparativeVAE(spec.model, first.n_features, len(spec.seeds))
+    model = ComparativeVAE(spec.model, first.n_features, len(spec.seeds), first.n_covariates)
     model.to(next(first.parameters()).dtype)
     with torch.no_grad():
         for whole, *pieces in zip(model.parameters(), *(p.model.parameters() for p in parts), strict=True):

@@ -10,6 +10,8 @@ from cdgm.models.full_posterior import earlier_blocks
 def autograd_pass(model, batch, noise, inactive=False):
     """What ``model(batch, noise, inactive)`` gives, with its graph."""
     design, h = model.design, model.likelihood.encoder_input(batch.x)
+    if model.spec.encode_covariates:
+        h = torch.cat([h, batch.covariates], dim=-1)
     posteriors, kl, latents = {}, {}, {}
     for block, active in design.blocks.items():
         parts, start = {}, 0
@@ -44,7 +46,7 @@ def autograd_pass(model, batch, noise, inactive=False):
     if model.spec.posterior == "twisted":
         latents = model.spec.twist.apply(latents, torch)
     log_prob = model.likelihood.log_prob(
-        batch.x, model.decode(latents), batch.library, dict(model.likelihood_parameters)
+        batch.x, model.decode(latents, batch.covariates), batch.library, dict(model.likelihood_parameters)
     )
     log_prob = log_prob + batch.constant
     elbo = torch.stack(

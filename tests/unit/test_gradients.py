@@ -44,7 +44,8 @@ ELSEWHERE = {"atol": 1e-11, "rtol": 1e-9}
 
 def case(spec, rows=5, inactive=False, unequal=False):
     """An untrained stack with parameters that are not special, a batch for it and noise."""
-    model = build_model(spec, 6)
+    columns = 3 if spec.model.covariates else 0
+    model = build_model(spec, 6, columns)
     rng = np.random.default_rng(3)
     for parameter in model.parameters():
         parameter.data += torch.from_numpy(0.3 * rng.standard_normal(parameter.shape))
@@ -53,7 +54,11 @@ def case(spec, rows=5, inactive=False, unequal=False):
     x = observations(spec, counts=kind != "real")
     if kind == "binary":
         x = {source: (values > 2).astype(np.float32) for source, values in x.items()}
-    data = {s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float64) for s in model.design.sources}
+    covariates = {s: rng.standard_normal((*x[s].shape[:2], columns)) if columns else None for s in x}
+    data = {
+        s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float64, covariates=covariates[s])
+        for s in model.design.sources
+    }
     index = {s: torch.arange(rows + unequal * 2 * k).expand(3, -1) for k, s in enumerate(data)}
     batch = assemble(data, index)
     noise = {
@@ -147,6 +152,32 @@ def test_full_covariance_of_every_design(design, inactive):
 def test_full_covariance_of_variants(variant, design):
     """By means, samples, marginal variances and divergences; other variants need no more of a posterior."""
     check_step(fit_spec(design=design, model=FULL, variant=VARIANTS[variant], training=DOUBLE))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda v: "-".join(map(str, v.values())))
+@pytest.mark.parametrize("encode", [False, True], ids=["decoder", "both"])
+@pytest.mark.parametrize("decoder", [[], [4]], ids=["linear", "deep"])
+def test_covariates(likelihood, encode, decoder):
+    """Covariates of the decoder, and of the encoders, for every likelihood; sources together and apart."""
+    changes = {"covariates": ["batch"], "encode_covariates": encode, "decoder_hidden": decoder}
+    spec = fit_spec(model=changes | {"likelihood": likelihood}, training=DOUBLE)
+    model, flat, batch, noise = case(spec, unequal=True)
+    oracle = autograd_pass(model, batch, noise)
+    expected = flat_gradient(-oracle.elbo, model)
+    for apart in (False, True):
+        gradient = ElboGradient(model, flat, apart)
+        check_pass(gradient.forward(batch, noise), oracle)
+        gradient.backward()
+        total = gradient.together + (gradient.apart.sum(1) if apart else 0.0)
+        torch.testing.assert_close(total, expected, **ELSEWHERE)
+
+
+@pytest.mark.parametrize("combiner", ["mgda", "pcgrad"])
+def test_covariates_of_a_step_and_a_twist(combiner):
+    variant = {"combiner": {"kind": combiner}, "penalties": [{"kind": "hsic", "weight": 3.0}]}
+    model = {"twist": TWIST, "posterior": "twisted", "covariates": ["batch"], "encode_covariates": True}
+    dims = {"background": 3, "salient": 2}
+    check_step(fit_spec(dims=dims, model=model, variant=variant, training=DOUBLE))
 
 
 @pytest.mark.parametrize("posterior", ["mean_field", "twisted"])
