@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from cdgm.estimator.leakage_checks import OWN_FITS, Advice, leakage_checks
@@ -92,6 +93,27 @@ def check_training(history: pd.DataFrame, usual_steps: int, early_stopping: bool
         text = f"{length}. The ELBO was flat at the end."
         return [Check("training", text, "minor", "settled", reason=f"training was short ({steps:,} steps)")]
     return [Check("training", "the ELBO was flat at the end.", "good", "settled")]
+
+
+def check_crossing(sources: np.ndarray, batches: np.ndarray, name: str) -> list[Check]:
+    """Check whether batches have cells of every source: else a model cannot tell a batch from an effect.
+
+    Parameters
+    ----------
+    sources, batches
+        Source and batch of each cell (n,).
+    name
+        Name of the batches.
+    """
+    table = pd.crosstab(batches, sources)
+    lone = table[(table == 0).any(axis=1)]
+    share = float(lone.to_numpy().sum() / len(sources))
+    about = f"{name} and sources"
+    if lone.empty:
+        return [Check(about, f"every {name} has cells of all sources.", "good", "batches")]
+    cells = f"{share:.0%} of the cells are of a {name} without cells of some source"
+    text = f"{cells}: there the model cannot tell the effect from the {name}."
+    return [Check(about, text, "doubt" if share > 0.5 else "minor", "batches", reason=cells)]
 
 
 def summarise(checks: Sequence[Check], private: Sequence[str]) -> Check:

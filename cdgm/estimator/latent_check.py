@@ -16,7 +16,7 @@ from cdgm.data.read_cells import read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.anndata_input import SOURCES, require_anndata
 from cdgm.estimator.interpretation import interpret, summarise
-from cdgm.estimator.leakage import leakage_rows
+from cdgm.estimator.leakage import floors, leakage_rows
 from cdgm.estimator.leakage_checks import Advice
 from cdgm.estimator.scores import agreement_table
 from cdgm.reports.fit_report import Check, FitPage, fit_report
@@ -34,8 +34,6 @@ DESIGN = Design(sources=SOURCES, blocks={SHARED: SOURCES, OWN: SOURCES[1:]})
 COLUMNS = [
     "seed", "metric", "block", "source", "value", "null_mean", "null_high", "floor", "p", "trace", "rows",
 ]  # fmt: skip
-#: Scores of which some is there without any model: the size of a cell predicts its source, label or batch.
-WITH_FLOOR = ("source_separation", "knn_accuracy", "batch_accuracy")
 ADVICE = Advice(
     members="seeds",
     several="unknown for one seed: give the spaces of several.",
@@ -197,7 +195,10 @@ def check_latents(
             table += [{"seed": e} | r for r in leakage_rows(DESIGN, latents, labels, rng, draws, batches)]
             advance(1)
     leakage = pd.DataFrame(table).assign(trace=lambda t: t["value"] > t["null_high"])
-    leakage["floor"] = _floors(leakage, _sizes(adata, layer), place, labels, batches)
+    sums = _sums(adata, layer)
+    leakage["floor"] = np.nan
+    if sums is not None:
+        leakage["floor"] = floors(leakage, DESIGN, {s: sums[place[s]] for s in SOURCES}, labels, batches)
     groups = ", ".join(f"{len(place[s]):,} {s}" for s in SOURCES)
     sizes = ", ".join(
         f"{block} {', '.join(keys[block])} of {spaces[block][0].shape[1]} dimensions" for block in spaces
@@ -244,33 +245,14 @@ def _space(adata: AnnData, key: str, rows: np.ndarray) -> np.ndarray:
     return values / np.sqrt(widest) if widest > 0 else values
 
 
-def _sizes(adata: AnnData, layer: str | None) -> np.ndarray | None:
-    """Rank of the sum of each cell's values (n, 1); None without a matrix."""
-    from scipy.stats import rankdata
-
+def _sums(adata: AnnData, layer: str | None) -> np.ndarray | None:
+    """Sum of each cell's values (n,); None without a matrix."""
     if layer is None and adata.X is None:
         return None
     cells = read_cells(adata, {}, layer=layer, support="real")
-    sums = [np.asarray(block.sum(axis=1), dtype=np.float64).ravel() for block in blocks(cells.x)]
-    return rankdata(np.concatenate(sums))[:, None]
-
-
-def _floors(
-    leakage: pd.DataFrame,
-    sizes: np.ndarray | None,
-    place: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
-    batches: dict[str, np.ndarray] | None,
-) -> pd.Series:
-    """What the size of a cell alone reaches, for each row of the table."""
-    if sizes is None:
-        return pd.Series(np.nan, index=leakage.index)
-    latents = {(s, block): sizes[place[s]] for s in SOURCES for block in DESIGN.active(s)}
-    rng = stream("own data", "floor", root=0)
-    found = leakage_rows(DESIGN, latents, labels, rng, 1, batches)
-    floors = {(r["metric"], r["block"], r["source"]): r["value"] for r in found if r["metric"] in WITH_FLOOR}
-    keys = zip(leakage["metric"], leakage["block"], leakage["source"], strict=True)
-    return pd.Series([floors.get(key, np.nan) for key in keys], index=leakage.index)
+    return np.concatenate(
+        [np.asarray(block.sum(axis=1), dtype=np.float64).ravel() for block in blocks(cells.x)]
+    )
 
 
 def _cells(

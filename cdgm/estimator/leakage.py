@@ -11,16 +11,21 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
 
 from cdgm.config.design import Design
 from cdgm.evaluation.metrics.asymmetric_axes import axis_asymmetry
 from cdgm.evaluation.metrics.independence import TEST_POINTS, hsic_test
 from cdgm.evaluation.metrics.label_scores import NEIGHBOURS, knn_accuracy, neighbours
 from cdgm.evaluation.metrics.latent_space_scores import score_space
-from cdgm.evaluation.metrics.nulls import row, summary
+from cdgm.evaluation.metrics.nulls import permutation, row, summary
 from cdgm.utils.joint_names import JOINT
+from cdgm.utils.random_streams import stream
 
 MIXING = ("source_mixing", "source_separation")
+#: Scores of which some is there without any model: the size of a cell predicts its source, label or batch.
+WITH_FLOOR = ("source_separation", "knn_accuracy", "batch_accuracy")
 #: Cells among which neighbours are sought, at most: the cost grows with the square.
 MOST_CELLS = 12_000
 
@@ -51,6 +56,7 @@ def leakage_rows(
         Permutations of each null.
     batches
         Source to the batch of each of its rows (n_k,), likewise; without it there are no rows on batches.
+        All nulls but those of batches permute within batches: what batches explain is no leakage.
 
     Returns
     -------
@@ -59,33 +65,71 @@ def leakage_rows(
         metrics see :func:`cdgm.estimator.scores.leakage_table` and
         :func:`cdgm.check_latents`.
     """
-    found = [*_dependence(design, latents, rng, draws)]
+    found = [*_dependence(design, latents, batches, rng, draws)]
     for block, driven in design.blocks.items():
         sources = [s for s in design.sources if s in driven]
         found += _separation(block, {s: latents[s, block] for s in sources}, labels, batches, rng, draws)
-    return [*found, *_asymmetry(design, latents, rng, draws)]
+    return [*found, *_asymmetry(design, latents, batches, rng, draws)]
+
+
+def floors(
+    table: pd.DataFrame,
+    design: Design,
+    sums: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    batches: Mapping[str, np.ndarray] | None,
+) -> pd.Series:
+    """Score that the sizes of cells alone reach, for each row of a table; NaN where there is no such score.
+
+    Parameters
+    ----------
+    table
+        Columns metric, block and source of rows of :func:`leakage_rows`.
+    design, labels, batches
+        As there.
+    sums
+        Source to the sum of the values of each of its rows (n_k,).
+    """
+    ranks = rankdata(np.concatenate([sums[s] for s in design.sources]))[:, None]
+    ends = np.cumsum([len(sums[s]) for s in design.sources])[:-1]
+    sizes = dict(zip(design.sources, np.split(ranks, ends), strict=True))
+    alone = {(s, block): sizes[s] for s in design.sources for block in design.active(s)}
+    found = leakage_rows(design, alone, labels, stream("own data", "floor", root=0), 1, batches)
+    known = {(r["metric"], r["block"], r["source"]): r["value"] for r in found if r["metric"] in WITH_FLOOR}
+    keys = zip(table["metric"], table["block"], table["source"], strict=True)
+    return pd.Series([known.get(key, np.nan) for key in keys], index=table.index)
 
 
 def _dependence(
-    design: Design, latents: Latents, rng: np.random.Generator, draws: int
+    design: Design,
+    latents: Latents,
+    batches: Mapping[str, np.ndarray] | None,
+    rng: np.random.Generator,
+    draws: int,
 ) -> Iterator[dict[str, Any]]:
     """HSIC of each pair of blocks on the rows of each source that both drive."""
     for source in design.sources:
         for first, second in combinations(design.active(source), 2):
             x, y = latents[source, first], latents[source, second]
-            value, p, null = hsic_test(x, y, rng, draws)
+            within = None if batches is None else batches[source]
+            value, p, null = hsic_test(x, y, rng, draws, within=within)
             found = row(source, JOINT.join([first, second]), "", "hsic", value, null)
             yield _reported(found) | {"p": p, "rows": min(len(x), TEST_POINTS)}
 
 
 def _asymmetry(
-    design: Design, latents: Latents, rng: np.random.Generator, draws: int
+    design: Design,
+    latents: Latents,
+    batches: Mapping[str, np.ndarray] | None,
+    rng: np.random.Generator,
+    draws: int,
 ) -> Iterator[dict[str, Any]]:
     """Axes of each shared block that are alive in one source alone."""
     for block in design.blocks:
         for alive, idle in design.comparisons(block):
             above, below = latents[alive, block], latents[idle, block]
-            value, p, null = axis_asymmetry(above, below, rng, draws)
+            within = None if batches is None else (batches[alive], batches[idle])
+            value, p, null = axis_asymmetry(above, below, rng, draws, within)
             found = row(JOINT.join([alive, idle]), block, "", "axis_asymmetry", value, null)
             yield _reported(found) | {"p": p, "rows": len(above) + len(below)}
 
@@ -102,8 +146,10 @@ def _separation(
     whole = np.concatenate(list(latents.values()))
     some = np.sort(rng.permutation(len(whole))[:MOST_CELLS])
     whole, source = whole[some], np.concatenate([np.full(len(x), s) for s, x in latents.items()])[some]
+    batch = None if batches is None else np.concatenate([batches[s] for s in latents])[some]
     # Without labels only the mixing of sources is scored, and nothing where one source is alone.
-    for found in score_space(whole, source, np.full(len(source), ""), block, rng=rng, draws=draws):
+    unlabelled = np.full(len(source), "")
+    for found in score_space(whole, source, unlabelled, block, rng=rng, draws=draws, within=batch):
         if found["metric"] in MIXING:
             yield _reported(found) | {"p": np.nan, "rows": len(source)}
     asked = {"knn_accuracy": labels} | ({} if batches is None else {"batch_accuracy": batches})
@@ -115,7 +161,9 @@ def _separation(
             if len(codes) < 3 or codes.max() == 0:
                 continue
             nearest = neighbours(whole[rows], NEIGHBOURS, rng)
-            drawn = np.array([knn_accuracy(rng.permutation(codes), nearest) for _ in range(draws)])
+            within = None if batch is None or metric == "batch_accuracy" else batch[rows]
+            orders = (permutation(len(codes), rng, within) for _ in range(draws))
+            drawn = np.array([knn_accuracy(codes[order], nearest) for order in orders])
             value = knn_accuracy(codes, nearest)
             p = (1 + (drawn >= value).sum()) / (1 + draws)
             yield _reported(row(name, block, "", metric, value, summary(drawn))) | {

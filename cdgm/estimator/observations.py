@@ -127,6 +127,12 @@ class Observations:
         rows = self.rows[source]
         return np.full(len(rows), "") if self.label is None else self.label[rows]
 
+    def batches_of(self, source: str) -> np.ndarray | None:
+        """Batch of each row of a source (n_k,); None without a column of batches."""
+        if self.registration is None or self.registration.batch_key is None:
+            return None
+        return self.covariates[self.registration.batch_key][self.rows[source]]
+
     def encoded(
         self, covariates: Sequence[Categorical | Continuous], positions: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray] | None:

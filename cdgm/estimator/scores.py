@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cdgm.estimator.interpretation import by_severity, check_training, interpret, summarise
-from cdgm.estimator.leakage import leakage_rows
+from cdgm.estimator.interpretation import by_severity, check_crossing, check_training, interpret, summarise
+from cdgm.estimator.leakage import floors, leakage_rows
 from cdgm.estimator.split import HELD_OUT, TRAIN
 from cdgm.evaluation.metrics.stability import pair_rows
 from cdgm.reports.fit_report import Check
@@ -49,10 +49,10 @@ class Scores:
         None without a private block.
     private
         Blocks that belong to some of the sources only.
-    label
-        Name of the labels.
+    label, batch
+        Names of the labels and of the batches; ``batch`` is "" without.
     training
-        Whether training was long enough.
+        Whether training was long enough, and whether batches tell sources apart.
     """
 
     elbo: pd.DataFrame
@@ -61,6 +61,7 @@ class Scores:
     genes: pd.DataFrame | None
     private: tuple[str, ...]
     label: str
+    batch: str
     training: tuple[Check, ...]
 
     @classmethod
@@ -73,6 +74,10 @@ class Scores:
         private = tuple(b for b, driven in design.blocks.items() if len(driven) < len(design.sources))
         registration, ensemble = model.observations.registration, model.ensemble
         usual = model.protocol["training"]["steps"]
+        batch = (registration and registration.batch_key) or ""
+        checks = check_training(model.history, usual, ensemble.stopping is not None)
+        if batch:
+            checks += check_crossing(model.observations.source, model.observations.covariates[batch], batch)
         return cls(
             elbo,
             model.get_leakage(split=split),
@@ -80,12 +85,14 @@ class Scores:
             model.rank_genes() if private else None,
             private,
             (registration and registration.labels_key) or "the label",
-            tuple(check_training(model.history, usual, ensemble.stopping is not None)),
+            batch,
+            tuple(checks),
         )
 
     def checks(self) -> list[Check]:
         """Conclusions, strongest objections first; see :mod:`cdgm.estimator.interpretation`."""
-        return by_severity([*self.training, *interpret(self.elbo, self.leakage, self.stability, self.label)])
+        found = interpret(self.elbo, self.leakage, self.stability, self.label, self.batch)
+        return by_severity([*self.training, *found])
 
     def summary(self) -> Check:
         """One sentence on the whole fit."""
@@ -215,23 +222,35 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
         ``knn_accuracy``
             Do neighbours in a block predict the labels of a source's cells? Only with labels. A trace in the
             shared block is leakage only for labels of something that the target alone has.
+        ``batch_accuracy``
+            Do neighbours in a block predict the batch of a source's cells? Only with ``batch_key``.
         ``axis_asymmetry``
             Has a shared block an axis that is alive in one source and idle in another? Largest ratio of an
             axis's variances, ``source`` names both (``target&background``): 1 if nothing moved, above 3 if a
             dimension of the first one's own block did (:mod:`cdgm.evaluation.metrics.asymmetric_axes`).
 
         ``null_mean``, ``null_high`` are mean and 95 % quantile over permutations; ``trace`` is True where
-        the value lies above the latter.
+        the value lies above the latter. With ``batch_key`` all permutations but those of batches stay within
+        batches, and ``floor`` is the score that the sums of the cells' values alone reach.
     """
     members, design = model.ensemble.members(member), model.model_spec.design
     means, rows = model.posterior_means(split), model.split.rows(split)
-    labels = {s: model.observations.labels_of(s)[rows[s]] for s in design.sources}
+    observed = model.observations
+    labels = {s: observed.labels_of(s)[rows[s]] for s in design.sources}
+    known = {s: observed.batches_of(s) for s in design.sources}
+    found_batches = {s: values[rows[s]] for s, values in known.items() if values is not None}
+    batches = found_batches or None
     found = []
     with progress("leakage", len(members), "members") as advance:
         for e in members:
             rng = stream("own data", "leakage", model.seeds[e], root=0)
-            own = leakage_rows(design, {key: values[e] for key, values in means.items()}, labels, rng, draws)
+            own = leakage_rows(design, {key: values[e] for key, values in means.items()}, labels, rng, draws, batches)
             found += [{"member": e, "seed": model.seeds[e], "split": split} | r for r in own]
             advance(1)
     table = pd.DataFrame(found).assign(trace=lambda t: t["value"] > t["null_high"])
-    return table[LEAKAGE_COLUMNS]
+    if batches is None:
+        return table[LEAKAGE_COLUMNS]
+    sums = {s: observed.x[s][rows[s]].sum(axis=1, dtype=np.float64) for s in design.sources}
+    table["floor"] = floors(table, design, sums, labels, batches)
+    at = LEAKAGE_COLUMNS.index("p")
+    return table[[*LEAKAGE_COLUMNS[:at], "floor", *LEAKAGE_COLUMNS[at:]]]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdgm.evaluation.metrics.nulls import NO_NULL, Null, summary
+from cdgm.evaluation.metrics.nulls import NO_NULL, Null, permutation, summary
 from cdgm.evaluation.metrics.split_half import as_matrix
 
 #: Added to all variances, on the scale of the prior's 1: axes of less than this count as empty
@@ -33,7 +33,11 @@ ALIVE_IN_ONE = 3.0
 
 
 def axis_asymmetry(
-    alive: np.ndarray, idle: np.ndarray, rng: np.random.Generator | int = 0, draws: int = 0
+    alive: np.ndarray,
+    idle: np.ndarray,
+    rng: np.random.Generator | int = 0,
+    draws: int = 0,
+    within: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[float, float, Null]:
     """Largest ratio of an axis's variance in one source to that in another, with its permutation test.
 
@@ -45,6 +49,8 @@ def axis_asymmetry(
         Generator or seed of the permutations.
     draws
         Permutations of rows between the sources; without any there is no test.
+    within
+        Strata of the rows of both, (n,) and (m,), within which rows are permuted; None without.
 
     Returns
     -------
@@ -63,8 +69,13 @@ def axis_asymmetry(
     rows = rows - rows.mean(axis=0)
     rng = np.random.default_rng(rng)
     # The smaller source is drawn, the other has the rest.
-    drawn = (rows[rng.permutation(n + m)[: min(n, m)]] for _ in range(draws))
-    parts = [rows[:n] if n <= m else rows[n:], *drawn]
+    smaller = slice(0, n) if n <= m else slice(n, n + m)
+    strata = None if within is None else np.concatenate(within)
+    if strata is None:
+        drawn = (rows[rng.permutation(n + m)[: min(n, m)]] for _ in range(draws))
+    else:
+        drawn = (rows[permutation(n + m, rng, strata)[smaller]] for _ in range(draws))
+    parts = [rows[smaller], *drawn]
     sums = np.stack([part.sum(axis=0) for part in parts])
     squares = np.stack([part.T @ part for part in parts])
     small = _covariances(sums, squares, min(n, m))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdgm.evaluation.metrics.nulls import Null, summary
+from cdgm.evaluation.metrics.nulls import Null, permutation, summary
 from cdgm.evaluation.metrics.split_half import as_matrix, paired
 from cdgm.objectives.kernels import expected_distance
 
@@ -45,7 +45,12 @@ def hsic_unbiased(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def hsic_test(
-    x: np.ndarray, y: np.ndarray, rng: np.random.Generator, draws: int = 199, points: int = TEST_POINTS
+    x: np.ndarray,
+    y: np.ndarray,
+    rng: np.random.Generator,
+    draws: int = 199,
+    points: int = TEST_POINTS,
+    within: np.ndarray | None = None,
 ) -> tuple[float, float, Null]:
     """Unbiased HSIC on evenly spaced points with its permutation test.
 
@@ -60,6 +65,9 @@ def hsic_test(
         further rounds of shifts start from the rows of ``y`` in another random order.
     points
         Points used, at most.
+    within
+        Strata (n,) within which rows are permuted, by random permutations in place of shifts: a test of
+        dependence beyond what the strata explain.
 
     Returns
     -------
@@ -72,12 +80,17 @@ def hsic_test(
     x, y = paired(x, y)
     rows = rng.permutation(spread_rows(len(x), points))
     k, m = _u_centred(rbf_kernel(x[rows])), _u_centred(rbf_kernel(y[rows]))
-    rounds = [_shifted(k, m)]
-    while len(rounds) * len(rows) <= draws:
-        order = rng.permutation(len(rows))
-        # U-centring commutes with permuting the points: the matrices needn't be built again.
-        rounds.append(_shifted(k, m[np.ix_(order, order)]))
-    value, shuffled = rounds[0][0], np.concatenate(rounds)[1:]
+    # U-centring commutes with permuting the points: the matrices needn't be built again.
+    if within is None:
+        rounds = [_shifted(k, m)]
+        while len(rounds) * len(rows) <= draws:
+            order = rng.permutation(len(rows))
+            rounds.append(_shifted(k, m[np.ix_(order, order)]))
+        value, shuffled = rounds[0][0], np.concatenate(rounds)[1:]
+    else:
+        orders = [permutation(len(rows), rng, within[rows]) for _ in range(draws)]
+        value = _unbiased(k, m)
+        shuffled = np.array([_unbiased(k, m[np.ix_(order, order)]) for order in orders])
     # Two collapsed blocks give exact zeros up to rounding; they count as ties, not as dependence.
     at_least = shuffled >= value - 1e-14
     return float(value), float((1 + at_least.sum()) / (1 + len(shuffled))), summary(shuffled)

@@ -28,6 +28,7 @@ def score_space(
     strongest: str | None = None,
     rng: np.random.Generator | int = 0,
     draws: int = 50,
+    within: np.ndarray | None = None,
 ) -> list[dict[str, object]]:
     """Score one space (one block's posterior means, or a baseline's) of cells of all sources.
 
@@ -53,6 +54,8 @@ def score_space(
         Generator or seed.
     draws
         Permutations of each null.
+    within
+        (n,) strata, batches say, within which sources are permuted for the nulls of their mixing.
 
     Returns
     -------
@@ -68,6 +71,7 @@ def score_space(
         some = np.sort(rng.permutation(len(latent))[:MOST_CELLS])
         latent, source, label = latent[some], source[some], label[some]
         strata = None if strata is None else np.asarray(strata)[some]
+        within = None if within is None else np.asarray(within)[some]
     rows = []
     for name in np.unique(source):
         own = source == name
@@ -75,7 +79,7 @@ def score_space(
         for metric, (value, null) in label_scores(latent[own], label[own], rng, draws).items():
             rows.append(row(name, block, truth, metric, value, null))
     if len(np.unique(source)) > 1:
-        rows += _mixing_rows(latent, source, label, block, truth, strata, strongest, rng, draws)
+        rows += _mixing_rows(latent, source, label, block, truth, strata, strongest, rng, draws, within)
     return rows
 
 
@@ -148,10 +152,11 @@ def _mixing_rows(
     strongest: str | None,
     rng: np.random.Generator,
     draws: int,
+    within: np.ndarray | None,
 ) -> list[dict[str, object]]:
     names = np.unique(source)
     cells = Neighbourhood.of(latent, source, rng)
-    shuffles = [cells.shuffled(rng) for _ in range(draws)]
+    shuffles = [cells.shuffled(rng, within) for _ in range(draws)]
     null = summary(cells.separation(shuffle) for shuffle in shuffles)
     # The separation belongs to no source: the name joins all, as the names of blocks do for joint scores.
     rows = [row(JOINT.join(names), block, "", "source_separation", cells.separation(), null)]

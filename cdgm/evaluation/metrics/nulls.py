@@ -21,6 +21,20 @@ def summary(draws: Iterable[float]) -> Null:
     return float(values.mean()), float(np.quantile(values, 0.95))
 
 
+def permutation(n: int, rng: np.random.Generator, within: np.ndarray | None = None) -> np.ndarray:
+    """A permutation of n rows; rows stay within their stratum where strata (n,) are given.
+
+    What strata explain (batches, say) then is in the null too.
+    """
+    if within is None:
+        return rng.permutation(n)
+    order = np.arange(n)
+    for stratum in np.unique(within):
+        rows = np.flatnonzero(within == stratum)
+        order[rows] = rng.permutation(rows)
+    return order
+
+
 def permutation_null(
     score: Callable[[np.ndarray, np.ndarray], float],
     estimate: np.ndarray,

@@ -69,13 +69,15 @@ class Neighbourhood:
         nearest = neighbours(latent, max(1, min(k, len(pool) // 2)), rng, pool)
         return cls(nearest, pool, source, None if stratum is None else np.asarray(stratum, dtype=str))
 
-    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+    def shuffled(self, rng: np.random.Generator, within: np.ndarray | None = None) -> np.ndarray:
         """Sources with those of the pool's cells permuted, within cell types where they are known: a null.
 
-        Only the pool is permuted, so that it stays balanced; null scores ask the pool's cells alone.
+        Only the pool is permuted, so that it stays balanced; null scores ask the pool's cells alone. Strata
+        ``within`` (n,) take the place of cell types.
         """
         source = self.source.copy()
-        kinds = np.zeros(len(self.pool)) if self.stratum is None else self.stratum[self.pool]
+        within = self.stratum if within is None else within
+        kinds = np.zeros(len(self.pool)) if within is None else within[self.pool]
         for kind in np.unique(kinds):
             members = self.pool[kinds == kind]
             source[members] = self.source[rng.permutation(members)]
