@@ -44,13 +44,13 @@ def main() -> None:
     spec = validated(FitSpec, read_json(arguments.fit_spec), arguments.fit_spec)
     model, finite = load_stack(arguments.model, spec)
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
-    bundle.require(arguments.data, spec.model.design.sources, model.n_features)
+    bundle.require(arguments.data, spec.model.design.sources, model.n_features, spec.model.covariates)
     members = bundle.replicates_of([m.seed for m in spec.members], arguments.data)
     means = embed(model, bundle, members)
     if arguments.cells is None:
         scores = score_simulation(spec, evaluation, bundle, members, means)
     else:
-        scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means)
+        scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means, bundle.batches)
     bounds = bound_rows(spec, evaluation, model, bundle, members)
     # As each kind of data is scored: cells of both splits, since nothing here was trained on a score.
     axes = axis_rows(spec, evaluation, means, ["test"] if arguments.cells is None else list(bundle.x))

@@ -32,7 +32,7 @@ def main() -> None:
     values = read_json(arguments.spec)
     spec = validated(FitSpec, values, arguments.spec)
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
-    bundle.require(arguments.data, spec.model.design.sources)
+    bundle.require(arguments.data, spec.model.design.sources, covariates=spec.model.covariates)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with progress("training", spec.training.steps, "steps") as advance:
         trained = train(
@@ -40,6 +40,7 @@ def main() -> None:
             bundle.x["train"],
             bundle.replicates_of([m.seed for m in spec.members], arguments.data),
             advance,
+            covariates=bundle.covariates_of("train", spec.model.covariates),
         )
     last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
     for member, which in enumerate(spec.members):

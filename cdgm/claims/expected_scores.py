@@ -69,6 +69,11 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
     for variant in study.variants:
         spec = config.variants[variant]
         rows = [*_of_any(design), *(_of_truths(design, twist) if simulated else _of_cells(design))]
+        if not simulated:
+            kinds = config.datasets[template["dataset"]].covariates
+            batches = [name for name, kind in kinds.items() if kind == "categorical"]
+            places = itertools.product(design.sources, design.blocks, batches, metrics_of("batches"))
+            rows += [(source, block, name, 0.0, metric, False) for source, block, name, metric in places]
         held = [constraint.name for constraint in spec.constraints if constraint.can_assess]
         rows += [("", name, "", 0.0, metric, True) for name in held for metric in metrics_of("constraint")]
         for constraint in spec.constraints:

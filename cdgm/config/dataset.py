@@ -5,7 +5,7 @@ Every number that changes a result has to stand in the config; a default here me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -21,6 +21,8 @@ else:
     GeneSelection = field_of("cdgm.data.gene_selection:GENES")
     Reader = field_of("cdgm.data.readers:READERS")
 
+
+CovariateKind = Literal["categorical", "continuous"]
 
 #: Sources that a spike-in makes.
 SPIKED_SOURCES = BACKGROUND, TARGET = ("background", "target")
@@ -97,6 +99,9 @@ class DatasetSpec(Strict):
         Which genes become features.
     held_out
         Share of each source's cells that is held out for scoring.
+    covariates
+        Column of the reader to its kind: what models of these cells can be told (``model.covariates``).
+        Those with categories are scored as batches.
     """
 
     download: str = Field(min_length=1)
@@ -107,6 +112,7 @@ class DatasetSpec(Strict):
     filters: Filters = Filters()
     genes: GeneSelection
     held_out: float = Field(gt=0, lt=1)
+    covariates: dict[SourceName, CovariateKind] = Field({})
 
     @model_validator(mode="after")
     def _check(self) -> DatasetSpec:

@@ -31,11 +31,15 @@ class Bundle:
         ``truth[split][source][block]``, (R, n, d) float32; empty for cells, active blocks only.
     seeds
         Seeds of the replicates, (R,) int64; None for cells.
+    covariates
+        ``covariates[split][source][name]``, (1, n, k) float32: a column a category, or one of a continuous
+        covariate; empty for simulations.
     """
 
     x: dict[str, dict[str, np.ndarray]]
     truth: dict[str, dict[str, dict[str, np.ndarray]]] = field(default_factory=dict)
     seeds: np.ndarray | None = None
+    covariates: dict[str, dict[str, dict[str, np.ndarray]]] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -63,8 +67,31 @@ class Bundle:
                 raise bad_input(path, "seeds", sorted(known), f"a replicate with seed {seed}")
         return [known[seed] for seed in seeds]
 
-    def require(self, path: object, sources: Sequence[str], features: int | None = None) -> None:
-        """Refuse data that lack one of ``sources`` or do not have that many ``features``.
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Names of the covariates with categories."""
+        if not self.covariates:
+            return ()
+        found = next(iter(self.covariates[SPLITS[0]].values()))
+        return tuple(name for name, values in found.items() if values.shape[2] > 1)
+
+    def covariates_of(self, split: str, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+        """Columns of covariates of each source's rows (1, n, C), in the order of names; None without."""
+        if not names:
+            return None
+        return {
+            source: np.concatenate([found[name] for name in names], axis=2)
+            for source, found in self.covariates[split].items()
+        }
+
+    def require(
+        self,
+        path: object,
+        sources: Sequence[str],
+        features: int | None = None,
+        covariates: Sequence[str] = (),
+    ) -> None:
+        """Refuse data that lack one of ``sources`` or ``covariates``, or have not that many ``features``.
 
         Raises
         ------
@@ -76,6 +103,10 @@ class Bundle:
                 raise bad_input(path, "sources", list(self.sources), f"a source named {source!r}")
         if features is not None and features != self.features:
             raise bad_input(path, "features", self.features, f"{features}, as the model was fitted to")
+        known = [*next(iter(self.covariates[SPLITS[0]].values()))] if self.covariates else []
+        for name in covariates:
+            if name not in known:
+                raise bad_input(path, "covariates", known, f"one named {name!r}")
 
     @property
     def features(self) -> int:
@@ -92,8 +123,8 @@ def read_bundle(path: str | os.PathLike[str], *, support: Support = "real") -> B
     Parameters
     ----------
     path
-        ``.npz`` with ``x/<split>/<source>`` and, for simulations, ``truth/<split>/<source>/<block>`` and
-        ``seeds``.
+        ``.npz`` with ``x/<split>/<source>``, for simulations ``truth/<split>/<source>/<block>`` and
+        ``seeds``, and for cells ``covariates/<split>/<source>/<name>``.
     support
         Refuse values outside of it: that of the likelihood which the data are for.
 
@@ -106,17 +137,24 @@ def read_bundle(path: str | os.PathLike[str], *, support: Support = "real") -> B
     arrays = read_npz(path)
     x: dict[str, dict[str, np.ndarray]] = {split: {} for split in SPLITS}
     truth: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    known: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name in sorted(arrays):
         match name.split("/"):
             case ["x", ("train" | "test") as split, source] if source:
                 x[split][source] = _checked_x(path, name, arrays[name], support)
             case ["truth", ("train" | "test") as split, source, block] if source and block:
                 truth.setdefault(split, {}).setdefault(source, {})[block] = arrays[name]
+            case ["covariates", ("train" | "test") as split, source, covariate] if source and covariate:
+                known.setdefault(split, {}).setdefault(source, {})[covariate] = arrays[name]
             case ["seeds"]:
                 pass
             case _:
                 raise bad_input(
-                    path, "array", name, "x/<split>/<source>, truth/<split>/<source>/<block> or seeds"
+                    path,
+                    "array",
+                    name,
+                    "x/<split>/<source>, truth/<split>/<source>/<block>, seeds or "
+                    "covariates/<split>/<source>/<name>",
                 )
     if not x["train"]:
         raise bad_input(path, "arrays", sorted(arrays), "at least one named x/train/<source>")
@@ -125,8 +163,9 @@ def read_bundle(path: str | os.PathLike[str], *, support: Support = "real") -> B
             path, "sources in x/test", sorted(x["test"]), f"those of x/train: {sorted(x['train'])}"
         )
     _same_axes(path, x)
-    bundle = Bundle(x, truth, arrays.get("seeds"))
+    bundle = Bundle(x, truth, arrays.get("seeds"), known)
     _check_truth(path, bundle)
+    _check_covariates(path, bundle)
     if bundle.seeds is not None and (
         bundle.seeds.shape != (bundle.replicates,) or bundle.seeds.dtype.kind not in "iu"
     ):
@@ -168,6 +207,24 @@ def _same_axes(path: object, x: dict[str, dict[str, np.ndarray]]) -> None:
     for name, found in axes.items():
         if found != expected:
             raise bad_input(path, f"{name}: replicates and features", found, f"{expected} as in {first}")
+
+
+def _check_covariates(path: object, bundle: Bundle) -> None:
+    """Each source of each split needs the same covariates, with the same columns."""
+    if not bundle.covariates:
+        return
+    first = next(iter(next(iter(bundle.covariates.values())).values()))
+    for split, source in ((split, source) for split in SPLITS for source in bundle.sources):
+        found = bundle.covariates.get(split, {}).get(source, {})
+        if set(found) != set(first):
+            expected = f"the covariates of all others: {sorted(first)}"
+            raise bad_input(path, f"covariates/{split}/{source}", sorted(found), expected)
+        for name, values in found.items():
+            shape = (*bundle.x[split][source].shape[:2], first[name].shape[-1])
+            place = f"covariates/{split}/{source}/{name}"
+            if values.dtype.kind != "f" or values.shape != shape:
+                raise bad_input(path, place, f"{values.dtype} {values.shape}", f"floats of shape {shape}")
+            _refuse(path, place, values, ~np.isfinite(values), "a finite number")
 
 
 def _check_truth(path: object, bundle: Bundle) -> None:

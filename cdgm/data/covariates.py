@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from cdgm.config.dataset import CovariateKind
 from cdgm.utils.errors import UserError, bad_input, shown
 from cdgm.utils.registry import Strict
 
@@ -20,8 +21,6 @@ from cdgm.utils.registry import Strict
 MOST_CATEGORIES = 1_000
 #: Standard deviation, as a share of the largest value, up to which a continuous covariate counts as constant.
 CONSTANT = 1e-9
-
-Kind = Literal["categorical", "continuous"]
 
 
 class Categorical(Strict):
@@ -44,7 +43,7 @@ class Categorical(Strict):
         """Number of columns."""
         return len(self.categories)
 
-    def columns(self, values: np.ndarray, where: str, rows: Sequence[str]) -> np.ndarray:
+    def columns(self, values: np.ndarray, where: str, rows: Sequence[str] | np.ndarray) -> np.ndarray:
         """Encode values; for the arguments see :func:`encode`."""
         known = np.array(self.categories)
         places = np.minimum(np.searchsorted(known, values), len(known) - 1)
@@ -76,7 +75,7 @@ class Continuous(Strict):
         """Number of columns."""
         return 1
 
-    def columns(self, values: np.ndarray, where: str, rows: Sequence[str]) -> np.ndarray:
+    def columns(self, values: np.ndarray, where: str, rows: Sequence[str] | np.ndarray) -> np.ndarray:
         """Encode values; for the arguments see :func:`encode`."""
         numbers = _numbers(self.name, values, where, rows)
         return ((numbers - self.mean) / self.sd).astype(np.float32)[:, None]
@@ -86,11 +85,11 @@ Covariate = Annotated[Categorical | Continuous, Field(discriminator="kind")]
 
 
 def learn(
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, CovariateKind],
     values: Mapping[str, np.ndarray],
     training: np.ndarray,
     where: str,
-    rows: Sequence[str],
+    rows: Sequence[str] | np.ndarray,
 ) -> tuple[Categorical | Continuous, ...]:
     """Return the encoding of covariates.
 
@@ -137,7 +136,7 @@ def encode(
     covariates: Sequence[Categorical | Continuous],
     values: Mapping[str, np.ndarray],
     where: str,
-    rows: Sequence[str],
+    rows: Sequence[str] | np.ndarray,
 ) -> np.ndarray:
     """Columns of covariates for some rows (n, C), float32.
 
@@ -158,7 +157,7 @@ def encode(
     return np.concatenate([each.columns(values[each.name], where, rows) for each in covariates], axis=1)
 
 
-def _numbers(name: str, values: np.ndarray, where: str, rows: Sequence[str]) -> np.ndarray:
+def _numbers(name: str, values: np.ndarray, where: str, rows: Sequence[str] | np.ndarray) -> np.ndarray:
     """Values as float64; refused unless all are finite."""
     try:
         numbers = values.astype(np.float64)
@@ -180,7 +179,7 @@ def _is_finite(value: str) -> bool:
 
 
 def _bad_row(
-    name: str, values: np.ndarray, where: str, rows: Sequence[str], row: int, expected: str
+    name: str, values: np.ndarray, where: str, rows: Sequence[str] | np.ndarray, row: int, expected: str
 ) -> UserError:
     value = str(values[row]) or "no value"
     return bad_input(f"{where}[{name!r}] in cell {str(rows[row])!r}", "", value, expected)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cdgm.config.dataset import DatasetSpec, Filters, SpikeIn
+from cdgm.config.dataset import CovariateKind, DatasetSpec, Filters, SpikeIn
 from cdgm.data.bundle import SPLITS
 from cdgm.data.count_matrix import Counts, blocks, count_totals
+from cdgm.data.covariates import learn
 from cdgm.data.filters import passing_cells, passing_genes
 from cdgm.data.read_cells import Cells
+from cdgm.data.readers.base import RESERVED
 from cdgm.data.spike_in import spike_in
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import atomic, write_npz
@@ -33,7 +36,8 @@ class Prepared:
     Attributes
     ----------
     arrays
-        ``x/<split>/<source>`` to counts, (1, cells, genes), smallest unsigned type that holds them all.
+        ``x/<split>/<source>`` to counts, (1, cells, genes), smallest unsigned type that holds them all;
+        ``covariates/<split>/<source>/<name>`` to the columns of a covariate, (1, cells, columns).
     cells
         One row a cell in the order of the arrays: cell, split, source, row, label, further labels.
     genes
@@ -89,6 +93,7 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     cells = _keep(cells, passing_cells(cells.x, 1, 1), "have no count on the chosen genes", where)
     logger.info("dataset %s: %d cells, %d genes are left", name, *cells.x.shape)
     arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
+    arrays |= _covariates(table, spec.covariates, where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
     programs["selected"] = programs["gene"].isin(cells.genes)
     return Prepared(arrays, table, _gene_table(cells, program_of), programs)
@@ -186,6 +191,24 @@ def _split(
     dense = _dense(cells.x, rows)
     arrays = {f"x/{split}/{name}": values[None] for (split, name), values in dense.items()}
     return arrays, pd.concat(parts, ignore_index=True)
+
+
+def _covariates(table: pd.DataFrame, kinds: Mapping[str, CovariateKind], where: str) -> dict[str, np.ndarray]:
+    """Arrays of covariates; means and standard deviations are those of the training cells."""
+    for name in kinds:
+        if name not in table or name in RESERVED:
+            columns = [column for column in table if column not in RESERVED]
+            raise bad_input(where, "covariates", name, f"a column of its cells: one of {columns}")
+    values = {name: table[name].astype(str).to_numpy(dtype=str) for name in kinds}
+    training = (table["split"] == "train").to_numpy()
+    names = table["cell"].astype(str).tolist()
+    learned = learn(kinds, values, training, f"{where}: covariates", names)
+    arrays = {}
+    for (split, source), rows in table.groupby(["split", "source"], sort=False).indices.items():
+        for each in learned:
+            columns = each.columns(values[each.name][rows], where, [names[row] for row in rows])
+            arrays[f"covariates/{split}/{source}/{each.name}"] = columns[None]
+    return arrays
 
 
 def _dense(counts: Counts, rows: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:

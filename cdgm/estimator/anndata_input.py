@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from cdgm.config.dataset import CovariateKind
 from cdgm.config.value_support import Support
 from cdgm.data.count_matrix import Counts, blocks
-from cdgm.data.covariates import Kind
 from cdgm.data.read_cells import gene_names, matrix_of, read_cells, text_columns
 from cdgm.data.sources import REST, assign_sources
 from cdgm.estimator.genes import choose_genes
@@ -69,7 +69,7 @@ class Registration(Strict):
         return ({} if self.batch_key is None else {"batch_key": self.batch_key}) | several
 
     @property
-    def covariate_kinds(self) -> dict[str, Kind]:
+    def covariate_kinds(self) -> dict[str, CovariateKind]:
         """Column of ``obs`` to the kind of the covariate."""
         continuous = set(self.continuous_covariate_keys)
         return {

@@ -122,7 +122,7 @@ class Ensemble:
             (source, block): mean
             for source, rows in x.items()
             for block, mean in posterior_means(
-                self.stack, rows, first, source, covariates and covariates[source]
+                self.stack, rows, first, source, (covariates or {}).get(source)
             ).items()
         }
 

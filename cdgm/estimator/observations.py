@@ -136,7 +136,7 @@ class Observations:
     def encoded(
         self, covariates: Sequence[Categorical | Continuous], positions: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray] | None:
-        """Columns of covariates of some rows of each source (1, n, C), as a stack takes them; None without."""
+        """Columns of covariates of some rows of each source (1, n, C), for a stack; None without."""
         if not covariates:
             return None
         places = {source: self.rows[source][rows] for source, rows in positions.items()}

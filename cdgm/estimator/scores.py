@@ -244,7 +244,9 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
     with progress("leakage", len(members), "members") as advance:
         for e in members:
             rng = stream("own data", "leakage", model.seeds[e], root=0)
-            own = leakage_rows(design, {key: values[e] for key, values in means.items()}, labels, rng, draws, batches)
+            own = leakage_rows(
+                design, {key: values[e] for key, values in means.items()}, labels, rng, draws, batches
+            )
             found += [{"member": e, "seed": model.seeds[e], "split": split} | r for r in own]
             advance(1)
     table = pd.DataFrame(found).assign(trace=lambda t: t["value"] > t["null_high"])

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
-    "constraint", "multiplier", "true model", "labels", "source in block", "sources in block",
+    "constraint", "multiplier", "true model", "labels", "batches", "source in block", "sources in block",
     "source over source in block", "moved dimensions",
 ]  # fmt: skip
 
@@ -71,6 +71,7 @@ METRICS: dict[str, Metric] = {
     "ari": Metric("labels", "adjusted Rand\nindex"),
     "silhouette": Metric("labels", "silhouette"),
     "source_mixing_strongest": Metric("labels", "source mixing,\nstrongest class"),
+    "batch_accuracy": Metric("batches", "balanced kNN accuracy\nof batches"),
     "source_mixing": Metric("source in block", "source mixing"),
     "source_mixing_within": Metric("source in block", "source mixing,\nwithin cell type"),
     "source_separation": Metric("sources in block", "source separation"),

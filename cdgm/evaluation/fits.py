@@ -33,8 +33,10 @@ def embed(model: ComparativeVAE, bundle: Bundle, members: Sequence[int]) -> Mean
     """Posterior means of all rows of a bundle, for each replicate in ``members`` (E,)."""
     means = {}
     for split, sources in bundle.x.items():
+        covariates = bundle.covariates_of(split, model.spec.covariates)
         for source in model.design.sources:
-            for block, mean in posterior_means(model, sources[source], members, source).items():
+            known = (covariates or {}).get(source)
+            for block, mean in posterior_means(model, sources[source], members, source, known).items():
                 means[split, source, block] = mean
     return means
 
@@ -53,7 +55,10 @@ def bound_rows(
     generators = [
         stream("evaluate", "bounds", spec.dataset, m.seed, root=spec.root_seed) for m in spec.members
     ]
-    elbo, kl = held_out_bounds(model, bundle.x["test"], members, generators, evaluation.elbo_draws)
+    covariates = bundle.covariates_of("test", spec.model.covariates)
+    elbo, kl = held_out_bounds(
+        model, bundle.x["test"], members, generators, evaluation.elbo_draws, covariates
+    )
     learned = model.likelihood.summary(dict(model.likelihood_parameters))
     return [
         [
@@ -97,8 +102,12 @@ def constraint_rows(
             stream("evaluate", "constraints", split, spec.dataset, m.seed, root=spec.root_seed)
             for m in spec.members
         ]
-        x = {s: values[:, spread_rows(values.shape[1], NULL_ROWS)] for s, values in bundle.x[split].items()}
-        found = posteriors(model, x, members, generators)
+        some = {s: spread_rows(values.shape[1], NULL_ROWS) for s, values in bundle.x[split].items()}
+        x = {s: bundle.x[split][s][:, rows] for s, rows in some.items()}
+        covariates = bundle.covariates_of(split, spec.model.covariates)
+        if covariates is not None:
+            covariates = {s: values[:, some[s]] for s, values in covariates.items()}
+        found = posteriors(model, x, members, generators, covariates)
         for constraint in constraints:
             i = spec.variant.constraints.index(constraint)
             own = [member.variant.constraints[i] for member in spec.members]
@@ -176,13 +185,20 @@ def twisted_truths(
     }
 
 
-def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, means: Means) -> Iterator[Rows]:
+def score_cells(
+    spec: FitSpec,
+    evaluation: EvaluationSpec,
+    cells: CellTable,
+    means: Means,
+    batches: Sequence[str] = (),
+) -> Iterator[Rows]:
     """Label, clustering and mixing scores of each latent space, member after member.
 
-    All cells of both splits are scored: labels never enter training, so there is nothing to hold out.
+    All cells of both splits are scored: labels never enter training, so there is nothing to hold out. Columns
+    of ``batches`` are scored whether or not the model was told them.
     """
     # Here and not above: evaluations of simulations are many and short, and need none of what this loads.
-    from cdgm.evaluation.metrics.latent_space_scores import score_space
+    from cdgm.evaluation.metrics.latent_space_scores import batch_rows, score_space
 
     for e, member in enumerate(spec.members):
         rows: Rows = []
@@ -193,4 +209,10 @@ def score_cells(spec: FitSpec, evaluation: EvaluationSpec, cells: CellTable, mea
                 latent, cells.source, cells.label, block, strata=cells.strata, rng=rng,
                 draws=evaluation.null_draws,
             )  # fmt: skip
+            for name in batches:
+                rng = stream(
+                    "evaluate", "batches", spec.dataset, block, name, member.seed, root=spec.root_seed
+                )
+                batch = cells.table[name].to_numpy(dtype=str)
+                rows += batch_rows(latent, cells.source, batch, block, name, rng, evaluation.null_draws)
         yield rows

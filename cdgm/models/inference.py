@@ -135,9 +135,7 @@ def posteriors(
     return {**result.posteriors, **result.inactive}
 
 
-def _taken(
-    values: np.ndarray, replicates: Sequence[int], start: int, dtype: torch.dtype
-) -> torch.Tensor:
+def _taken(values: np.ndarray, replicates: Sequence[int], start: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.as_tensor(np.asarray(values[replicates, start : start + CHUNK])).to(dtype)
 
 
@@ -149,7 +147,7 @@ def _source_data(
     covariates: Mapping[str, np.ndarray] | None,
 ) -> dict[str, SourceData]:
     return {
-        s: SourceData(x[s], replicates, model.likelihood, dtype, covariates=covariates and covariates[s])
+        s: SourceData(x[s], replicates, model.likelihood, dtype, covariates=(covariates or {}).get(s))
         for s in model.design.sources
     }
 

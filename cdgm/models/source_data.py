@@ -63,8 +63,7 @@ class SourceData:
         self.offset = torch.as_tensor(replicates, device=device).unsqueeze(1) * self.n
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Observations (E, B, D) as stored, and library, constant and covariates
-        (E, B, 2 + C), of rows ``index`` (E, B)."""
+        """Observations (E, B, D) as stored, and facts (E, B, 2 + C), of rows ``index`` (E, B)."""
         flat = (index.to(self.x.device) + self.offset).flatten()
         members, size = index.shape
         return (

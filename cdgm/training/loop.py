@@ -112,7 +112,7 @@ def train(
     dtype, device = getattr(torch, training.precision), device_of(training.device)
     data = {
         source: SourceData(
-            x[source], replicates, spec.model.likelihood, dtype, device, covariates and covariates[source]
+            x[source], replicates, spec.model.likelihood, dtype, device, (covariates or {}).get(source)
         )
         for source in design.sources
     }

@@ -55,6 +55,14 @@ def check_setting(
             design.check_twist(twist.block, twist.by, simulation.dims, "it")
         except ValueError as error:
             raise UserError(f"{where(path)}: {'.'.join(path)}: {error}") from None
+    known = config.datasets[template.dataset].covariates if template.dataset is not None else {}
+    for i, name in enumerate(model.covariates):
+        if name not in known:
+            path = ("model", "covariates", i)
+            expected = f"one of the covariates of datasets.{template.dataset}: {list(known)}"
+            if template.dataset is None:
+                expected = "none: simulations have no covariates"
+            raise bad_input(where(path), ".".join(map(str, path)), name, expected)
     if simulation is None:
         _check_cells(config, template, model, where)
     elif template.training.batch_size > min(simulation.n_train.values()):

@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from cdgm.evaluation.metrics.baselines import Split, oracle_predictions, spaces
-from cdgm.evaluation.metrics.label_scores import agreement, label_scores
+from cdgm.evaluation.metrics.label_scores import (
+    NEIGHBOURS,
+    agreement,
+    knn_accuracy,
+    label_scores,
+    neighbours,
+)
 from cdgm.evaluation.metrics.nulls import row, summary
 from cdgm.evaluation.metrics.recovery import active_dims
 from cdgm.evaluation.metrics.source_mixing import Neighbourhood
@@ -80,6 +86,40 @@ def score_space(
             rows.append(row(name, block, truth, metric, value, null))
     if len(np.unique(source)) > 1:
         rows += _mixing_rows(latent, source, label, block, truth, strata, strongest, rng, draws, within)
+    return rows
+
+
+def batch_rows(
+    latent: np.ndarray,
+    source: np.ndarray,
+    batch: np.ndarray,
+    block: str,
+    truth: str,
+    rng: np.random.Generator | int = 0,
+    draws: int = 50,
+) -> list[dict[str, object]]:
+    """How well neighbours predict the batch of a cell, within each source.
+
+    Parameters
+    ----------
+    latent, source, block, rng, draws
+        As in :func:`score_space`.
+    batch
+        (n,) batch of each cell.
+    truth
+        Name of the batches, for the rows.
+    """
+    rng = np.random.default_rng(rng)
+    rows = []
+    for name in np.unique(source):
+        own = np.flatnonzero(source == name)
+        own = np.sort(rng.permutation(own)[:MOST_CELLS])
+        codes = np.unique(batch[own], return_inverse=True)[1]
+        if len(own) < 3 or codes.max() == 0:
+            continue
+        nearest = neighbours(as_matrix(latent)[own], NEIGHBOURS, rng)
+        null = summary(knn_accuracy(rng.permutation(codes), nearest) for _ in range(draws))
+        rows.append(row(name, block, truth, "batch_accuracy", knn_accuracy(codes, nearest), null))
     return rows
 
 
