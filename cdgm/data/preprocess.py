@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -204,10 +205,12 @@ def _covariates(table: pd.DataFrame, kinds: Mapping[str, CovariateKind], where: 
     names = table["cell"].astype(str).tolist()
     learned = learn(kinds, values, training, f"{where}: covariates", names)
     arrays = {}
-    for (split, source), rows in table.groupby(["split", "source"], sort=False).indices.items():
-        for each in learned:
-            columns = each.columns(values[each.name][rows], where, [names[row] for row in rows])
-            arrays[f"covariates/{split}/{source}/{each.name}"] = columns[None]
+    groups = table.groupby(["split", "source"], sort=False).indices
+    for each in learned:
+        columns = each.columns(values[each.name], where, names)
+        for group, rows in groups.items():
+            split, source = cast("tuple[str, str]", group)
+            arrays[f"covariates/{split}/{source}/{each.name}"] = columns[None, rows]
     return arrays
 
 
