@@ -112,7 +112,7 @@ def test_what_is_not_there_is_named():
     refused(lambda: setup(*groups, layer="counts"), "layer", "'counts'", "None for adata.X")
     refused(lambda: setup(*groups, labels_key="type"), "labels_key", "'type'")
     refused(lambda: setup(adata, "condition", ["ctrl", "drug"]), "background", "the target")
-    refused(lambda: setup(*groups, batch_key="state"), "batch_key", "'state'", "docs/comparison.md")
+    refused(lambda: setup(*groups, batch_key="donor"), "batch_key", "'donor'", "['condition', 'state']")
     assert "_cdgm" not in adata.uns
     refused(lambda: cdgm.ComparativeModel(adata), "not set up", "setup_anndata")
     refused(lambda: setup(adata.X, "condition", "ctrl"), "adata", "csr_matrix", "from_arrays")
