@@ -148,7 +148,7 @@ class Known:
 
     members, check_member = Ensemble.members, Ensemble.check_member
 
-    def means(self, x):
+    def means(self, x, covariates=None):
         return {key: m[:, : next(iter(x.values())).shape[1]] for key, m in self._means.items() if key[0] in x}
 
 
