@@ -111,7 +111,18 @@ def test_every_written_key_is_explained():
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     # Below these, keys are names that the user gives.
     named = {"designs", "variants", "downloads", "datasets", "protocols", "studies", "settings", "claims"}
-    free = {"blocks", "covariates", "dims", "n_train", "n_test", "noise_of", "classes", "labels", "ratio", "sweep"}
+    free = {
+        "blocks",
+        "covariates",
+        "dims",
+        "n_train",
+        "n_test",
+        "noise_of",
+        "classes",
+        "labels",
+        "ratio",
+        "sweep",
+    }
 
     def keys(node, names=False):
         for key, value in node.items():
