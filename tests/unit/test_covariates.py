@@ -295,4 +295,4 @@ def test_a_known_shift_of_batches_goes_to_the_covariate_and_not_to_the_latents()
         elbo[key] = fitted.get_elbo()["elbo"].mean()
     assert found[None]["background", "background"] > 0.8
     assert (found["donor"] < 0.62).all()
-    assert elbo["donor"] > elbo[None] + 1
+    assert elbo["donor"] > elbo[None] + 0.5
