@@ -172,9 +172,12 @@ def test_covariates(likelihood, encode, decoder):
         torch.testing.assert_close(total, expected, **ELSEWHERE)
 
 
-@pytest.mark.parametrize("combiner", ["mgda", "pcgrad"])
+PENALTY = {"kind": "hsic", "weight": 3.0, "estimator": "unbiased", "of": "means"}
+
+
+@pytest.mark.parametrize("combiner", [{"kind": "mgda", "normalise": "loss"}, {"kind": "pcgrad"}])
 def test_covariates_of_a_step_and_a_twist(combiner):
-    variant = {"combiner": {"kind": combiner}, "penalties": [{"kind": "hsic", "weight": 3.0}]}
+    variant = {"combiner": combiner, "penalties": [PENALTY]}
     model = {"twist": TWIST, "posterior": "twisted", "covariates": ["batch"], "encode_covariates": True}
     dims = {"background": 3, "salient": 2}
     check_step(fit_spec(dims=dims, model=model, variant=variant, training=DOUBLE))
