@@ -107,8 +107,8 @@ def decoded_samples(
     names = ("own data", "differential expression")
     generators = [stream(*names, own, seed, root=0) for own in ensemble.spec.seeds]
 
-    def values(latents: dict[str, torch.Tensor]) -> np.ndarray:
-        found = decoded(stack, latents)[members]
+    def values(latents: dict[str, torch.Tensor], covariates: torch.Tensor | None) -> np.ndarray:
+        found = decoded(stack, latents, covariates)[members]
         return (found.exp2() if counts else found).numpy()
 
     total = sum(map(len, rows.values()))
@@ -117,7 +117,11 @@ def decoded_samples(
             for start in range(0, len(positions), CHUNK):
                 part = positions[start : start + CHUNK]
                 x = model.scaling.apply({source: observations.x[source][part]})[source]
-                gaussians = block_gaussians(stack, torch.as_tensor(np.ascontiguousarray(x)).to(dtype), source)
+                known = None
+                if (columns := observations.encoded(model.covariates, {source: part})) is not None:
+                    known = torch.as_tensor(columns[source]).to(dtype).expand(stack.n_members, -1, -1)
+                rows_of_chunk = torch.as_tensor(np.ascontiguousarray(x)).to(dtype)
+                gaussians = block_gaussians(stack, rows_of_chunk, source, known)
                 for number in range(per_member):
                     noise = {
                         name: torch.from_numpy(
@@ -129,6 +133,6 @@ def decoded_samples(
                     latents = sample_latents(stack, gaussians, noise)
                     without = None
                     if block is not None:
-                        without = values(latents | {block: torch.zeros_like(latents[block])})
-                    yield Sample(source, part, number, weight, values(latents), without)
+                        without = values(latents | {block: torch.zeros_like(latents[block])}, known)
+                    yield Sample(source, part, number, weight, values(latents, known), without)
                 advance(len(part))

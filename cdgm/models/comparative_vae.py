@@ -182,7 +182,7 @@ class ComparativeVAE(nn.Module):
         to look at, no part of the model. Under a twisted posterior it is the twisted mean. Covariates
         (E, B, C) are needed where encoders see them.
         """
-        h = self._encoder_input(x, covariates)
+        h = self.encoder_input(x, covariates)
         means = {block: self.encoders[block](h)[..., : self.spec.dims[block]] for block in self.design.blocks}
         if self.spec.posterior == "twisted" and self.spec.twist is not None:
             active = self.design.active(source)
@@ -199,7 +199,8 @@ class ComparativeVAE(nn.Module):
         """
         return self.decoder(self._decoder_input(self._joined(latents), covariates))
 
-    def _encoder_input(self, x: Tensor, covariates: Tensor | None) -> Tensor:
+    def encoder_input(self, x: Tensor, covariates: Tensor | None) -> Tensor:
+        """What encoders see of rows (E or 1, B, D) and, where they do, of their covariates (E, B, C)."""
         h = self.likelihood.encoder_input(x)
         if not self.spec.encode_covariates:
             return h
@@ -234,7 +235,7 @@ class ComparativeVAE(nn.Module):
 
     def traced(self, batch: Batch, noise: Mapping[str, Tensor], inactive: bool = False) -> PassTrace:
         """The networks' part of :meth:`forward`, with all that its gradient needs."""
-        h = self._encoder_input(batch.x, batch.covariates)
+        h = self.encoder_input(batch.x, batch.covariates)
         members, total = batch.x.shape[:2]
         latents = h.new_zeros(members, sum(self.spec.dims.values()), total)
         blocks: dict[str, BlockTrace] = {}

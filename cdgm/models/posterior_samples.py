@@ -17,7 +17,9 @@ BlockGaussians = Mapping[str, tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
-def block_gaussians(model: ComparativeVAE, x: Tensor, source: str) -> BlockGaussians:
+def block_gaussians(
+    model: ComparativeVAE, x: Tensor, source: str, covariates: Tensor | None = None
+) -> BlockGaussians:
     """Posterior of each block that is active in a source, of the underlying Gaussian where it is twisted.
 
     Parameters
@@ -28,8 +30,10 @@ def block_gaussians(model: ComparativeVAE, x: Tensor, source: str) -> BlockGauss
         Observations (E or 1, B, D) of one source, as the network takes them.
     source
         Which source.
+    covariates
+        Covariates of the rows (E, B, C), where encoders see them.
     """
-    h = model.likelihood.encoder_input(x).expand(model.n_members, -1, -1)
+    h = model.encoder_input(x, covariates).expand(model.n_members, -1, -1)
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for block in model.design.active(source):
         mean, log_variance = model.encoders[block](h).chunk(2, dim=-1)
