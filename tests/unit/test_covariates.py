@@ -167,6 +167,9 @@ def test_genes_are_decoded_at_each_cell_s_own_covariates(adata):
 
     table = model.rank_genes().set_index("gene").loc[model.observations.features]
     np.testing.assert_allclose(table["change"], change(columns), atol=1e-5)
+    # A posterior sample is one more latent, so the mean effect of a nearly linear decoder is close to this.
+    effects = model.differential_expression().set_index("gene").loc[model.observations.features]
+    assert np.corrcoef(effects["difference_mean"], change(columns))[0, 1] > 0.95
     assert np.abs(table["change"] - change(columns[:, ::-1])).max() > 1e-4
 
 

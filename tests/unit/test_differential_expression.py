@@ -149,7 +149,7 @@ def test_a_seed_gives_one_table_and_chunks_bound_memory(trained, tmp_path, monke
     decoded = decoded_samples.decoded
     monkeypatch.setattr(decoded_samples, "CHUNK", 32)
     monkeypatch.setattr(
-        decoded_samples, "decoded", lambda s, u: [rows.append(u["salient"].shape[1]), decoded(s, u)][1]
+        decoded_samples, "decoded", lambda s, u, c: [rows.append(u["salient"].shape[1]), decoded(s, u, c)][1]
     )
     small = again.differential_expression("state", cells=30, n_samples=2)
     assert max(rows) <= 32
