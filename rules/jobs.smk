@@ -81,8 +81,9 @@ def study_row(row):
 
 
 def summary_spec(study):
-    """The rows of a study's tables."""
-    return {
+    """The rows of a study's tables, and how its regrets are measured, if they are."""
+    regret = CONFIG.studies[study].regret
+    return ({} if regret is None else {"regret": dump(regret)}) | {
         "rows": [study_row(row) for row in PLAN.studies[study]],
         "baselines": (
             [study_row(row) for row in baseline_rows(study)] if on_cells(study) else []

@@ -7,9 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from cdgm.config.fit import FitSpec
+from cdgm.config.regret import RegretSpec
 from cdgm.config.validation import validated
 from cdgm.evaluation.constraint_ends import constraint_ends
 from cdgm.evaluation.moved_dimensions import moved_rows
+from cdgm.evaluation.regret import regret_rows
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
 from cdgm.utils.command_line import Parser, log, run
@@ -43,6 +45,8 @@ def main() -> None:
     results: Path = arguments.results
     spec = read_json(arguments.spec)
     scores, histories, maps = [], [], []
+    regret = RegretSpec.model_validate(spec["regret"]) if "regret" in spec else None
+    own: dict[tuple[str, str], str] = {}
 
     def place(row: dict[str, str], **more: str) -> dict[str, str]:
         """Leading columns of a row of the study."""
@@ -52,7 +56,11 @@ def main() -> None:
     for row in spec["rows"]:
         table = read_table(results / "evaluations" / row["evaluation"] / "metrics.csv")
         fit = results / "fits" / row["fit"]
-        members = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json")).members
+        fitted = validated(FitSpec, read_json(fit / "spec.json"), str(fit / "spec.json"))
+        members = fitted.members
+        if regret is not None and row["variant"] == regret.reference:
+            sources = fitted.model.design.sources
+            own |= {(row["setting"], m.point): sources[int(m.variant.combiner.place) - 1] for m in members}
         history = read_npz(fit / "history.npz", ("step",))
         derived = [
             rows for rows in (constraint_ends(table, history, members), moved_rows(table)) if len(rows)
@@ -70,6 +78,9 @@ def main() -> None:
         table = read_table(results / "ceilings" / row["ceiling"] / "metrics.csv")
         scores.append(with_study(table.assign(point=""), place(row, variant="ceiling", fit="")))
     long = pd.concat(scores, ignore_index=True)[SCORE_COLUMNS]
+    if regret is not None:
+        found = regret_rows(long, regret.reference, own, regret.front)
+        long = pd.concat([long, found], ignore_index=True)
     summary = summarise(long)
     runs = long[long["fit"] != ""].drop_duplicates(["fit", "member"])
     log(f"{arguments.study}: {int(runs['finite'].sum())} of {len(runs)} fits finished")

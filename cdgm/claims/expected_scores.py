@@ -80,6 +80,11 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
             rows += [("", constraint.name, "", 0.0, metric, True) for metric in metrics_of("multiplier")]
         if simulated and any(design.comparisons(block) for block in design.blocks):
             rows += [("", "", "", 0.0, metric, True) for metric in metrics_of("moved dimensions")]
+        if study.regret is not None and variant != study.regret.reference:
+            rows += [(source, "", "", 0.0, "regret", True) for source in design.sources]
+            rows.append(("", "", "", 0.0, "regret_worst", True))
+            if study.regret.front:
+                rows.append(("", "", "", 0.0, "front_gain", True))
         for point, _ in spec.points():
             yield from (Score(setting, variant, point, *row) for row in rows)
     if simulated and evaluation.get("ceiling") is not None:

@@ -15,6 +15,8 @@ from cdgm.utils.registry import Strict
 
 Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Relation = Literal["at_least", "at_most"]
+#: Scores that are signed differences themselves, so that 0 means none.
+DIFFERENCES = ("front_gain",)
 Source = Literal["abstract", "literature", "theory", "ours"]
 
 
@@ -143,7 +145,8 @@ class Condition(Strict):
             raise ValueError("has both 'seeds_at_least' and 'seeds_at_most', expected at most one of them")
         if self.is_share and not 0 < self.wanted[1] < 1:
             raise ValueError(f"asks for a share of seeds of {self.wanted[1]:g}, expected one between 0 and 1")
-        if self.equivalent_within is not None and (self.minus is None or self.absolute or self.is_share):
+        signed = self.minus is not None or (self.of.metric in DIFFERENCES and self.over is None)
+        if self.equivalent_within is not None and (not signed or self.absolute or self.is_share):
             raise ValueError("has 'equivalent_within', expected it for the median of a signed difference")
         return self
 

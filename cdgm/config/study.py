@@ -18,6 +18,7 @@ from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
 from cdgm.config.fit import TrainingSpec, VariantSpec
 from cdgm.config.layers import Layer, file_with
+from cdgm.config.regret import RegretSpec
 from cdgm.config.validation import validated
 from cdgm.utils.errors import bad_input
 from cdgm.utils.registry import Strict, distinct, registry_at
@@ -102,6 +103,10 @@ class Study(Strict):
         with a ``kind``, a list or a number replaces what stood there.
     sweep
         Dotted key to values: every setting is repeated for every combination.
+    learning_rates
+        Peak learning rates of variants that are fitted at one of their own.
+    regret
+        Single-source fits that regrets are measured against; absent means no regrets.
     figures
         Figures (names in ``cdgm/figures``) drawn from its tables.
     """
@@ -112,6 +117,8 @@ class Study(Strict):
     variants: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
     settings: dict[Name, dict[str, Any]] = Field(min_length=1)
     sweep: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(distinct)]] = Field({})
+    learning_rates: dict[Name, Annotated[float, Field(gt=0, le=1_000)]] = Field({})
+    regret: RegretSpec | None = None
     figures: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
 
     @model_validator(mode="after")
@@ -172,6 +179,12 @@ def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collecti
         yield ("studies", name, "protocol"), study.protocol, config.protocols
         for i, variant in enumerate(study.variants):
             yield ("studies", name, "variants", i), variant, config.variants
+        for variant in study.learning_rates:
+            yield ("studies", name, "learning_rates"), variant, study.variants
+        if study.regret is not None:
+            yield ("studies", name, "regret", "reference"), study.regret.reference, study.variants
+            for i, variant in enumerate(study.regret.front):
+                yield ("studies", name, "regret", "front", i), variant, study.variants
         for i, figure in enumerate(study.figures):
             yield ("studies", name, "figures", i), figure, figures
     for name, claim in config.claims.items():

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
-    "constraint", "multiplier", "true model", "labels", "batches", "source in block", "sources in block",
-    "source over source in block", "moved dimensions",
+    "constraint", "multiplier", "reference", "front", "true model", "labels", "batches", "source in block",
+    "sources in block", "source over source in block", "moved dimensions",
 ]  # fmt: skip
 
 
@@ -51,6 +51,9 @@ METRICS: dict[str, Metric] = {
     "active_dims": Metric("size of block", "active dimensions"),
     "true_dims": Metric("size of block", "true dimensions"),
     "elbo": Metric("source", "held-out ELBO (nats per point)"),
+    "regret": Metric("reference", "regret (nats per point)"),
+    "regret_worst": Metric("front", "worst source's regret\n(nats per point)"),
+    "front_gain": Metric("front", "gain over the front of fixed weights\n(nats per point)"),
     "axis_asymmetry": Metric("source over source in block", "most asymmetric axis\n(variance over variance)"),
     "dimension_moved": Metric("moved dimensions", "a dimension moved (0 or 1)"),
     "alarm_where_moved": Metric("moved dimensions", "alarm where one moved (0 or 1)"),

@@ -15,6 +15,7 @@ FIGURES = Registry(
         "objectives": "cdgm.figures.objectives:draw",
         "recovery": "cdgm.figures.recovery:draw",
         "recovery_limit": "cdgm.figures.recovery_limit:draw",
+        "regrets": "cdgm.figures.regrets:draw",
         "scaling": "cdgm.figures.scaling:draw",
         "schedule_traces": "cdgm.figures.schedule_traces:draw",
         "schedules": "cdgm.figures.schedules:draw",
@@ -37,7 +38,10 @@ ACROSS_STUDIES = Registry(
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
     **dict.fromkeys(
-        ("assumptions", "counts", "dims", "recovery", "recovery_limit", "scaling", "schedules", "sources"),
+        (
+            *("assumptions", "counts", "dims", "recovery", "recovery_limit"),
+            *("regrets", "scaling", "schedules", "sources"),
+        ),
         ("truths",),
     ),
     **dict.fromkeys(("twist", "two_models"), ("truths", "twist")),

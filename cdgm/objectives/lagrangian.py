@@ -22,6 +22,10 @@ from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.ramps import Ramps
 
 
+#: A batch with the noise of its blocks.
+Drawn = tuple[Batch, Mapping[str, Tensor]]
+
+
 @dataclass(frozen=True)
 class Step:
     """Gradient of one step and what the history records of it.
@@ -90,13 +94,24 @@ class Lagrangian:
         self._kl_weights = Ramps(of_blocks, contexts["combiner"])
         self.inactive = variant.needs_inactive
         self._gradient = ElboGradient(model, flat, apart=self.combiner.per_source)
+        second = self.combiner.weight_rows is not None
+        self._of_weights = ElboGradient(model, flat, apart=True) if second else None
 
-    def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
-        """Gradient of the objective on a batch; the gradient is overwritten in the next step."""
+    def step(self, batch: Batch, noise: Mapping[str, Tensor], for_weights: Drawn | None = None) -> Step:
+        """Gradient of the objective on a batch; the gradient is overwritten in the next step.
+
+        Parameters
+        ----------
+        batch, noise
+            Rows of the sources, and noise of the blocks.
+        for_weights
+            A second batch with its noise, from which the combiner's weights are found if it has
+            ``weight_rows``.
+        """
         with torch.inference_mode():
-            return self._step(batch, noise)
+            return self._step(batch, noise, for_weights)
 
-    def _step(self, batch: Batch, noise: Mapping[str, Tensor]) -> Step:
+    def _step(self, batch: Batch, noise: Mapping[str, Tensor], for_weights: Drawn | None) -> Step:
         result = self._gradient.forward(batch, noise, self.inactive)
         weights = self._kl_weights.of_step()
         losses = _weighted_losses(result, self.model.design.sources, weights)
@@ -114,12 +129,21 @@ class Lagrangian:
             return Step(together, loss, torch.ones_like(losses), terms, result)
         gram = None
         if self.combiner.needs_gram:
-            gram = torch.bmm(apart, apart.mT).double().cpu().numpy()
+            judged = apart if for_weights is None else self._second(*for_weights, weights)
+            gram = torch.bmm(judged, judged.mT).double().cpu().numpy()
         found = self.combiner.weights(losses, gram, self._combiner_state)
         shares = torch.from_numpy(np.array(found, order="C")).to(losses)
         # Only what several sources use is weighed; what one uses alone is in `together`, as are penalties.
         gradient = torch.baddbmm(together.unsqueeze(1), shares.unsqueeze(1), apart).squeeze(1)
         return Step(gradient, loss, shares.T, terms, result)
+
+    def _second(self, batch: Batch, noise: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        """Gradients of the sources (E, K, P) on the batch that only weights are found from."""
+        assert self._of_weights is not None
+        self._of_weights.forward(batch, noise)
+        self._of_weights.backward(None, weights)
+        assert self._of_weights.apart is not None
+        return self._of_weights.apart
 
     def _added(self, result: Pass) -> tuple[Tensor, Pulls, dict[str, Tensor]]:
         """Penalties and constraints: their sum (E,), its gradients, and what is recorded of them."""

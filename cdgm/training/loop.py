@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.source_data import SourceData, assemble
 from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.context import ObjectiveContext
-from cdgm.objectives.lagrangian import Lagrangian
+from cdgm.objectives.lagrangian import Drawn, Lagrangian
 from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.training.history import History
@@ -58,11 +58,11 @@ def member_streams(spec: FitSpec, stage: str, *names: str | int) -> list[np.rand
 
 
 def noise_streams(
-    spec: FitSpec, model: ComparativeVAE, inactive: bool
+    spec: FitSpec, model: ComparativeVAE, inactive: bool, *names: str
 ) -> dict[str, list[list[np.random.Generator]]]:
     """Streams of the posteriors' noise, block to a list (sources x E): one a source, block and member."""
     return {
-        block: [member_streams(spec, "noise", s, block, dim) for s in model.encoded(block, inactive)]
+        block: [member_streams(spec, "noise", *names, s, block, dim) for s in model.encoded(block, inactive)]
         for block, dim in spec.model.dims.items()
     }
 
@@ -125,20 +125,16 @@ def train(
     optimiser = FrozenAwareAdam(flat, training)
     history = History(design, training)
 
-    indices = {
-        source: shuffled_indices(member_streams(spec, "batches", source), data[source].n, training.batch_size)
-        for source in design.sources
-    }
-    noise = standard_normals(
-        noise_streams(spec, model, objective.inactive), spec.model.dims, training.batch_size, dtype, device
-    )
+    batches = _batches(spec, model, data, objective.inactive, training.batch_size)
+    # Streams of their own, so that the steps see the same rows and noise with and without a second batch.
+    rows = spec.variant.combiner.weight_rows
+    second = None if rows is None else _batches(spec, model, data, False, rows, "weights")
     held = 0 if training.start is None else round(training.start.decoder_held * training.steps)
     decoder = flat[:, sum(p[0].numel() for p in model.encoders.parameters()) :]
     reported = 0
     for step in range(training.steps):
         with torch.inference_mode():  # a third of the time of small operations is autograd's bookkeeping
-            batch = assemble(data, {source: next(index) for source, index in indices.items()})
-            result = objective.step(batch, next(noise))
+            result = objective.step(*next(batches), None if second is None else next(second))
             before = decoder.clone() if step < held else None
             norm = optimiser.step(result.gradient, result.loss)
             # Adam's averages go on: without them its first step would be the largest of all.
@@ -154,6 +150,32 @@ def train(
             if watch is not None and watch(step + 1, model, optimiser.alive.cpu().numpy()):
                 break
     return TrainedStack(model.cpu(), optimiser.alive.cpu().numpy(), history.arrays())
+
+
+def _batches(
+    spec: FitSpec,
+    model: ComparativeVAE,
+    data: Mapping[str, SourceData],
+    inactive: bool,
+    rows: int,
+    *names: str,
+) -> Iterator[Drawn]:
+    """Endless batches of ``rows`` of each source with noise for the blocks, from streams with ``names``."""
+    indices = {
+        source: shuffled_indices(member_streams(spec, "batches", *names, source), of_source.n, rows)
+        for source, of_source in data.items()
+    }
+    device = next(model.parameters()).device
+    noise = standard_normals(
+        noise_streams(spec, model, inactive, *names),
+        spec.model.dims,
+        rows,
+        getattr(torch, spec.training.precision),
+        device,
+    )
+    while True:
+        batch = assemble(data, {source: next(index) for source, index in indices.items()})
+        yield batch, next(noise)
 
 
 def _contexts(

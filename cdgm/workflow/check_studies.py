@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cdgm.config.fit import ModelSpec
+from cdgm.config.fit import ModelSpec, VariantSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
 from cdgm.utils.errors import UserError, bad_input
@@ -116,6 +116,7 @@ def check_study(config: Config, name: str, templates: Sequence[Template], where:
                 path = ("studies", name, "variants", i)
                 expected = f"one that suits trainings of {steps} steps: {error}"
                 raise bad_input(where(path), ".".join(map(str, path)), variant, expected) from None
+    _check_regret(config, name, study, templates, where)
     there = {
         "cells": any(template.dataset is not None for template in templates),
         "truths": any(template.simulation is not None for template in templates),
@@ -129,3 +130,31 @@ def check_study(config: Config, name: str, templates: Sequence[Template], where:
                 path = ("studies", name, "figures", i)
                 expected = f"a figure that suits the study: this one needs {WORDS[need]}"
                 raise bad_input(where(path), ".".join(map(str, path)), figure, expected)
+
+
+def _check_regret(
+    config: Config, name: str, study: Study, templates: Sequence[Template], where: Where
+) -> None:
+    """Refuse references that are not one fit to each source alone, and a front of other than two sources."""
+    if study.regret is None:
+        return
+    reference, front = study.regret.reference, list(study.regret.front)
+    places = _places(config.variants[reference])
+    for design in dict.fromkeys(template.design for template in templates):
+        # That there is such a design is checked with the setting.
+        n = len(config.designs[design].sources) if design in config.designs else len(places)
+        every = list(range(1, n + 1))
+        if places != every:
+            key = ("studies", name, "regret", "reference")
+            expected = f"one with the combiner 'single' at the places {every} of design {design!r}"
+            raise bad_input(where(key), ".".join(key), reference, expected)
+        if front and n != 2:
+            key = ("studies", name, "regret", "front")
+            expected = f"none: a front is one of two sources, design {design!r} has {n}"
+            raise bad_input(where(key), ".".join(key), front, expected)
+
+
+def _places(variant: VariantSpec) -> list[int]:
+    """Places of the sources that a variant fits alone; none unless its combiner is ``single``."""
+    combiners: list[Any] = [point.combiner for _, point in variant.points()]
+    return sorted(int(combiner.place) for combiner in combiners if combiner.kind == "single")

@@ -220,6 +220,8 @@ def _expand_setting(
         except ValueError as error:
             raise UserError(f"{where(('training', 'start'))}: training.start: {error}") from None
         training = training.model_copy(update={"start": start})
+    if variant in study.learning_rates:
+        training = training.model_copy(update={"learning_rate": study.learning_rates[variant]})
     seeds = study.seeds
     end = seeds.first + seeds.count
     for file_start in range(seeds.first, end, seeds.per_file):
@@ -239,7 +241,7 @@ def _expand_setting(
             spec = FitSpec(
                 dataset=dataset,
                 model=model,
-                variant=config.variants[variant].over(template.training.steps),
+                variant=config.variants[variant].over(training.steps),
                 training=training,
                 seeds=replicates[i : i + seeds.per_job],
                 root_seed=config.root_seed,

@@ -109,6 +109,25 @@ def weighed(failed=(), seeds=SEEDS):
     return study.tables()
 
 
+def regretted(failed=(), seeds=SEEDS):
+    """The fits of :func:`weighed` with their regrets, gains over the front and nonlinear leakage."""
+    study = FakeStudy("weighed", failed, seeds)
+    for setting in ("equal", "small"):
+        for (variant, point), (background, target, _) in sorted(
+            GAINS.items(), key=lambda g: g[0][0] != "plain"
+        ):
+            for fit in study.fits(setting, variant, point):
+                regret = {"background": 1 - background, "target": 1 - target}
+                study.blocks(
+                    fit, leak=0.01, elbo={s: fit["seed"] - r for s, r in regret.items()}, nonlinear=True
+                )
+                for source, value in regret.items():
+                    study.score(fit, "regret", value, source)
+                study.score(fit, "regret_worst", max(regret.values()))
+                study.score(fit, "front_gain", 0.35 if variant == "mgda" else 0.0)
+    return study.tables()
+
+
 def rates(failed=(), seeds=SEEDS, bases=("equal",)):
     """ELBOs that peak at the second rate for the plain variant, and gain by 1, 2, 3 nats with mgda."""
     study = FakeStudy("rates", failed, seeds)

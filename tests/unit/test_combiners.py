@@ -1,16 +1,21 @@
 """Combiners agree with torchjd, general solvers and published properties; gradients are apart by source."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize, nnls
 from torchjd import aggregation
 
+from cdgm.models.source_data import SourceData
+from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.combiners.mgda import normalised
 from cdgm.objectives.combiners.pcgrad import projected
+from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.objectives.simplex import MAX_DIMENSION
-from cdgm.training.loop import train
+from cdgm.training.loop import _batches, _contexts, build_model, train
 from tests.unit.builders import fit_spec, observations
 
 
@@ -27,7 +32,7 @@ def solve(kind: str, gram: np.ndarray, **options) -> np.ndarray:
     combiner = COMBINERS.parse({"kind": kind} | defaults | options)
     losses = torch.zeros(gram.shape[1], len(gram))
     rngs = [np.random.default_rng(i) for i in range(len(gram))]
-    return combiner.weights(losses, gram, rngs)
+    return combiner.weights(losses, gram, rngs if kind == "pcgrad" else None)
 
 
 def norms(weights: np.ndarray, gram: np.ndarray) -> np.ndarray:
@@ -172,7 +177,85 @@ def test_size_weighted_and_fixed_sweeps():
     np.testing.assert_allclose(history["weight/background"][-1], [1.0, 1.5])
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_averaged_weights_are_the_weighted_mean_of_all_steps(decay):
+    """Closed form: (1 - a) sum of a^(t - s) w_s / (1 - a^t), beside a member that averages nothing."""
+    combiner = COMBINERS.parse({"kind": "mgda", "normalise": "none", "average": [0, decay]})
+    spec = fit_spec(seeds=(4,), variant={"combiner": combiner})
+    state = combiner.start(SimpleNamespace(members=[m.variant.combiner for m in spec.members]))
+    grams = [np.repeat(gram[None], 2, axis=0) for gram in gramians(2, 6, seed=3)[1]]
+    plain = [solve("mgda", gram)[1] for gram in grams]
+    assert np.ptp(plain, axis=0).min() > 0.1
+    losses = torch.zeros(2, 2)
+    for t, gram in enumerate(grams, 1):
+        shares = (1 - decay) * decay ** np.arange(t)[::-1] / (1 - decay**t)
+        ours = combiner.weights(losses, gram, state)
+        np.testing.assert_allclose(ours[0], plain[t - 1])
+        np.testing.assert_allclose(ours[1], shares @ plain[:t])
+
+
+def test_a_single_source_trains_alone():
+    """The other source's data reach nothing that the first one's ELBO depends on."""
+    variant = {"combiner": {"kind": "single", "place": [1, 2]}}
+    spec = fit_spec(seeds=(4,), variant=variant, training={"clip": 1e6})
+    x = observations(spec)
+    other = {**x, "target": x["target"][:, ::-1] * 3.0 + 1.0}
+    ours, theirs = train(spec, x, [0, 0]), train(spec, other, [0, 0])
+    np.testing.assert_array_equal(ours.history["weight/background"][-1], [2, 0])
+    elbo, changed = (fit.history["elbo/background"] for fit in (ours, theirs))
+    np.testing.assert_array_equal(elbo[:, 0], changed[:, 0])
+    assert not np.isclose(elbo[-1, 1], changed[-1, 1])
+    # The limit of fixed ratios.
+    ratio = {"background": [1, 1e-30], "target": 1e-15}
+    near = fit_spec(
+        seeds=(4,), variant={"combiner": {"kind": "fixed", "ratio": ratio}}, training={"clip": 1e6}
+    )
+    limit = train(near, x, [0, 0]).history
+    for source in spec.model.design.sources:
+        np.testing.assert_allclose(ours.history[f"elbo/{source}"], limit[f"elbo/{source}"], rtol=1e-3)
+
+
+def stepped(rows=None, same=False):
+    """The objective's step under MGDA on a batch, with a second batch of ``rows`` for the weights."""
+    options = {"normalise": "none"} | ({} if rows is None else {"rows": rows})
+    spec = fit_spec(variant={"combiner": {"kind": "mgda"} | options})
+    x = observations(spec)
+    data = {s: SourceData(x[s], [0, 1, 2], spec.model.likelihood, torch.float32) for s in x}
+    model = build_model(spec, next(iter(data.values())).n_features)
+    flat = flatten_parameters(model, 3)
+    objective = Lagrangian(model, flat, spec.variant, _contexts(spec, {s: d.n for s, d in data.items()}))
+    first = next(_batches(spec, model, data, False, 16))
+    second = (
+        first if same else None if rows is None else next(_batches(spec, model, data, False, rows, "weights"))
+    )
+    return objective.step(*first, second)
+
+
+def test_weights_from_the_step_s_own_batch_are_those_without_a_second_one():
+    plain, same, other = stepped(), stepped(16, same=True), stepped(16)
+    assert torch.equal(plain.gradient, same.gradient) and torch.equal(plain.weights, same.weights)
+    for key, value in plain.result.kl.items():
+        assert torch.equal(value, other.result.kl[key])
+    assert torch.equal(plain.loss, other.loss)
+    assert not torch.allclose(plain.weights, other.weights)
+
+
+def test_more_rows_make_weights_steadier():
+    """The spread of weights of one model over batches falls with the rows; each step sees its own batch."""
+    spreads = []
+    for rows in (8, 512):
+        variant = {"combiner": {"kind": "mgda", "normalise": "none", "rows": rows}}
+        spec = fit_spec(variant=variant, training={"steps": 30, "learning_rate": 1e-12, "log_every": 1})
+        history = train(spec, observations(spec), [0, 1, 2]).history
+        spreads.append(history["each/weight/background"].std(axis=0))
+    assert (spreads[1] < 0.5 * spreads[0]).all()
+
+
 def test_bad_combiners_are_refused():
+    with pytest.raises(ValueError, match="place is 3, expected a whole number from 1 to 2"):
+        fit_spec(variant={"combiner": {"kind": "single", "place": [1, 3]}})
+    with pytest.raises(ValueError, match=r"at most 0\.9999"):
+        fit_spec(variant={"combiner": {"kind": "mgda", "normalise": "none", "average": 1}})
     with pytest.raises(ValueError, match="ratio names"):
         fit_spec(variant={"combiner": {"kind": "fixed", "ratio": {"background": 1}}})
     many = [f"s{i}" for i in range(MAX_DIMENSION + 1)]

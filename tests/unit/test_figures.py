@@ -40,6 +40,7 @@ TABLES = {
     "training": simulations,
     "twist": simulations,
     "two_models": simulations,
+    "regrets": fake.regretted,
     "weight_traces": fake.weighed,
     "weights": fake.penalised,
 }

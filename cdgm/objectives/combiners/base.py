@@ -33,6 +33,11 @@ class Combiner(Plugin):
     most_sources: ClassVar[int | None] = None
     """Largest number of sources; None for any number."""
 
+    @property
+    def weight_rows(self) -> int | None:
+        """Rows of each source in a batch of its own for the inner products; None for those of the step."""
+        return None
+
     def check(self, design: Design) -> None:
         """Raise a ValueError for a design that the combiner cannot weigh."""
         n = len(design.sources)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from cdgm.objectives.combiners.base import GradientCombiner
+from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.simplex import MAX_DIMENSION, minimise_on_simplex
+from cdgm.utils.registry import PerMember, Sweep
 
 
 class MGDA(GradientCombiner):
@@ -25,16 +28,57 @@ class MGDA(GradientCombiner):
         or the absolute value of the loss (``loss``). The weights are applied to the gradients as they
         are, as in the public code of Sener & Koltun (2018); with ``l2`` and ``loss`` the step may
         therefore raise the loss of a source.
+    average
+        Decay of a moving average of the weights over the steps, per member, in [0, 1); 0 is none. A step
+        takes ``(1 - a) sum over s <= t of a^(t - s) w_s / (1 - a^t)`` in place of w_t, so that the noise of
+        single minibatches averages out.
+    rows
+        Rows of each source in a second batch, from which weights are found in place of the step's own
+        (Fernando et al. 2023 discuss the bias that one batch for both has); absent means none.
     """
 
     kind: Literal["mgda"] = "mgda"
     normalise: Literal["none", "l2", "loss"]
+    average: Annotated[float | Sweep, PerMember(minimum=0, maximum=0.9999)] = 0.0
+    rows: int | None = Field(None, ge=2, le=1_000_000)
 
     most_sources: ClassVar[int | None] = MAX_DIMENSION
 
+    @property
+    def weight_rows(self) -> int | None:
+        """See :attr:`Combiner.weight_rows`."""
+        return self.rows
+
+    def start(self, context: ObjectiveContext) -> RunningMean | None:
+        """Return the average of the members' weights, if they are averaged."""
+        decays = np.array([member.average for member in context.members], dtype=np.float64)
+        return RunningMean(decays) if decays.any() else None
+
     def solve(self, gram: np.ndarray, losses: np.ndarray, state: Any) -> np.ndarray:
         """See :meth:`GradientCombiner.solve`."""
-        return gram.shape[1] * minimise_on_simplex(normalised(gram, losses, self.normalise))
+        found = gram.shape[1] * minimise_on_simplex(normalised(gram, losses, self.normalise))
+        return found if state is None else state.after(found)
+
+
+class RunningMean:
+    """Mean of values over steps in which those s steps ago weigh as ``decay ** s``, for each member.
+
+    Parameters
+    ----------
+    decays
+        Decay of each member (E,), in [0, 1).
+    """
+
+    def __init__(self, decays: np.ndarray) -> None:
+        self._decays = decays[:, None]
+        self._sum: np.ndarray | float = 0.0
+        self._weight: np.ndarray | float = 0.0
+
+    def after(self, values: np.ndarray) -> np.ndarray:
+        """The mean once these values (E, K) are in."""
+        self._sum = self._decays * self._sum + values
+        self._weight = self._decays * self._weight + 1.0
+        return self._sum / self._weight
 
 
 def normalised(gram: np.ndarray, losses: np.ndarray, how: str) -> np.ndarray:
