@@ -1,4 +1,4 @@
-"""What a source loses by sharing its fit: regret against single-source fits, and gain over a front of weights.
+"""What a source loses by sharing its fit: regret against fits of its own, and gain over fixed weights.
 
 Multi-objective training is judged by ELBOs that cannot be compared between sources, as their noise differs.
 Their regrets can: nats of a held-out point that a source would have had alone.
@@ -85,7 +85,7 @@ def _front_gains(regrets: pd.DataFrame, front: Sequence[str]) -> pd.Series:
 
 
 def pareto_front(points: np.ndarray) -> np.ndarray:
-    """Vertices of the front of two losses (V, 2): the points that no other beats in both, by the first loss."""
+    """Vertices (V, 2) of the front of two losses: the points that no other beats in both, by the first."""
     beaten = [any((other <= point).all() and (other < point).any() for other in points) for point in points]
     kept = np.unique(points[~np.array(beaten, dtype=bool)], axis=0)
     return kept[np.argsort(kept[:, 0])]

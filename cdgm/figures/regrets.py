@@ -1,4 +1,4 @@
-"""Figure ``regrets``: what each source loses by sharing its fit, beside the front of fixed weights and latents."""
+"""Figure ``regrets``: what each source loses by sharing its fit, beside fixed weights and latents."""
 
 from __future__ import annotations
 

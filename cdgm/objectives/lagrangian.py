@@ -21,7 +21,6 @@ from cdgm.models.elbo_gradient import ElboGradient, Pulls
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.ramps import Ramps
 
-
 #: A batch with the noise of its blocks.
 Drawn = tuple[Batch, Mapping[str, Tensor]]
 

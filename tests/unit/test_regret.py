@@ -42,7 +42,8 @@ def test_regrets_are_what_each_source_lost_and_the_worst_is_the_largest():
         ]
     )
     rows = regret_rows(scores[SCORE_COLUMNS], "alone", OWN)
-    assert set(rows["variant"]) == {"sum"} and list(rows) == SCORE_COLUMNS
+    assert set(rows["variant"]) == {"sum"}
+    assert list(rows) == SCORE_COLUMNS
     assert set(rows["metric"]) <= set(METRICS)
     assert values(rows, "regret", seed=1) == [1.0, -0.5]
     assert values(rows, "regret_worst", seed=1) == [1.0]
