@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from cdgm.evaluation.intervals import median_interval
 from cdgm.evaluation.regret import pareto_front
@@ -158,9 +159,9 @@ def _name(
     """Names and marks of variants beside their strips."""
     name_groups(axes, [short_label(variant) if labelled else "" for variant in variants])
     axes.tick_params(axis="y", pad=12)
+    # Between name and axis, whatever the width of the panel.
+    aside = ScaledTranslation(-7 / 72, 0, axes.figure.dpi_scale_trans)
     for i, (variant, _) in enumerate(variants):
         look = of_variant[variant]
-        axes.plot(
-            -0.025, i, look.marker, markersize=5, color=look.colour, transform=axes.get_yaxis_transform(),
-            clip_on=False,
-        )  # fmt: skip
+        place = axes.get_yaxis_transform() + aside
+        axes.plot(0, i, look.marker, markersize=5, color=look.colour, transform=place, clip_on=False)
