@@ -87,7 +87,7 @@ def _front_gains(regrets: pd.DataFrame, front: Sequence[str]) -> pd.Series:
 def pareto_front(points: np.ndarray) -> np.ndarray:
     """Vertices (V, 2) of the front of two losses: the points that no other beats in both, by the first."""
     others, each = points[None], points[:, None]
-    beaten = ((others <= each).all(axis=2) & (others < each).any(axis=2)).any(axis=1)
+    beaten = ((others <= each).all(axis=-1) & (others < each).any(axis=-1)).any(axis=-1)
     kept = np.unique(points[~beaten], axis=0)
     return kept[np.argsort(kept[:, 0])]
 

@@ -111,11 +111,15 @@ def _plane(
     data: FigureData,
     letter: str,
 ) -> None:
-    """Median regret of one source against the other's with intervals; swept weights joined by their front."""
+    """Regrets of one source against the other's: seeds, medians with intervals, and the front of weights."""
     weighed: list[tuple[float, float]] = []
-    regrets = pick(rows, metric="regret", finite=True)
+    regrets = pick(rows, metric="regret")
+    data.add(letter, "left out", regrets[~regrets["finite"]])
     for variant in variants:
-        look, mine = of_variant[variant[0]], of_swept(regrets, variant)
+        look, mine = of_variant[variant[0]], of_swept(regrets[regrets["finite"]], variant)
+        seeds = mine.pivot(index="seed", columns="source", values="value").reindex(columns=list(sources))
+        axes.scatter(*seeds.to_numpy().T, s=9, color=look.colour, marker=look.marker, alpha=0.35, linewidth=0)
+        data.add(letter, "seed", mine)
         found = [median_interval(pick(mine, source=source)["value"]) for source in sources]
         if not np.isfinite([one.estimate for one in found]).all():
             continue
