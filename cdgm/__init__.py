@@ -15,6 +15,7 @@ _PUBLIC: dict[str, str] = {
     "check_latents": "cdgm.estimator.latent_check:check_latents",
     "choose_dimensions": "cdgm.estimator.selection.dimensions:choose_dimensions",
     "choose_level": "cdgm.estimator.selection.level:choose_level",
+    "prune_dimensions": "cdgm.estimator.selection.pruning:prune_dimensions",
     "UserError": "cdgm.utils.errors:UserError",
 }
 

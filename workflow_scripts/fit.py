@@ -34,14 +34,14 @@ def main() -> None:
     bundle = read_bundle(arguments.data, support=spec.model.likelihood.support)
     bundle.require(arguments.data, spec.model.design.sources, covariates=spec.model.covariates)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with progress("training", spec.training.steps, "steps") as advance:
-        trained = train(
-            spec,
-            bundle.x["train"],
-            bundle.replicates_of([m.seed for m in spec.members], arguments.data),
-            advance,
-            covariates=bundle.covariates_of("train", spec.model.covariates),
-        )
+    replicates = bundle.replicates_of([m.seed for m in spec.members], arguments.data)
+    procedure = spec.variant.procedure
+    if procedure is not None:
+        trained = procedure.fit(spec, bundle.x["train"], replicates)
+    else:
+        covariates = bundle.covariates_of("train", spec.model.covariates)
+        with progress("training", spec.training.steps, "steps") as advance:
+            trained = train(spec, bundle.x["train"], replicates, advance, covariates=covariates)
     last = {name: v[-1] for name, v in trained.history.items() if name.startswith("elbo/")}
     for member, which in enumerate(spec.members):
         state = "finished" if trained.finite[member] else "diverged and was frozen"

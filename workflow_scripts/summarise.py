@@ -12,6 +12,7 @@ from cdgm.config.validation import validated
 from cdgm.evaluation.constraint_ends import constraint_ends
 from cdgm.evaluation.moved_dimensions import moved_rows
 from cdgm.evaluation.regret import regret_rows
+from cdgm.evaluation.procedure_records import procedure_records
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
 from cdgm.utils.command_line import Parser, log, run
@@ -63,8 +64,9 @@ def main() -> None:
             own |= {(row["setting"], m.point): sources[int(m.variant.combiner.place) - 1] for m in members}
         history = read_npz(fit / "history.npz", ("step",))
         derived = [
-            rows for rows in (constraint_ends(table, history, members), moved_rows(table)) if len(rows)
-        ]
+            constraint_ends(table, history, members), moved_rows(table), procedure_records(table, history)
+        ]  # fmt: skip
+        derived = [rows for rows in derived if len(rows)]
         scores.append(with_study(pd.concat([table, *derived]), place(row)))
         histories.append(with_study(long_history(history, members), place(row)))
         if spec["baselines"]:

@@ -85,6 +85,11 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
             rows.append(("", "", "", 0.0, "regret_worst", True))
             if study.regret.front:
                 rows.append(("", "", "", 0.0, "front_gain", True))
+        if spec.procedure is not None:
+            rows += [("", "", "", 0.0, metric, True) for metric in metrics_of("procedure")]
+            pruned = [block for block in design.blocks if design.comparisons(block)]
+            for block in pruned if spec.procedure.kind == "prune" else ():
+                rows += [("", block, "", 0.0, metric, True) for metric in metrics_of("pruned block")]
         for point, _ in spec.points():
             yield from (Score(setting, variant, point, *row) for row in rows)
     if simulated and evaluation.get("ceiling") is not None:

@@ -6,13 +6,15 @@ import argparse
 
 from cdgm.cli.data_options import add_data_options, add_options, opened
 from cdgm.cli.inputs import present, results_folder, variant
+from cdgm.utils.command_line import positive
 from cdgm.utils.errors import UserError
 
 SUMMARY = "choose dimensions or a level: fit several and recommend one"
 DESCRIPTION = """\
 Fit a model at several sizes of its blocks (`dims`), or at several weights of its penalties or levels of its
-constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures.
-Sizes first: whether blocks are clean depends on them.
+constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures. Sizes first:
+whether blocks are clean depends on them. Or begin with too many background dimensions, and take out those that
+only the target uses (`prune`).
 """
 EPILOG = """\
 examples
@@ -20,7 +22,7 @@ examples
   cdgm choose dims arrays.npz --background healthy --n-background 3 5 8 --n-salient 2 3 5 --out sizes
   cdgm choose level arrays.npz --background healthy --n-background 5 --n-salient 3 --out level
 
-`cdgm choose dims --help` and `cdgm choose level --help` explain each.
+`cdgm choose dims --help` and the same of level and prune explain each.
 """
 DIMS = """\
 what it does
@@ -47,6 +49,18 @@ examples
   cdgm choose level arrays.npz --background healthy --variant co-cvae --levels 0.01 0.05 0.5 --out level
   cdgm choose level arrays.npz --background healthy --variant hsic-mmd-cvae --of hsic --out level
 """
+PRUNE = """\
+what it does
+  Fits the sizes that are given, which should be too large. If a background axis varies in the target and
+  hardly in the background, something of the target has moved into a spare dimension. Fits again without
+  these, and so on, until no member has such an axis. Written to --out:
+  path.csv   a row a fit and member: sizes, held-out ELBO, asymmetry of axes, number of moved axes
+  path.png   the same as a figure (and .pdf)
+
+examples
+  cdgm choose prune arrays.npz --background healthy --n-background 10 --n-salient 5 --out pruned
+  cdgm choose prune cells.h5ad --source-key condition --background ctrl --n-background 20 --out pruned
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--of", metavar="NAME", help="penalty or constraint to sweep alone (default: all)")
     add_options(model, "--n-background", "--n-salient")
+    prune = what.add_parser(
+        "prune", help="too many dimensions, less those that moved", epilog=PRUNE, formatter_class=raw
+    )
+    model = _common(prune, "cvae")
+    add_options(model, "--n-background", "--n-salient")
+    model.add_argument(
+        "--max-refits", type=positive, default=10, metavar="N", help="most fits after the first (default: 10)"
+    )
 
 
 def _common(parser: argparse.ArgumentParser, usual: str) -> argparse._ArgumentGroup:
@@ -80,7 +102,7 @@ def _common(parser: argparse.ArgumentParser, usual: str) -> argparse._ArgumentGr
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, recommend, write: all results or none."""
-    if arguments.members < 2:
+    if arguments.members < 2 and arguments.what != "prune":
         raise UserError(f"--members: got {arguments.members}, expected two or more, to compare them")
     with results_folder(arguments) as folder:
         data, options = opened(arguments)
@@ -98,6 +120,12 @@ def run(arguments: argparse.Namespace) -> None:
 
             found = choose_dimensions(data, **options)
             found.plot(folder / "dimensions")
+            choice = f"--n-background {found.n_background} --n-salient {found.n_salient}"
+        elif arguments.what == "prune":
+            from cdgm.estimator.selection.pruning import prune_dimensions
+
+            found = prune_dimensions(data, max_refits=arguments.max_refits, **options)
+            found.plot(folder / "path")
             choice = f"--n-background {found.n_background} --n-salient {found.n_salient}"
         else:
             from cdgm.estimator.selection.level import choose_level

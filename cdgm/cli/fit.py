@@ -64,6 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--patience", type=positive, metavar="N",
         help="of early stopping: checks without a rise, one each 25 steps or so (default: a fifth)",
     )  # fmt: skip
+    train.add_argument(
+        "--starts", type=positive, default=1, metavar="N",
+        help="fit each member N times and keep the fit with the highest validation ELBO (default: 1)",
+    )  # fmt: skip
     add_options(train, "--device", "--held-out", "--seed")
     add_options(parser.add_argument_group("results"), "--map", "--overwrite")
 
@@ -89,6 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.max_epochs,
             early_stopping=arguments.early_stopping,
             device=arguments.device,
+            n_starts=arguments.starts,
             **present(
                 batch_size=arguments.batch_size,
                 learning_rate=arguments.learning_rate,

@@ -40,6 +40,7 @@ OF_OPTIONS = {
     "train: batch_size": "--batch-size",
     "train: early_stopping_patience": "--patience",
     "train: early_stopping_share": "--early-stopping",
+    "train: n_starts": "--starts",
     "fit: training.learning_rate": "--learning-rate",
     "n_background": "--n-background",
     "n_salient": "--n-salient",
@@ -51,6 +52,7 @@ OF_OPTIONS = {
     "likelihood": "--likelihood",
     "batch_key": "--batch-key",
     "levels": "--levels",
+    "max_refits": "--max-refits",
     "of": "--of",
     "variant": "--variant",
 }
@@ -92,7 +94,7 @@ def in_terms_of_the_command(error: UserError, arguments: argparse.Namespace) -> 
             text = text.replace(argument, option)
         text = re.sub(r"^arrays(?:\['(.*?)'\])?", lambda m: m[1] or "arrays", text)
         return UserError(f"{data}: {text.removeprefix('adata').removeprefix('.')}")
-    text = re.sub("^choose_(dimensions|level): ", "", text)
+    text = re.sub("^(choose_dimensions|choose_level|prune_dimensions): ", "", text)
     name = str(getattr(arguments, "variant", None))
     if text.startswith("variant") and name.endswith(".json"):
         return UserError(name + text.removeprefix("variant"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from cdgm.objectives.constraints.base import Constraint
     from cdgm.objectives.penalties.base import Penalty
     from cdgm.training.starts.base import Start
+    from cdgm.procedures.base import Procedure as _Procedure
+
+    Procedure = _Procedure | None
 else:
     Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
     Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
     Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
     Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
     Start = field_of("cdgm.training.starts:STARTS")
+    Procedure = field_of("cdgm.procedures:PROCEDURES", optional=True)
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(le=100_000)], ...], Field(max_length=100)]
@@ -183,12 +188,15 @@ class VariantSpec(Strict):
     kl_schedule
         Ramps of the weights of blocks' KL divergences (:class:`cdgm.config.ramp.Ramp`), by ``private`` (all
         blocks of one source), ``shared`` (all of several) or a block's name; without one a weight is 1.
+    procedure
+        Several trainings from which a member follows, in place of one (plug-in); None for one.
     """
 
     combiner: Combiner
     penalties: tuple[Penalty, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     kl_schedule: KLSchedule = Field({})
+    procedure: Procedure = None
 
     @model_validator(mode="after")
     def _check(self) -> VariantSpec:
@@ -226,7 +234,7 @@ class VariantSpec(Strict):
     def _label(self, path: tuple[str | int, ...]) -> str:
         """Name of a swept number: its option, after the name of its plug-in where this is one of several."""
         group, *rest = path
-        if group == "combiner":
+        if group in ("combiner", "procedure"):
             return ".".join(map(str, rest))
         if group == "kl_schedule":
             return ".".join(["kl", *map(str, rest)])
@@ -288,11 +296,14 @@ class Member:
         Which of the swept values it has, as a label; empty without sweeps.
     variant
         The variant with these values.
+    start
+        Which of several starts on the same data it is; 0 for the first or only one.
     """
 
     seed: int
     point: str
     variant: VariantSpec
+    start: int = 0
 
 
 class FitSpec(Strict):
@@ -321,6 +332,8 @@ class FitSpec(Strict):
     @model_validator(mode="after")
     def _check(self) -> FitSpec:
         self.variant.check_design(self.model.design)
+        if self.variant.procedure is not None:
+            self.variant.procedure.check(self.model)
         self.variant.check_steps(self.training.steps)
         if self.training.start is not None:
             self.training.start.check(self.model)
@@ -337,3 +350,9 @@ class FitSpec(Strict):
         return tuple(
             Member(seed, point, variant) for point, variant in self.variant.points() for seed in self.seeds
         )
+
+    def of(self, members: Sequence[Member], model: ModelSpec | None = None) -> FitSpec:
+        """The same fit of other members: some of its own, or further starts of them; of another model too."""
+        copy = self.model_copy(update={} if model is None else {"model": model})
+        copy.__dict__["members"] = tuple(members)  # what the cached property remembers
+        return copy

@@ -8,15 +8,7 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from cdgm.config.design import Design
-from cdgm.utils.registry import PerMember, Strict, Sweep
-
-
-def _whole(steps: float | Sweep) -> int | Sweep:
-    values = steps if isinstance(steps, Sweep) else (steps,)
-    for value in values:
-        if value != int(value):
-            raise ValueError(f"expected a whole number, got {value}")
-    return Sweep(map(int, values)) if isinstance(steps, Sweep) else int(steps)
+from cdgm.utils.registry import PerMember, Strict, Sweep, whole
 
 
 class Ramp(Strict):
@@ -37,7 +29,7 @@ class Ramp(Strict):
 
     start: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="from")
     end: Annotated[float | Sweep, PerMember(minimum=0)] = Field(alias="to")
-    steps: Annotated[int | Sweep, PerMember(minimum=1), AfterValidator(_whole)] | None = None
+    steps: Annotated[int | Sweep, PerMember(minimum=1), AfterValidator(whole)] | None = None
     share: Annotated[float | Sweep, PerMember(above=0, maximum=1)] | None = None
 
     @model_validator(mode="after")

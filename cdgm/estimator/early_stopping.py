@@ -31,6 +31,8 @@ PATIENCE = 0.2
 ENOUGH_ROWS = 200
 
 Step = Annotated[int, Field(ge=0)]
+#: Attributes of a result that have a value a member.
+PER_MEMBER = ("best_step", "last_step", "stopped_early", "best_elbo")
 
 
 class EarlyStopping(Strict):
@@ -179,9 +181,14 @@ class Stopping(Strict):
     @classmethod
     def of_parts(cls, parts: Sequence[Stopping]) -> Stopping:
         """Result of a stack whose parts were trained apart, members in order."""
-        per_member = ("best_step", "last_step", "stopped_early", "best_elbo")
-        values = {name: tuple(v for part in parts for v in getattr(part, name)) for name in per_member}
+        values = {name: tuple(v for part in parts for v in getattr(part, name)) for name in PER_MEMBER}
         return cls(rule=parts[0].rule, **values)
+
+    def of_members(self, members: Sequence[int]) -> Stopping:
+        """Result of some members, in this order."""
+        return self.model_copy(
+            update={name: tuple(getattr(self, name)[e] for e in members) for name in PER_MEMBER}
+        )
 
     def __str__(self) -> str:
         last, best = (

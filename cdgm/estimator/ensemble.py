@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cdgm.config.fit import FitSpec
-from cdgm.estimator.early_stopping import EarlyStopping, Stopping, Watcher
+from cdgm.estimator.early_stopping import EarlyStopping, Stopping, Watcher, validation_elbo
+from cdgm.estimator.starts import Starts
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.inference import held_out_bounds, posterior_means
-from cdgm.training.spread import joined, parts_of, train_spread
+from cdgm.procedures.restarts import best, starts_of
+from cdgm.training.loop import TrainedStack
+from cdgm.training.spread import joined, parts_of, selected, train_spread
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.random_streams import stream
 
@@ -32,6 +35,8 @@ class Ensemble:
         See :class:`cdgm.training.loop.TrainedStack`.
     stopping
         Result of early stopping; None without it.
+    starts
+        What chose each member from several starts; None for one start.
     """
 
     spec: FitSpec
@@ -39,6 +44,7 @@ class Ensemble:
     finite: np.ndarray
     history: dict[str, np.ndarray]
     stopping: Stopping | None = None
+    starts: Starts | None = None
 
     @classmethod
     def train(
@@ -48,6 +54,7 @@ class Ensemble:
         advance: Callable[[int], None],
         rule: EarlyStopping | None = None,
         validation: Mapping[str, np.ndarray] | None = None,
+        starts: int = 1,
         covariates: Mapping[str, np.ndarray] | None = None,
         validation_covariates: Mapping[str, np.ndarray] | None = None,
     ) -> Ensemble:
@@ -61,25 +68,32 @@ class Ensemble:
             Training rows of each source, as the network takes them (1, n, D).
         advance
             Called with the number of steps of members that were finished since the last call.
-        rule, validation
-            Early stopping and its rows (1, n, D); None without.
+        rule
+            Early stopping; None without.
+        validation
+            Rows (1, n, D) for early stopping and for the choice of a start; None without either.
+        starts
+            Fits of each member, of which the one with the highest validation ELBO is kept.
         covariates, validation_covariates
             Covariates of the rows of both (1, n, C); None for a model without.
         """
-        parts = parts_of(spec, next(iter(x.values())).shape[-1])
-        if rule is None or validation is None:
-            trained = joined(spec, train_spread(spec, x, advance, [None] * len(parts), covariates))
-            return cls(spec, trained.model, trained.finite, trained.history)
-        checks = -(-spec.training.steps // spec.training.log_every)
-        rule, settled = rule.for_checks(checks), spec.variant.settled_after
-        watchers = [
-            Watcher(rule, validation, spec.seeds[part], settled, validation_covariates) for part in parts
-        ]
-        found = train_spread(spec, x, advance, watchers, covariates)
-        ended = [watcher.finish(part) for watcher, part in zip(watchers, found, strict=True)]
-        trained = joined(spec, [part for part, _ in ended])
-        stopping = Stopping.of_parts([stopping for _, stopping in ended])
-        return cls(spec, trained.model, trained.finite, trained.history, stopping)
+        every, candidates = starts_of(spec.members, starts)
+        started = spec.of(every)
+        trained, stopping = _train(
+            started, x, advance, rule, validation, covariates, validation_covariates
+        )
+        if starts == 1 or validation is None:
+            return cls(spec, trained.model, trained.finite, trained.history, stopping)
+        seeds = [member.seed for member in every]
+        elbo = validation_elbo(trained.model, validation, seeds, validation_covariates)
+        kept = best(elbo, trained.finite, candidates)
+        of_starts = np.where(trained.finite, elbo, np.nan)[np.array(candidates)]
+        found = selected(started, trained, kept)
+        return cls(
+            spec, found.model, found.finite, found.history,
+            stopping and stopping.of_members(kept),
+            Starts.of(of_starts, [every[i].start for i in kept]),
+        )  # fmt: skip
 
     @property
     def steps(self) -> np.ndarray:
@@ -135,3 +149,25 @@ class Ensemble:
         """
         generators = [stream("own data", "bounds", seed, root=0) for seed in self.spec.seeds]
         return held_out_bounds(self.stack, x, [0] * len(self.finite), generators, draws, covariates)
+
+
+def _train(
+    spec: FitSpec,
+    x: Mapping[str, np.ndarray],
+    advance: Callable[[int], None],
+    rule: EarlyStopping | None,
+    validation: Mapping[str, np.ndarray] | None,
+    covariates: Mapping[str, np.ndarray] | None,
+    validation_covariates: Mapping[str, np.ndarray] | None,
+) -> tuple[TrainedStack, Stopping | None]:
+    """Train the members of ``spec`` side by side, with early stopping where there is a rule."""
+    parts = parts_of(spec, next(iter(x.values())).shape[-1])
+    if rule is None or validation is None:
+        return joined(spec, train_spread(spec, x, advance, [None] * len(parts), covariates)), None
+    checks = -(-spec.training.steps // spec.training.log_every)
+    rule, settled = rule.for_checks(checks), spec.variant.settled_after
+    seeds = [member.seed for member in spec.members]
+    watchers = [Watcher(rule, validation, seeds[part], settled, validation_covariates) for part in parts]
+    found = train_spread(spec, x, advance, watchers, covariates)
+    ended = [watcher.finish(part) for watcher, part in zip(watchers, found, strict=True)]
+    return joined(spec, [part for part, _ in ended]), Stopping.of_parts([stopping for _, stopping in ended])

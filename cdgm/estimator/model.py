@@ -17,6 +17,7 @@ from cdgm.estimator.ensemble import Ensemble
 from cdgm.estimator.observations import OBS, Observations, Scaling
 from cdgm.estimator.queries import Queries
 from cdgm.estimator.split import TRAIN, VALIDATION, Split
+from cdgm.procedures.restarts import SHARE
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.folders import atomic_folder
 from cdgm.utils.progress import progress
@@ -250,6 +251,7 @@ class ComparativeModel(Queries):
         early_stopping_min_delta: float | None = None,
         early_stopping_share: float | None = None,
         device: str = "cpu",
+        n_starts: int = 1,
     ) -> None:
         """Fit all members, side by side on the cores of this machine.
 
@@ -282,6 +284,10 @@ class ComparativeModel(Queries):
             Share of each source's training rows to set aside, 500 rows at most; 0.1 by default.
         device
             Where to train: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        n_starts
+            Fit each member from so many starts, and keep the one whose validation ELBO is highest (mean over
+            sources). More than one sets training rows aside as early stopping does. See
+            :attr:`Ensemble.starts` of :attr:`ensemble` for the ELBO of each.
 
         Raises
         ------
@@ -290,6 +296,7 @@ class ComparativeModel(Queries):
         """
         if not isinstance(progress_bar, bool):
             raise bad_input("train", "progress_bar", progress_bar, "True or False")
+        n_starts = specification.whole_number("train", "n_starts", n_starts, 1, specification.MOST_STARTS)
         whole = self.split.set_aside(0, self.seeds[0]).rows(TRAIN)
         rule = EarlyStopping.requested(
             early_stopping,
@@ -298,7 +305,10 @@ class ComparativeModel(Queries):
             min_delta=early_stopping_min_delta,
             share=early_stopping_share,
         )
-        split = self.split.set_aside(rule.share if rule else 0, self.seeds[0])
+        if rule or n_starts == 1:
+            split = self.split.set_aside(rule.share if rule else 0, self.seeds[0])
+        else:
+            split = self.split.set_aside(SHARE, self.seeds[0], ("n_starts", n_starts))
         x = self.observations.select(split.rows(TRAIN))
         training = specification.training_values(
             self.protocol,
@@ -313,10 +323,12 @@ class ComparativeModel(Queries):
         # The scale is that of training rows: validation rows have no part in it.
         scaling = Scaling.of(x, self.scaling.centre is not None)
         covariates = self._learn_covariates(split)
-        validation = scaling.apply(self.observations.select(split.rows(VALIDATION))) if rule else None
-        steps = spec.training.steps * len(self.seeds)
+        aside = rule or n_starts > 1
+        validation = scaling.apply(self.observations.select(split.rows(VALIDATION))) if aside else None
+        steps = spec.training.steps * len(self.seeds) * n_starts
         until = ", or until their validation ELBO stops rising" if rule else ""
-        logger.info("training %d members for %d steps%s", len(self.seeds), spec.training.steps, until)
+        each = f", {n_starts} starts each," if n_starts > 1 else ""
+        logger.info("training %d members%s for %d steps%s", len(self.seeds), each, spec.training.steps, until)
         with progress("training", steps, "steps of members", bar=progress_bar, keep=True) as advance:
             ensemble = Ensemble.train(
                 spec,
@@ -324,15 +336,17 @@ class ComparativeModel(Queries):
                 advance,
                 rule,
                 validation,
+                n_starts,
                 self.observations.encoded(covariates, split.rows(TRAIN)),
-                self.observations.encoded(covariates, split.rows(VALIDATION)) if rule else None,
+                self.observations.encoded(covariates, split.rows(VALIDATION)) if aside else None,
             )
         self.split, self.scaling, self.ensemble, self.covariates = split, scaling, ensemble, covariates
         for seed, finite in zip(self.seeds, ensemble.finite, strict=True):
             if not finite:
                 logger.warning("member with seed %d diverged and is left out of all results", seed)
-        for sentence in ensemble.stopping.sentences(self.seeds) if ensemble.stopping else ():
-            logger.info("%s", sentence)
+        for part in (ensemble.stopping, ensemble.starts):
+            for sentence in part.sentences(self.seeds) if part else ():
+                logger.info("%s", sentence)
 
     def _learn_covariates(self, split: Split) -> tuple[Categorical | Continuous, ...]:
         """Encoding of the covariates by the training rows of a split."""

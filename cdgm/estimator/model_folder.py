@@ -24,6 +24,7 @@ from cdgm.estimator.early_stopping import Stopping
 from cdgm.estimator.ensemble import Ensemble
 from cdgm.estimator.observations import Observations, Scaling
 from cdgm.estimator.split import PARTS, Split
+from cdgm.estimator.starts import Starts
 from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.utils.errors import UserError, bad_input
 from cdgm.utils.files import file_digest, read_json, read_npz, write_json, write_npz
@@ -57,6 +58,8 @@ class About(Strict):
         Its result; None without it.
     covariates
         Names and categories, or means and standard deviations, of the covariates.
+    starts
+        What chose each member from several starts; None for one start.
     """
 
     format: Literal[4]
@@ -68,6 +71,7 @@ class About(Strict):
     files: dict[str, str]
     early_stopping: Stopping | None = None
     covariates: tuple[Covariate, ...] = Field((), exclude_if=operator.not_)
+    starts: Starts | None = Field(None, exclude_if=operator.not_)
 
 
 def write_model(model: ComparativeModel, folder: Path) -> None:
@@ -90,6 +94,7 @@ def write_model(model: ComparativeModel, folder: Path) -> None:
         files={name: file_digest(folder / name) for name in (MODEL, HISTORY, DATA)},
         early_stopping=ensemble.stopping,
         covariates=model.covariates,
+        starts=ensemble.starts,
     )
     write_json(folder / ABOUT, about.model_dump(mode="json"))
 
@@ -122,6 +127,9 @@ def read_about(folder: Path) -> tuple[About, FitSpec]:
         if len(values) != len(spec.members):
             expected = f"{len(spec.members)} values, one a member"
             raise bad_input(path, f"early_stopping.{name}", values, expected)
+    for name, values in about.starts.model_dump().items() if about.starts else ():
+        if len(values) != len(spec.members):
+            raise bad_input(path, f"starts.{name}", values, f"{len(spec.members)} values, one a member")
     return about, spec
 
 
@@ -202,7 +210,7 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
     model.scaling = _scaling(arrays, stack.n_features, path)
     history = read_history(folder, len(finite))
     require_unchanged(folder, about)
-    model.ensemble = Ensemble(spec, stack, finite, history, about.early_stopping)
+    model.ensemble = Ensemble(spec, stack, finite, history, about.early_stopping, about.starts)
     return model
 
 
@@ -232,7 +240,7 @@ def _observations(
 
 def _split(arrays: Mapping[str, np.ndarray], observations: Observations, about: About, path: Path) -> Split:
     parts = {}
-    known = range(len(PARTS) - (about.early_stopping is None))
+    known = range(len(PARTS) - (about.early_stopping is None and about.starts is None))
     for source, x in observations.x.items():
         part = arrays[f"split/{source}"]
         if part.dtype.kind not in "iu" or part.shape != (len(x),) or set(np.unique(part)) != set(known):

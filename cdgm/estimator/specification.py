@@ -23,7 +23,7 @@ MANY = 5_000
 DATASET, ROOT_SEED = "own data", 0
 #: Largest sizes: more dimensions, members or steps are slips of the keyboard, and would take years.
 MOST_DIMENSIONS, MOST_MEMBERS, MOST_STEPS, LARGEST_SEED = 1_000, 1_000, 10_000_000, 2**32 - 1
-MOST_DRAWS = 100_000
+MOST_DRAWS, MOST_STARTS = 100_000, 100
 #: Parts of a model that have an argument of their own, by which they are checked against the data.
 OWN_ARGUMENTS = {
     "likelihood": "likelihood=",
@@ -57,6 +57,9 @@ def parse_variant(value: str | Mapping[str, Any]) -> VariantSpec:
     spec = validated(VariantSpec, as_mapping("variant", mapping, "a name or a mapping"), "variant")
     if len(spec.points()) > 1:
         raise UserError("variant: a list of values is swept by the workflow only; give one value")
+    if spec.procedure is not None:
+        kind = spec.procedure.kind
+        raise bad_input("variant", "procedure", kind, "none: see train(n_starts=) and cdgm.prune_dimensions")
     return spec
 
 

@@ -1,4 +1,4 @@
-"""The split of each source's rows: rows to train on, held-out rows, and validation rows of early stopping."""
+"""The split of each source's rows: to train on, held out, and for validation in training."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Split:
 
     @property
     def names(self) -> list[str]:
-        """Names of the parts; ``validation`` only after early stopping."""
+        """Names of the parts; ``validation`` only after early stopping or several starts."""
         validates = any((part == PARTS.index(VALIDATION)).any() for part in self.part.values())
         return list(PARTS if validates else PARTS[:2])
 
@@ -85,10 +85,17 @@ class Split:
             raise bad_input("split", "", which, f"one of {[*self.names, ALL]}")
         return {source: np.flatnonzero(part == PARTS.index(which)) for source, part in self.part.items()}
 
-    def set_aside(self, share: float, seed: int) -> Split:
+    def set_aside(self, share: float, seed: int, asked: tuple[str, object] | None = None) -> Split:
         """Move a share of each source's training rows to ``validation``, 500 at most; none if it is 0.
 
         Earlier validation rows return to the training rows first.
+
+        Parameters
+        ----------
+        share, seed
+            How many rows, and which.
+        asked
+            Argument of ``train`` that asked for them, for the error; by default the share itself.
 
         Raises
         ------
@@ -101,11 +108,12 @@ class Split:
             rows = np.flatnonzero(part == 0)
             count = min(round(share * len(rows)), MOST_VALIDATION)
             if count < FEWEST_VALIDATION or len(rows) - count < FEWEST_ROWS:
-                raise bad_input(
-                    "train", "early_stopping_share", share,
-                    f"a share that leaves at least {FEWEST_VALIDATION} rows to validate and {FEWEST_ROWS} to "
-                    f"train on: source {source!r} has {len(rows)} training rows",
-                )  # fmt: skip
+                leaves = f"at least {FEWEST_VALIDATION} rows to validate and {FEWEST_ROWS} to train on"
+                has = f"source {source!r} has {len(rows)} training rows"
+                if asked is None:
+                    expected = f"a share that leaves {leaves}: {has}"
+                    raise bad_input("train", "early_stopping_share", share, expected)
+                raise bad_input("train", *asked, f"1, unless {share:g} of the rows leaves {leaves}: {has}")
             shuffled = stream("own data", "validation", source, seed, root=0).permutation(rows)
             part[shuffled[:count]] = validation
         return Split(whole)

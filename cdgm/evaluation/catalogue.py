@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
-    "constraint", "multiplier", "reference", "front", "true model", "labels", "batches", "source in block",
+    "constraint", "multiplier", "reference", "front", "procedure", "pruned block", "true model", "labels", "batches",
+    "source in block",
     "sources in block", "source over source in block", "moved dimensions",
 ]  # fmt: skip
 
@@ -67,6 +68,8 @@ METRICS: dict[str, Metric] = {
     "constraint_attained": Metric("constraint", "level attained, held out (0 or 1)"),
     "constraint_bound": Metric("multiplier", "constraint bound (0 or 1)"),
     "constraint_settled": Metric("multiplier", "multiplier settled (0 or 1)"),
+    "fits_taken": Metric("procedure", "fits taken"),
+    "kept_dims": Metric("pruned block", "dimensions kept"),
     "effective_draws": Metric("true model", "effective draws (median)"),
     "effective_draws_low": Metric("true model", "effective draws (5 % quantile)"),
     "knn_accuracy": Metric("labels", "balanced kNN\naccuracy"),

@@ -34,12 +34,12 @@ def with_study(table: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
 def long_history(history: Mapping[str, np.ndarray], members: Sequence[Member]) -> pd.DataFrame:
     """History arrays of a stack, names ``quantity[/source[/block]]``, as rows of one number.
 
-    What is kept of every step (``each/...``) stays in the fit's own file.
+    What is kept of every step (``each/...``) and of a procedure (``procedure/...``) stays in the fit's file.
     """
     steps = history["step"]
     parts = []
     for name, values in history.items():
-        if name == "step" or name.startswith("each/"):
+        if name == "step" or name.startswith(("each/", "procedure/")):
             continue
         quantity, source, block = [*name.split("/"), "", ""][:3]
         if quantity in TERMS:

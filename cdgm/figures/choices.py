@@ -108,3 +108,40 @@ def _line(axes: Axes, rows: pd.DataFrame, x: str, column: str, colour: str) -> N
         (rows[rows["recommended"]], "none", 130, "black"),
     ):
         sns.scatterplot(part, **mark, color=face, s=size, edgecolor=edge, linewidth=1.3, zorder=4)
+
+
+@theme()
+def path_figure(table: pd.DataFrame, limit: float) -> Figure:
+    """Held-out ELBO and largest asymmetry of an axis over the fits of a pruning, a point a member.
+
+    Parameters
+    ----------
+    table
+        ``Pruned.table``.
+    limit
+        Asymmetry above which an axis counts as moved.
+    """
+    figure = new_figure(7.5, 3.1)
+    panels = figure.subplots(1, 2)
+    titles = {
+        "elbo": PANELS["elbo"],
+        "axis_asymmetry": "most asymmetric background axis\n(variance over variance)",
+    }
+    sizes = table.drop_duplicates("fit").set_index("fit")["n_background"]
+    for letter, axes, (column, title) in zip("ab", panels, titles.items(), strict=True):
+        place = {"x": "fit", "y": column, "ax": axes, "color": BLOCK_COLOURS[0]}
+        sns.stripplot(table, **place, jitter=0.12, size=5)
+        medians = table.groupby("fit", as_index=False)[column].median()
+        sns.lineplot(medians, **place, zorder=2)
+        axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        axes.set_xlabel("background dimensions, fit after fit")
+        panel_title(axes, letter, title)
+        axes.set_ylabel("")
+    panels[1].set_yscale("log")
+    zero_line(panels[1], "y", limit)
+    named = point_handle(BLOCK_COLOURS[0], "member")
+    legend(
+        figure,
+        [named, line_handle("median", BLOCK_COLOURS[0]), line_handle("moved above", "black", linestyle=":")],
+    )
+    return figure

@@ -114,6 +114,8 @@ class FitPage:
         ``elbo`` for latents of another method.
     stopping
         What early stopping did to each member; empty without it.
+    starts
+        Which of several starts each member is; empty for one start.
     has_cells
         Whether ``cells.h5ad`` was written.
     settings
@@ -131,6 +133,7 @@ class FitPage:
     elbo: pd.DataFrame | None = None
     genes: pd.DataFrame | None = None
     stopping: Sequence[str] = ()
+    starts: Sequence[str] = ()
     has_cells: bool = False
     settings: Mapping[str, Any] | None = None
 

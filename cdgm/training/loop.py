@@ -52,9 +52,15 @@ def member_streams(spec: FitSpec, stage: str, *names: str | int) -> list[np.rand
     ``names`` are what shapes the draw (a block, a layer's sizes). The variant and all settings of the
     training stay out of the name, so fits of one seed start from equal weights and see equal batches and
     equal noise: their differences are those of what is compared. Members of a sweep share their seed's
-    streams. A member's stream does not depend on its neighbours in the stack.
+    streams; further starts of a seed have their own. A member's stream does not depend on its neighbours in
+    the stack.
     """
-    return [stream(stage, spec.dataset, *names, m.seed, root=spec.root_seed) for m in spec.members]
+    return [
+        stream(
+            stage, spec.dataset, *names, m.seed, *(("start", m.start) if m.start else ()), root=spec.root_seed
+        )
+        for m in spec.members
+    ]
 
 
 def noise_streams(

@@ -45,8 +45,8 @@ def parts_of(spec: FitSpec, n_features: int) -> list[slice]:
     """Members of each part of a stack."""
     size = next(size for least, size in PART_SIZES if n_features >= least)
     if device_of(spec.training.device).type != "cpu":
-        size = len(spec.seeds)
-    return [slice(start, start + size) for start in range(0, len(spec.seeds), size)]
+        size = len(spec.members)
+    return [slice(start, start + size) for start in range(0, len(spec.members), size)]
 
 
 def train_spread(
@@ -61,7 +61,7 @@ def train_spread(
     Parameters
     ----------
     spec
-        The fit: one value of each setting, any number of seeds.
+        The fit: one value of each setting, any number of members.
     x
         Training observations of each source (1, n, D).
     progress
@@ -76,8 +76,7 @@ def train_spread(
     lock, interrupted = threading.Lock(), threading.Event()
 
     def work(part: slice, watch: Watch | None) -> TrainedStack:
-        # Made anew: a copy would keep the members of the whole, which the spec remembers.
-        own = FitSpec.model_validate(spec.model_dump() | {"seeds": spec.seeds[part]})
+        own = spec.of(spec.members[part])
         # A thread that torch has not seen before takes this number from its first operation on.
         torch.set_num_threads(1)
 
@@ -89,9 +88,9 @@ def train_spread(
                 raise _Interrupted
             left -= steps
             with lock:
-                progress(steps * len(own.seeds))
+                progress(steps * len(own.members))
 
-        trained = train(own, x, [0] * len(own.seeds), advance, watch, covariates)
+        trained = train(own, x, [0] * len(own.members), advance, watch, covariates)
         advance(left)
         return trained
 
@@ -121,7 +120,7 @@ def joined(spec: FitSpec, parts: Sequence[TrainedStack]) -> TrainedStack:
     if len(parts) == 1:
         return parts[0]
     first = parts[0].model
-    model = ComparativeVAE(spec.model, first.n_features, len(spec.seeds), first.n_covariates)
+    model = ComparativeVAE(spec.model, first.n_features, len(spec.members), first.n_covariates)
     model.to(next(first.parameters()).dtype)
     with torch.no_grad():
         for whole, *pieces in zip(model.parameters(), *(p.model.parameters() for p in parts), strict=True):
@@ -134,6 +133,18 @@ def joined(spec: FitSpec, parts: Sequence[TrainedStack]) -> TrainedStack:
         for name, values in longest.items()
     }
     return TrainedStack(model, np.concatenate([part.finite for part in parts]), history)
+
+
+def selected(spec: FitSpec, trained: TrainedStack, members: Sequence[int]) -> TrainedStack:
+    """The stack of some members of a stack, in this order."""
+    places = list(members)
+    model = ComparativeVAE(spec.model, trained.model.n_features, len(places), trained.model.n_covariates)
+    model.to(next(trained.model.parameters()).dtype)
+    with torch.no_grad():
+        for own, whole in zip(model.parameters(), trained.model.parameters(), strict=True):
+            own.copy_(whole[places])
+    history = {name: v if v.ndim == 1 else v[:, places] for name, v in trained.history.items()}
+    return TrainedStack(model, trained.finite[places], history)
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

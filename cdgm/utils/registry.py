@@ -143,6 +143,14 @@ class Sweep(tuple[float, ...]):
     """Several values of one number: a stack then holds members with each of them."""
 
 
+def whole(value: float | Sweep) -> int | Sweep:
+    """Refuse a number, or one of a sweep, that is not whole, for pydantic."""
+    for number in value if isinstance(value, Sweep) else (value,):
+        if number != int(number):
+            raise ValueError(f"expected a whole number, got {number}")
+    return Sweep(map(int, value)) if isinstance(value, Sweep) else int(value)
+
+
 @dataclass(frozen=True)
 class PerMember:
     """Annotates a number that may differ between the members of a stack, with its bounds.
@@ -219,19 +227,20 @@ def registry_at(address: str) -> Registry:
     return getattr(importlib.import_module(module), name)
 
 
-def field_of(registry: Registry | str) -> Any:
-    """Return the type of a pydantic field that holds a plug-in of ``registry``.
+def field_of(registry: Registry | str, optional: bool = False) -> Any:
+    """Return the type of a pydantic field that holds a plug-in of ``registry``, or None if ``optional``.
 
     The config lies below the packages that hold plug-ins, so it names a registry by its address. Type
     checkers cannot evaluate this call, so it stands in the ``else`` of an ``if TYPE_CHECKING:`` that imports
     the plug-ins' base class under the same name.
     """
     registry = registry_at(registry) if isinstance(registry, str) else registry
+    schema: dict[str, Any] = {
+        "type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}
+    }  # fmt: skip
     return Annotated[
         Any,
-        PlainValidator(registry.parse),
-        PlainSerializer(lambda plugin: plugin.model_dump(mode="json", exclude_defaults=True)),
-        WithJsonSchema(
-            {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": sorted(registry)}}}
-        ),
+        PlainValidator(lambda value: None if optional and value is None else registry.parse(value)),
+        PlainSerializer(lambda plugin: plugin and plugin.model_dump(mode="json", exclude_defaults=True)),
+        WithJsonSchema({"anyOf": [schema, {"type": "null"}]} if optional else schema),
     ]

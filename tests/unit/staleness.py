@@ -15,6 +15,7 @@ from cdgm.models.likelihoods import LIKELIHOODS
 from cdgm.objectives.combiners import COMBINERS
 from cdgm.objectives.constraints import CONSTRAINTS
 from cdgm.objectives.penalties import PENALTIES
+from cdgm.procedures import PROCEDURES
 from cdgm.simulation.latents import LATENTS
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.simulation.noises import NOISES
@@ -41,6 +42,7 @@ REGISTRIES = [
     (PENALTIES, ("fit",)),
     (COMBINERS, ("fit",)),
     (CONSTRAINTS, ("fit",)),
+    (PROCEDURES, ("fit",)),
     (FIGURES, ("draw",)),
     (ACROSS_STUDIES, ("draw",)),
 ]

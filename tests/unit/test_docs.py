@@ -43,10 +43,11 @@ def test_overlays_of_the_guide_are_valid(overlay):
 
 
 def test_the_guide_has_its_examples():
-    levels, ramps = (o for o in overlays("config.md") if "variants" in o)
+    levels, ramps, starts = (o for o in overlays("config.md") if "variants" in o)
     twenty, others, small, mine = (o for o in overlays("config.md") if not {"variants", "claims"} & set(o))
     assert len(parse_config(merge(BASE, levels)).variants["co-levels"].points()) == 4
     assert len(parse_config(merge(BASE, ramps)).variants["salient-first"].points()) == 3
+    assert len(parse_config(merge(BASE, starts)).variants["restarts-of-penalty"].points()) == 6
     base, more = plan_of({}), plan_of(twenty)
     # As the guide says: what exists is used again.
     assert set(base.fits) < set(more.fits)
@@ -142,11 +143,13 @@ def _registries():
     from cdgm.models.likelihoods import LIKELIHOODS
     from cdgm.objectives.combiners import COMBINERS
     from cdgm.objectives.constraints import CONSTRAINTS
+    from cdgm.procedures import PROCEDURES
     from cdgm.simulation.latents import LATENTS
     from cdgm.simulation.noises import NOISES
 
     return (
-        COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LATENTS, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, READERS,
+        COMBINERS, CONSTRAINTS, DOWNLOADS, GENES, LATENTS, LIKELIHOODS, MIXINGS, NOISES, PENALTIES, PROCEDURES,
+        READERS,
     )  # fmt: skip
 
 

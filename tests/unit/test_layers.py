@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
-    "utils", "config", "simulation", "data", "models", "objectives", "training", "evaluation", "workflow",
-    "claims", "plotting", "figures", "reports", "estimator", "cli",
+    "utils", "config", "simulation", "data", "models", "objectives", "training", "evaluation", "procedures",
+    "workflow", "claims", "plotting", "figures", "reports", "estimator", "cli",
 )  # fmt: skip
 
 

@@ -17,8 +17,11 @@ vary unequally too: a large ratio then is no moved dimension.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from cdgm.config.design import Design
 from cdgm.evaluation.metrics.nulls import NO_NULL, Null, permutation, summary
 from cdgm.evaluation.metrics.split_half import as_matrix
 
@@ -80,11 +83,44 @@ def axis_asymmetry(
     squares = np.stack([part.T @ part for part in parts])
     small = _covariances(sums, squares, min(n, m))
     large = _covariances(rows.sum(axis=0) - sums, rows.T @ rows - squares, max(n, m))
-    values = _largest_ratio(small, large) if n <= m else _largest_ratio(large, small)
+    values = _ratios(small, large)[:, -1] if n <= m else _ratios(large, small)[:, -1]
     value, shuffled = float(values[0]), values[1:]
     if not draws:
         return value, float("nan"), NO_NULL
     return value, float((1 + (shuffled >= value).sum()) / (1 + draws)), summary(shuffled)
+
+
+def axis_ratios(alive: np.ndarray, idle: np.ndarray) -> np.ndarray:
+    """Ratios (d,), largest first, of which :func:`axis_asymmetry` is about the first.
+
+    Each is stationary: no axis that is uncorrelated with those before it has a larger one. Those above
+    :data:`ALIVE_IN_ONE` are the axes that are alive in one source only.
+    """
+    a, b = (np.cov(as_matrix(rows), rowvar=False, ddof=1, dtype=np.float64) for rows in (alive, idle))
+    return _ratios(np.atleast_2d(a)[None], np.atleast_2d(b)[None])[0, ::-1]
+
+
+def moved_axes(design: Design, means: Mapping[tuple[str, str], np.ndarray]) -> dict[str, int]:
+    """Number of axes of each shared block that are alive in one source and idle in another.
+
+    Axes of different sources are different ones. One that is idle in several other sources counts once.
+
+    Parameters
+    ----------
+    design
+        Sources and blocks.
+    means
+        Posterior means (n, d) of each (source, active block).
+    """
+    found: dict[str, int] = {}
+    for block in design.blocks:
+        of_source: dict[str, int] = {}
+        for alive, idle in design.comparisons(block):
+            ratios = axis_ratios(means[alive, block], means[idle, block])
+            of_source[alive] = max(of_source.get(alive, 0), int((ratios > ALIVE_IN_ONE).sum()))
+        if of_source:
+            found[block] = sum(of_source.values())
+    return found
 
 
 def _covariances(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
@@ -92,9 +128,9 @@ def _covariances(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
     return (squares - sums[:, :, None] * sums[:, None, :] / n) / (n - 1)
 
 
-def _largest_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Largest generalised eigenvalue (k,) of covariances (k, d, d), each plus the ridge."""
+def _ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Generalised eigenvalues (k, d), rising, of covariances (k, d, d), each plus the ridge."""
     variances, axes = np.linalg.eigh(below)
     whitening = axes / np.sqrt(np.maximum(variances, 0.0) + RIDGE)[:, None, :]
     ridged = above + RIDGE * np.eye(above.shape[-1])
-    return np.linalg.eigvalsh(whitening.mT @ ridged @ whitening)[:, -1]
+    return np.linalg.eigvalsh(whitening.mT @ ridged @ whitening)
