@@ -12,9 +12,9 @@ from cdgm.utils.errors import UserError
 SUMMARY = "choose dimensions or a level: fit several and recommend one"
 DESCRIPTION = """\
 Fit a model at several sizes of its blocks (`dims`), or at several weights of its penalties or levels of its
-constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures. Sizes first:
-whether blocks are clean depends on them. Or begin with too many background dimensions, and take out those that
-only the target uses (`prune`).
+constraints (`level`), and recommend one by a rule that docs/own_data.md writes down and measures. Sizes
+first: whether blocks are clean depends on them. Or begin with too many background dimensions, and take out
+those that only the target uses (`prune`).
 """
 EPILOG = """\
 examples

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cdgm.objectives.combiners.base import Combiner
     from cdgm.objectives.constraints.base import Constraint
     from cdgm.objectives.penalties.base import Penalty
-    from cdgm.training.starts.base import Start
     from cdgm.procedures.base import Procedure as _Procedure
+    from cdgm.training.starts.base import Start
 
     Procedure = _Procedure | None
 else:

@@ -35,7 +35,7 @@ def variant_names() -> list[str]:
 
 
 def from_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The copy that belongs to a config, given as plain values. Variants with swept numbers stay out."""
+    """The copy that belongs to a config, without variants that sweep or fit several times."""
     protocols = config["protocols"]
     (setting,) = config["studies"][MANY_CELLS]["settings"].values()
     cells = {key: protocols["cells"][key] for key in KEPT}
@@ -44,7 +44,7 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
         "variants": {
             name: value
             for name, value in config["variants"].items()
-            if not list(sweeps(VariantSpec.model_validate(value)))
+            if "procedure" not in value and not list(sweeps(VariantSpec.model_validate(value)))
         },
         "arrays": {key: protocols["simulation"][key] for key in KEPT},
         "cells": cells,

@@ -13,6 +13,7 @@ FIGURES = Registry(
         "dims": "cdgm.figures.dims:draw",
         "multipliers": "cdgm.figures.multipliers:draw",
         "objectives": "cdgm.figures.objectives:draw",
+        "procedures": "cdgm.figures.procedures:draw",
         "recovery": "cdgm.figures.recovery:draw",
         "recovery_limit": "cdgm.figures.recovery_limit:draw",
         "regrets": "cdgm.figures.regrets:draw",
@@ -39,7 +40,7 @@ NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
     **dict.fromkeys(
         (
-            *("assumptions", "counts", "dims", "recovery", "recovery_limit"),
+            *("assumptions", "counts", "dims", "procedures", "recovery", "recovery_limit"),
             *("regrets", "scaling", "schedules", "sources"),
         ),
         ("truths",),

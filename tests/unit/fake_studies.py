@@ -176,6 +176,22 @@ def constrained(failed=(), seeds=SEEDS, settings=("d10x3", "d5x10")):
     return study.tables()
 
 
+def procedures(failed=(), seeds=SEEDS):
+    """A plain variant and best of 1, 2 and 4 starts, which lose dimensions in fewer seeds; one that refits."""
+    study = FakeStudy("procedures", failed, seeds)
+    variants = {("plain", ""): (3, 0), ("restarts", "starts=1"): (2, 1), ("restarts", "starts=2"): (1, 2)}
+    variants |= {("restarts", "starts=4"): (0, 4), ("prune", ""): (0, 2.5)}
+    for setting in ("d10x3", "d5x10"):
+        for (variant, point), (lost, taken) in variants.items():
+            for i, fit in enumerate(study.fits(setting, variant, point)):
+                study.blocks(
+                    fit, leak=0.1, recovery={"background": 0.95, "salient": 0.65 if i < lost else 0.95}
+                )
+                if taken:
+                    study.score(fit, "fits_taken", taken)
+    return study.tables()
+
+
 def _bounds(study, fit):
     for name, level in (("hsic", 2e-4), ("kl_floor", 1.0)):
         for ending, factor in (("_train", 0.5), ("", 3.0)):

@@ -32,6 +32,7 @@ TABLES = {
     "dims": fake.dimensions,
     "multipliers": fake.constrained,
     "objectives": fake.weighed,
+    "procedures": fake.procedures,
     "recovery": simulations,
     "schedule_traces": fake.traced,
     "schedules": fake.scheduled,
