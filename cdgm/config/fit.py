@@ -354,5 +354,5 @@ class FitSpec(Strict):
     def of(self, members: Sequence[Member], model: ModelSpec | None = None) -> FitSpec:
         """The same fit of other members: some of its own, or further starts of them; of another model too."""
         copy = self.model_copy(update={} if model is None else {"model": model})
-        copy.__dict__["members"] = tuple(members)  # what the cached property remembers
+        vars(copy)["members"] = tuple(members)  # what the cached property remembers
         return copy

@@ -22,6 +22,8 @@ PANELS = {
     "dependence": "dependence of blocks\n(HSIC over chance)",
     "separation": "sources told apart in the\nbackground block (accuracy)",
 }
+#: Ticks of asymmetries, of which 21 is the largest that there can be.
+ASYMMETRIES = (1, 2, 5, 10, 20)
 #: Dependence by chance, and the accuracy at which a space without information tells two sources apart.
 CHANCE = {"dependence": 1.0, "separation": 0.5}
 
@@ -130,14 +132,18 @@ def path_figure(table: pd.DataFrame, limit: float) -> Figure:
     sizes = table.drop_duplicates("fit").set_index("fit")["n_background"]
     for letter, axes, (column, title) in zip("ab", panels, titles.items(), strict=True):
         place = {"x": "fit", "y": column, "ax": axes, "color": BLOCK_COLOURS[0]}
-        sns.stripplot(table, **place, jitter=0.12, size=5)
-        medians = table.groupby("fit", as_index=False)[column].median()
+        sns.scatterplot(table, **place, s=26, alpha=0.8, zorder=3)
+        medians = table.groupby("fit")[[column]].median().reset_index()
         sns.lineplot(medians, **place, zorder=2)
         axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         axes.set_xlabel("background dimensions, fit after fit")
         panel_title(axes, letter, title)
         axes.set_ylabel("")
     panels[1].set_yscale("log")
+    low, high = panels[1].get_ylim()
+    panels[1].minorticks_off()
+    panels[1].set_yticks(ASYMMETRIES, [number(value) for value in ASYMMETRIES])
+    panels[1].set_ylim(min(low, 0.9), max(high, 1.2 * limit))
     zero_line(panels[1], "y", limit)
     named = point_handle(BLOCK_COLOURS[0], "member")
     legend(

@@ -12,15 +12,15 @@ from cdgm.evaluation.intervals import share_interval
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import letters, number_groups, panel_title
-from cdgm.plotting.labels import UNITS, number, setting_label, variant_label
-from cdgm.plotting.legends import legend, strip_handle, strip_handles
+from cdgm.plotting.labels import UNITS, number, setting_label, swept_label
+from cdgm.plotting.legends import legend, median_handle, strip_handle
 from cdgm.plotting.series import Series, scored_on
 from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
 from cdgm.plotting.theme import Look, looks, new_figure, theme
 
-#: Recovery of a block at which it has lost a dimension: without one of three it is 0.67 at most, without one of
-#: five 0.8, and fits that lost none have 0.88 and more. Leakage does not tell a copy from a move.
+#: Recovery of a block at which it has lost a dimension: without one of three it is 0.67 at most, without one
+#: of five 0.8, and fits that lost none have 0.88 and more. Leakage does not tell a copy from a move.
 LOST = 0.85
 #: Room of a variant on the axis of fits, in doublings.
 STEP = 0.11
@@ -40,7 +40,10 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     scores = fits_of(tables, study, "recovery_cc")
     settings = list(dict.fromkeys(scores["setting"]))
     variants = swept_variants(scores)
-    named = list(dict.fromkeys(variant for variant, _ in variants))
+    # Points of a procedure are one series; those of another sweep are series of their own.
+    several = set(pick(scores, metric="fits_taken")["variant"])
+    series_of = {v: (v[0], "") if v[0] in several else v for v in variants}
+    named = list(dict.fromkeys(series_of.values()))
     look = looks(named)
     places = scored_on(scores, "recovery_cc", order_of(tables, study)[1])
     figure = new_figure(1.0 + 2.7 * max(len(settings), 2), 1.2 + 2.2 * (1 + len(places)))
@@ -50,24 +53,25 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     lost = _lost(scores, places)
     doublings = {s: {v: _doublings(pick(scores, setting=s), v) for v in variants} for s in settings}
     for column, setting in enumerate(settings):
-        at = _aside(doublings[setting], named)
+        at = _aside(doublings[setting], series_of, named)
         axes, panel = grid[0, column], next(letter)
         panel_title(axes, panel, setting_label(setting))
         for variant in variants:
             rows = of_swept(pick(lost, setting=setting), variant)
             if len(rows):
-                _share(axes, rows, at[variant], look[variant[0]], data, panel)
+                _share(axes, rows, at[variant], look[series_of[variant]], data, panel)
         axes.set_ylim(-0.04, 1.04)
     for row, (source, block, truth) in enumerate(places, start=1):
         of_block = pick(scores, metric="recovery_cc", source=source, block=block, truth=truth, twist=0.0)
         for column, setting in enumerate(settings):
-            at = _aside(doublings[setting], named)
+            at = _aside(doublings[setting], series_of, named)
             axes, panel = grid[row, column], next(letter)
             panel_title(axes, panel)
+            axes.set_ylim(0.0, 1.03)
             here = pick(of_block, setting=setting)
             for name in named:
-                points = [v for v in variants if v[0] == name and v in at]
-                groups = [{"variant": name, "point": point} for _, point in points]
+                points = [v for v in variants if series_of[v] == name]
+                groups = [{"variant": variant, "point": point} for variant, point in points]
                 strips(
                     axes, here, groups, [Series({}, look[name])], data, panel,
                     category="x", at=[at[v] for v in points], step=STEP,
@@ -88,7 +92,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         number_groups(axes, [number(2.0**tick) for tick in ticks], ticks)
     for axes in grid[-1]:
         axes.set_xlabel("fits of a seed")
-    legend(figure, _handles(look), columns=4)
+    legend(figure, _handles(look), columns=3)
     return figure, data.table()
 
 
@@ -106,9 +110,13 @@ def _doublings(rows: pd.DataFrame, variant: SweptVariant) -> float:
     return float(np.log2(taken.mean())) if len(taken) else 0.0
 
 
-def _aside(doublings: dict[SweptVariant, float], named: list[str]) -> dict[SweptVariant, float]:
+def _aside(
+    doublings: dict[SweptVariant, float],
+    series_of: dict[SweptVariant, SweptVariant],
+    named: list[SweptVariant],
+) -> dict[SweptVariant, float]:
     """Place of each variant: its number of fits, and to the side of others by its own place among them."""
-    return {v: d + STEP * (named.index(v[0]) - (len(named) - 1) / 2) for v, d in doublings.items()}
+    return {v: d + STEP * (named.index(series_of[v]) - (len(named) - 1) / 2) for v, d in doublings.items()}
 
 
 def _share(axes: Axes, rows: pd.DataFrame, at: float, look: Look, data: FigureData, panel: str) -> None:
@@ -120,8 +128,8 @@ def _share(axes: Axes, rows: pd.DataFrame, at: float, look: Look, data: FigureDa
         data.add(panel, kind, rows.iloc[:1], seed=None, value=value, x=at)
 
 
-def _handles(look: dict[str, Look]) -> list[Artist]:
+def _handles(look: dict[SweptVariant, Look]) -> list[Artist]:
     return [
-        *(strip_handle(one.colour, variant_label(v), one.marker) for v, one in look.items()),
-        *strip_handles(),
+        *(strip_handle(one.colour, swept_label(v), one.marker) for v, one in look.items()),
+        median_handle(),
     ]

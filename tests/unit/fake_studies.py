@@ -177,10 +177,11 @@ def constrained(failed=(), seeds=SEEDS, settings=("d10x3", "d5x10")):
 
 
 def procedures(failed=(), seeds=SEEDS):
-    """A plain variant and best of 1, 2 and 4 starts, which lose dimensions in fewer seeds; one that refits."""
+    """A plain variant, the best of 1, 2 and 4 starts, which loses fewer dimensions, and one that refits."""
     study = FakeStudy("procedures", failed, seeds)
     variants = {("plain", ""): (3, 0), ("restarts", "starts=1"): (2, 1), ("restarts", "starts=2"): (1, 2)}
     variants |= {("restarts", "starts=4"): (0, 4), ("prune", ""): (0, 2.5)}
+    variants |= {("held", "hsic.level=1"): (0, 0), ("held", "hsic.level=3"): (3, 0)}
     for setting in ("d10x3", "d5x10"):
         for (variant, point), (lost, taken) in variants.items():
             for i, fit in enumerate(study.fits(setting, variant, point)):

@@ -172,3 +172,19 @@ def test_objectives_along_a_sweep_compare_with_the_best_number():
     same = median.loc[median["metric"] == "elbo_difference", "value"]
     np.testing.assert_allclose(same["mgda"], (1, 2, 3), atol=0.06)
     assert "learning rate 0.002" in texts_of(figure)
+
+
+def test_procedures_stand_at_the_fits_that_they_take():
+    _, data = draw("procedures", fake.procedures())
+    shares = data[(data["kind"] == "share") & (data["setting"] == "d10x3")].set_index(["variant", "point"])
+    assert shares["value"].round(2).to_dict() == {
+        ("plain", ""): 1.0, ("restarts", "starts=1"): 0.67, ("restarts", "starts=2"): 0.33,
+        ("restarts", "starts=4"): 0.0, ("prune", ""): 0.0,
+        ("held", "hsic.level=1"): 0.0, ("held", "hsic.level=3"): 1.0,
+    }  # fmt: skip
+    at = shares["x"]
+    # By the number of fits, and side by side where it is the same.
+    assert at["restarts", "starts=4"] - at["restarts", "starts=2"] == pytest.approx(1)
+    assert at["restarts", "starts=2"] - at["restarts", "starts=1"] == pytest.approx(1)
+    assert at["restarts", "starts=2"] < at["prune", ""] < at["restarts", "starts=4"]
+    assert at.is_unique
