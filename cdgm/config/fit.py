@@ -196,7 +196,8 @@ class VariantSpec(Strict):
     penalties: tuple[Penalty, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     kl_schedule: KLSchedule = Field({})
-    procedure: Procedure = None
+    # Left out of saved models that have none, which so are as they were before there were procedures.
+    procedure: Procedure = Field(None, exclude_if=operator.not_)
 
     @model_validator(mode="after")
     def _check(self) -> VariantSpec:
