@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cdgm.evaluation.metrics.asymmetric_axes import axis_asymmetry, axis_ratios, moved_axes
+from cdgm.evaluation.metrics.truth_scores import draw_nulls, score_member
 from cdgm.models.inference import held_out_bounds, posterior_means
 from cdgm.procedures.prune import without
 from cdgm.procedures.restarts import FEWEST_ROWS, best, starts_of
@@ -257,6 +258,26 @@ def test_a_pruned_member_computes_what_its_own_fit_does(problem, pruned):
         assert elbo[source][e] == pytest.approx(of_small[source][0], abs=0.1)
     for place, value in kl.items():
         assert value[e] == pytest.approx(kl_of_small[place][0], rel=1e-3)
+
+
+def test_axes_that_were_taken_out_change_no_score():
+    rng = np.random.default_rng(0)
+    truth = {"background": rng.normal(size=(300, 2)), "salient": rng.normal(size=(300, 1))}
+    own = {block: values + 0.3 * rng.normal(size=values.shape) for block, values in truth.items()}
+    wide = own | {"background": np.concatenate([own["background"], np.zeros((300, 3))], axis=1)}
+
+    def scores(estimate):
+        estimates, truths = {"target": estimate}, {"target": truth}
+        nulls = draw_nulls(estimates, truths, np.random.default_rng(1), 5, 2, 2)
+        rows = score_member(estimates, truths, rng=np.random.default_rng(2), nulls=nulls, hsic_draws=9)
+        return {(row["metric"], row["block"], row["truth"]): row["value"] for row in rows}
+
+    expected, found = scores(own), scores(wide)
+    assert found.keys() == expected.keys()
+    # The kernel of HSIC is as wide as the shape asks for.
+    for place, value in expected.items():
+        if not place[0].startswith("hsic"):
+            assert found[place] == pytest.approx(value, abs=1e-3), place
 
 
 def test_the_last_fit_stays_as_it_is(problem):
