@@ -11,7 +11,7 @@ import numpy as np
 from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
-    from cdgm.config.fit import FitSpec, ModelSpec
+    from cdgm.config.fit import FitSpec, Member, ModelSpec
     from cdgm.training.loop import TrainedStack
 
 #: Beginning of the names of arrays in a history that hold one number a member and none a record.
@@ -28,6 +28,10 @@ class Procedure(Plugin):
         """Raise a ValueError for a model that the procedure cannot handle: by default, one with covariates."""
         if model.covariates:
             raise ValueError(f"procedure {self.kind} knows no covariates, got {list(model.covariates)}")
+
+    @abstractmethod
+    def trainings(self, members: Sequence[Member]) -> int:
+        """Largest number of fits that it takes to get these members, to tell costs ahead."""
 
     @abstractmethod
     def fit(self, spec: FitSpec, x: Mapping[str, np.ndarray], replicates: Sequence[int]) -> TrainedStack:

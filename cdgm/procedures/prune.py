@@ -13,7 +13,7 @@ from cdgm.procedures.base import RECORD, Procedure
 from cdgm.utils.progress import progress
 
 if TYPE_CHECKING:
-    from cdgm.config.fit import FitSpec, ModelSpec
+    from cdgm.config.fit import FitSpec, Member, ModelSpec
     from cdgm.models.comparative_vae import ComparativeVAE
     from cdgm.training.loop import TrainedStack
 
@@ -45,6 +45,10 @@ class Prune(Procedure):
         if not any(model.design.comparisons(block) for block in model.design.blocks):
             expected = "a block of several sources, of which one has a block that another lacks"
             raise ValueError(f"procedure prune has nothing to compare, expected {expected}")
+
+    def trainings(self, members: Sequence[Member]) -> int:
+        """See :meth:`Procedure.trainings`; most members take fewer."""
+        return len(members) * (1 + self.refits)
 
     def fit(self, spec: FitSpec, x: Mapping[str, np.ndarray], replicates: Sequence[int]) -> TrainedStack:
         """See :meth:`Procedure.fit`; adds ``procedure/dims/<shared block>``, where the member ended (E,)."""

@@ -41,6 +41,10 @@ class Restarts(Procedure):
     kind: Literal["restarts"] = "restarts"
     starts: Annotated[int | Sweep, PerMember(minimum=1, maximum=100), AfterValidator(whole)]
 
+    def trainings(self, members: Sequence[Member]) -> int:
+        """See :meth:`Procedure.trainings`."""
+        return len(starts_of(members)[0])
+
     def fit(self, spec: FitSpec, x: Mapping[str, np.ndarray], replicates: Sequence[int]) -> TrainedStack:
         """See :meth:`Procedure.fit`; adds ``procedure/start`` and ``procedure/elbo/<start>`` (E,).
 

@@ -17,7 +17,9 @@ def seconds_of(spec: FitSpec) -> float:
     """Estimated seconds of one core that a stack takes, its scores included."""
     sources = len(spec.model.design.sources) / 2
     steps = OF_1000_STEPS * spec.training.steps / 1000
-    return OF_A_STACK + len(spec.members) * sources * (steps + OF_SCORES)
+    procedure, members = spec.variant.procedure, len(spec.members)
+    trained = members if procedure is None else procedure.trainings(spec.members)
+    return OF_A_STACK + sources * (trained * steps + members * OF_SCORES)
 
 
 def cost_ahead(config: Config, plan: Plan, target: str, there: Collection[str]) -> str:

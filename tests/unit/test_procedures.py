@@ -12,6 +12,7 @@ from cdgm.models.inference import held_out_bounds, posterior_means
 from cdgm.procedures.prune import without
 from cdgm.procedures.restarts import FEWEST_ROWS, best, starts_of
 from cdgm.training.loop import train
+from cdgm.workflow import cost_ahead
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations
 from tests.unit.data_helpers import refused
 
@@ -67,6 +68,7 @@ def test_a_stack_of_starts_holds_the_fits_that_are_made_one_at_a_time(swept):
     spec, found = swept
     every, _ = starts_of(spec.members)
     assert len(every) == 12, "each number of starts shares those of the largest"
+    assert spec.variant.procedure.trainings(spec.members) == 12
     x = observations(spec)
     used = dict(zip(("background", "target"), _trained_on(spec, x), strict=True))
     for e in (0, 7):
@@ -303,6 +305,16 @@ def test_moved_axes_are_counted_by_source():
     empty = np.concatenate([means["a", "pair"], np.zeros((900, 1))], axis=1)
     assert axis_ratios(empty, empty) == pytest.approx(np.ones(3))
     assert axis_ratios(empty[:, :1], 0.1 * empty[:, :1]).shape == (1,)
+
+
+def test_costs_are_told_ahead_by_the_fits_that_are_trained():
+    plain, started, refitted = fit_spec(), with_procedure(kind="restarts", starts=[1, 8]), over_specified(3)
+    of_scores = cost_ahead.OF_SCORES * 3
+    of_fits = [cost_ahead.seconds_of(s) - cost_ahead.OF_A_STACK - of_scores for s in (plain, refitted)]
+    assert of_fits[1] / of_fits[0] == pytest.approx(4 * refitted.training.steps / plain.training.steps)
+    assert cost_ahead.seconds_of(started) - cost_ahead.OF_A_STACK - 2 * of_scores == pytest.approx(
+        8 * of_fits[0]
+    )
 
 
 def test_a_block_keeps_one_dimension():
