@@ -11,8 +11,8 @@ from cdgm.config.regret import RegretSpec
 from cdgm.config.validation import validated
 from cdgm.evaluation.constraint_ends import constraint_ends
 from cdgm.evaluation.moved_dimensions import moved_rows
-from cdgm.evaluation.regret import regret_rows
 from cdgm.evaluation.procedure_records import procedure_records
+from cdgm.evaluation.regret import regret_rows
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
 from cdgm.utils.command_line import Parser, log, run

@@ -79,9 +79,7 @@ class Ensemble:
         """
         every, candidates = starts_of(spec.members, starts)
         started = spec.of(every)
-        trained, stopping = _train(
-            started, x, advance, rule, validation, covariates, validation_covariates
-        )
+        trained, stopping = _train(started, x, advance, rule, validation, covariates, validation_covariates)
         if starts == 1 or validation is None:
             return cls(spec, trained.model, trained.finite, trained.history, stopping)
         seeds = [member.seed for member in every]

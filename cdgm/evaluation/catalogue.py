@@ -10,9 +10,8 @@ from typing import Literal, NamedTuple
 
 Of = Literal[
     "source", "block", "size of block", "fit", "own truth", "other truth", "all blocks", "pair of blocks",
-    "constraint", "multiplier", "reference", "front", "procedure", "pruned block", "true model", "labels", "batches",
-    "source in block",
-    "sources in block", "source over source in block", "moved dimensions",
+    "constraint", "multiplier", "reference", "front", "procedure", "pruned block", "true model", "labels",
+    "batches", "source in block", "sources in block", "source over source in block", "moved dimensions",
 ]  # fmt: skip
 
 

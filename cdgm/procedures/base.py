@@ -25,7 +25,7 @@ class Procedure(Plugin):
     """
 
     def check(self, model: ModelSpec) -> None:
-        """Raise a ValueError for a model that the procedure cannot handle: by default, one with covariates."""
+        """Raise a ValueError for a model that the procedure cannot handle, as one with covariates."""
         if model.covariates:
             raise ValueError(f"procedure {self.kind} knows no covariates, got {list(model.covariates)}")
 

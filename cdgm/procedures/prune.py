@@ -40,8 +40,10 @@ class Prune(Procedure):
     def check(self, model: ModelSpec) -> None:
         """See :meth:`Procedure.check`."""
         super().check(model)
-        if model.twist is not None:
-            raise ValueError("procedure prune knows no twisted models")
+        if model.twist is not None or model.posterior != "mean_field":
+            raise ValueError(
+                "procedure prune knows models with a mean-field posterior and without a twist alone"
+            )
         if not any(model.design.comparisons(block) for block in model.design.blocks):
             expected = "a block of several sources, of which one has a block that another lacks"
             raise ValueError(f"procedure prune has nothing to compare, expected {expected}")

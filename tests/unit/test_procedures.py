@@ -328,7 +328,7 @@ def test_models_without_anything_to_compare_are_refused():
     with pytest.raises(ValueError, match="nothing to compare"):
         fit_spec(design=alone, variant=SUM | {"procedure": {"kind": "prune", "refits": 1}})
     twist = {"angle": 1, "block": "background", "by": "salient"}
-    with pytest.raises(ValueError, match="no twisted models"):
+    with pytest.raises(ValueError, match="without a twist"):
         fit_spec(
             design=CONTRASTIVE,
             model={"twist": twist},
