@@ -89,6 +89,6 @@ rule scaling:
 
 
 rule beyond:
-    """What goes beyond the paper: schedules of KL terms."""
+    """What goes beyond the paper: schedules of KL terms, known doses on real counts."""
     input:
         study_outputs("beyond"),

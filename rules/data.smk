@@ -33,9 +33,12 @@ rule fetch:
 
 
 rule preprocess:
-    """Read a raw file, add known effects if asked to, select genes, split: one data set of cells."""
+    """Read raw files, add known effects if asked to, select genes, split: one data set of cells."""
     input:
-        lambda w: f"results/downloads/{dataset_spec(w.dataset).download}/raw",
+        lambda w: [
+            f"results/downloads/{download}/raw"
+            for download in dataset_spec(w.dataset).files
+        ],
     output:
         cells="results/data/{dataset}/cells.npz",
         table="results/data/{dataset}/cells.csv",

@@ -62,7 +62,7 @@ rule trace:
 
 
 rule baselines:
-    """Score linear baselines and a supervised ceiling on the cells of an evaluation."""
+    """Score linear baselines, a supervised ceiling and a floor on the cells of an evaluation."""
     input:
         data=lambda w: data_file(PLAN.evaluations[w.evaluation].fit),
         cells=lambda w: f"results/data/{PLAN.fits[PLAN.evaluations[w.evaluation].fit].spec.dataset}/cells.csv",

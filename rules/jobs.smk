@@ -39,6 +39,7 @@ def summary_inputs(wildcards):
             f"results/baselines/{row.evaluation}/metrics.csv"
             for row in baseline_rows(wildcards.study)
         ]
+    if draws_maps(wildcards.study):
         inputs["maps"] = [f"results/maps/{row.evaluation}.csv" for row in rows]
     return inputs
 
@@ -85,6 +86,7 @@ def summary_spec(study):
     regret = CONFIG.studies[study].regret
     return ({} if regret is None else {"regret": dump(regret)}) | {
         "rows": [study_row(row) for row in PLAN.studies[study]],
+        "maps": draws_maps(study),
         "baselines": (
             [study_row(row) for row in baseline_rows(study)] if on_cells(study) else []
         ),
@@ -117,8 +119,13 @@ def simulation_of(ceiling):
 
 
 def on_cells(study):
-    """Whether a study is on cells (it then has baselines and maps)."""
+    """Whether a study is on cells (it then has baselines)."""
     return any(row.dataset in CONFIG.datasets for row in PLAN.studies[study])
+
+
+def draws_maps(study):
+    """Whether a study has a figure of maps, which take longer than scores."""
+    return on_cells(study) and "cells" in CONFIG.studies[study].figures
 
 
 # Verdicts and pages (claims.smk).

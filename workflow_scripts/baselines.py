@@ -1,4 +1,4 @@
-"""Score linear baselines and a supervised ceiling on a data set of cells."""
+"""Score linear baselines, a supervised ceiling and a floor on a data set of cells."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> None:
     job: BaselinesJob = validated(BaselinesJob, read_json(arguments.spec), arguments.spec)
     evaluation, model = job.evaluation, job.model
     bundle = read_bundle(arguments.data, support="counts")
-    cells = read_cell_table(arguments.cells)
+    cells = read_cell_table(arguments.cells).of(0)
     cells = cells.thinned(MOST_FOR_BASELINES, stream("baselines", "cells", root=arguments.root_seed))
     block, foreground, reference = model.design.contrast()
     rows = score_baselines(
@@ -47,6 +47,7 @@ def main() -> None:
         block=block,
         dims=model.dims[block],
         strata=cells.strata,
+        batch=cells.batch,
         rng=stream("baselines", root=arguments.root_seed),
         draws=evaluation.null_draws,
     )

@@ -12,6 +12,7 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import read_cell_table
+from cdgm.evaluation.doses import dose_rows
 from cdgm.evaluation.fits import (
     axis_rows,
     bound_rows,
@@ -49,7 +50,9 @@ def main() -> None:
     means = embed(model, bundle, members)
     if arguments.cells is None:
         scores = score_simulation(spec, evaluation, bundle, members, means)
+        doses = ([] for _ in members)
     else:
+        doses = dose_rows(spec, evaluation, bundle, members, means)
         scores = score_cells(spec, evaluation, read_cell_table(arguments.cells), means, bundle.batches)
     bounds = bound_rows(spec, evaluation, model, bundle, members)
     # As each kind of data is scored: cells of both splits, since nothing here was trained on a score.
@@ -57,7 +60,7 @@ def main() -> None:
     held = constraint_rows(spec, model, bundle, members)
     rows = [
         row
-        for e, parts in enumerate(zip(bounds, axes, held, scores, strict=True))
+        for e, parts in enumerate(zip(bounds, axes, held, scores, doses, strict=True))
         for row in member_rows(e, spec, finite, [r for part in parts for r in part])
     ]
     out = Path(arguments.out_dir)

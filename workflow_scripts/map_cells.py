@@ -19,9 +19,9 @@ def main() -> None:
     parser.add_argument("--root-seed", type=natural, required=True)
     parser.add_argument("--out", required=True, help="table to write (.csv)")
     arguments = parser.parse_args()
-    cells = read_cell_table(arguments.cells)
-    cells = cells.thinned(MOST_ON_A_MAP, stream("map", "cells", root=arguments.root_seed))
     arrays = read_npz(arguments.latents, ("seeds",))
+    cells = read_cell_table(arguments.cells).of(int(arrays["seeds"][0]))
+    cells = cells.thinned(MOST_ON_A_MAP, stream("map", "cells", root=arguments.root_seed))
     means = {tuple(name.split("/")[1:]): mean[0] for name, mean in arrays.items() if name.startswith("mean/")}
     parts = []
     for block in dict.fromkeys(block for _, _, block in means):

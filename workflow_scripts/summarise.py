@@ -69,7 +69,7 @@ def main() -> None:
         derived = [rows for rows in derived if len(rows)]
         scores.append(with_study(pd.concat([table, *derived]), place(row)))
         histories.append(with_study(long_history(history, members), place(row)))
-        if spec["baselines"]:
+        if spec["maps"]:
             maps.append(with_study(read_table(results / "maps" / f"{row['evaluation']}.csv"), place(row)))
     for row in spec["baselines"]:
         table = read_table(results / "baselines" / row["evaluation"] / "metrics.csv")

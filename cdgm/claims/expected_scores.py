@@ -11,7 +11,7 @@ from cdgm.config.design import Design
 from cdgm.config.evaluation import TwistScoring
 from cdgm.config.layers import merge
 from cdgm.config.study import Config, Study
-from cdgm.evaluation.catalogue import BASELINES, OF_PREDICTIONS, metrics_of
+from cdgm.evaluation.catalogue import BASELINES, DOSE, OF_PREDICTIONS, dose_metrics, metrics_of
 from cdgm.utils.joint_names import JOINT
 from cdgm.workflow.plan import settings_of
 
@@ -74,6 +74,11 @@ def _of_setting(config: Config, study: Study, setting: str, overrides: Mapping[s
             batches = [name for name, kind in kinds.items() if kind == "categorical"]
             places = itertools.product(design.sources, design.blocks, batches, metrics_of("batches"))
             rows += [(source, block, name, 0.0, metric, False) for source, block, name, metric in places]
+        if not simulated and config.datasets[template["dataset"]].doses is not None:
+            _, target, _ = design.contrast()
+            for block in design.active(target):
+                private = len(design.blocks[block]) < len(design.sources)
+                rows += [(target, block, DOSE, 0.0, metric, True) for metric in dose_metrics(private)]
         held = [constraint.name for constraint in spec.constraints if constraint.can_assess]
         rows += [("", name, "", 0.0, metric, True) for name in held for metric in metrics_of("constraint")]
         for constraint in spec.constraints:

@@ -40,9 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.name or arguments.out:
             raise UserError("datasets: to get one write `cdgm datasets get NAME --out FILE`")
         for name, spec in known.items():
-            download = defaults()["downloads"][spec["download"]]
-            size = f"{download['size'] / 1e6:,.1f} MB" if download.get("size") else ""
-            print(f"{name:<30} {size:>12}  {download.get('licence', ''):<12} {', '.join(spec['sources'])}")
+            named = spec["download"]
+            found = [defaults()["downloads"][each] for each in ([named] if isinstance(named, str) else named)]
+            size = f"{sum(each.get('size', 0) for each in found) / 1e6:,.1f} MB"
+            licences = " and ".join(dict.fromkeys(each.get("licence", "") for each in found))
+            print(f"{name:<30} {size:>12}  {licences:<12} {', '.join(spec['sources'])}")
         return
     if arguments.name not in known:
         raise UserError(f"datasets get: got {arguments.name!r}, expected one of {', '.join(known)}")
@@ -64,15 +66,16 @@ def get(name: str, out: Path) -> None:
         raise UserError(f"datasets get: --out: {out} exists: choose another file, nothing is overwritten")
     require_writable(out.parent)
     spec = DatasetSpec.model_validate(defaults()["datasets"][name])
-    values = defaults()["downloads"][spec.download]
-    download: Any = DOWNLOADS.parse(values)
     # Beside the result and not in a temporary folder, so that an interrupted download goes on.
-    raw = out.with_name(f".{out.name}.{values['filename']}")
+    downloads: dict[str, Any] = {each: DOWNLOADS.parse(defaults()["downloads"][each]) for each in spec.files}
+    raw = [out.with_name(f".{out.name}.{download.filename}") for download in downloads.values()]
     try:
-        fetch(download, spec.download, raw)
-        prepared = preprocess(spec, name, raw, defaults()["root_seed"])
+        for (each, download), path in zip(downloads.items(), raw, strict=True):
+            fetch(download, each, path)
+        prepared = preprocess(spec, name, raw[0], defaults()["root_seed"], raw[1:])
     finally:
-        raw.unlink(missing_ok=True)
+        for path in raw:
+            path.unlink(missing_ok=True)
     adata = as_anndata(prepared)
     with atomic(out) as temporary:
         adata.write_h5ad(temporary)
@@ -86,9 +89,12 @@ def as_anndata(prepared: Any):
     import numpy as np
     import scipy.sparse as sp
 
-    order = list(dict.fromkeys(zip(prepared.cells["split"], prepared.cells["source"], strict=True)))
+    cells = prepared.cells
+    if "division" in cells:
+        cells = cells[cells["division"] == 0].drop(columns="division")
+    order = list(dict.fromkeys(zip(cells["split"], cells["source"], strict=True)))
     x = np.concatenate([prepared.arrays[f"x/{split}/{source}"][0] for split, source in order])
-    obs = prepared.cells.drop(columns=["split", "row"]).set_index("cell")
+    obs = cells.drop(columns=["split", "row"]).set_index("cell")
     var = prepared.genes.set_index("gene")
     obs.index, var.index = obs.index.astype(str), var.index.astype(str)
     return anndata.AnnData(sp.csr_matrix(x.astype(np.float32)), obs=obs, var=var)

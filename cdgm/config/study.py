@@ -173,7 +173,8 @@ def parse_config(values: Mapping[str, Any], files: Sequence[Layer] = ("config.ya
 def _references(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Collection[str]]]:
     """Yield every name that refers to another part of the config: path, name, and the known names."""
     for name, dataset in config.datasets.items():
-        yield ("datasets", name, "download"), dataset.download, config.downloads
+        for download in dataset.files:
+            yield ("datasets", name, "download"), download, config.downloads
     figures = registry_at("cdgm.figures:FIGURES")
     for name, study in config.studies.items():
         yield ("studies", name, "protocol"), study.protocol, config.protocols

@@ -25,14 +25,14 @@ class Bundle:
     Attributes
     ----------
     x
-        ``x[split][source]``, (R, n, D): R replicates (one a seed for simulations; 1 for cells), n points
-        (its own for each split and source), D features.
+        ``x[split][source]``, (R, n, D): R replicates (one a seed for simulations, one a random division into
+        splits for cells), n points (its own for each split and source), D features.
     truth
         ``truth[split][source][block]``, (R, n, d) float32; empty for cells, active blocks only.
     seeds
         Seeds of the replicates, (R,) int64; None for cells.
     covariates
-        ``covariates[split][source][name]``, (1, n, k) float32: a column a category, or one of a continuous
+        ``covariates[split][source][name]``, (R, n, k) float32: a column a category, or one of a continuous
         covariate; empty for simulations.
     """
 
@@ -52,7 +52,7 @@ class Bundle:
         return self._any().shape[0]
 
     def replicates_of(self, seeds: Sequence[int], path: object) -> list[int]:
-        """Replicate that each member with these seeds is fitted to; cells have one for all.
+        """Replicate that each member with these seeds is fitted to; of cells, that of the seed modulo R.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Bundle:
             If a simulation lacks one of the seeds; names ``path``.
         """
         if self.seeds is None:
-            return [0] * len(seeds)
+            return [seed % self.replicates for seed in seeds]
         known = {int(seed): i for i, seed in enumerate(self.seeds)}
         for seed in seeds:
             if seed not in known:
@@ -76,7 +76,7 @@ class Bundle:
         return tuple(name for name, values in found.items() if values.shape[2] > 1)
 
     def covariates_of(self, split: str, names: Sequence[str]) -> dict[str, np.ndarray] | None:
-        """Columns of covariates of each source's rows (1, n, C), in the order of names; None without."""
+        """Columns of covariates of each source's rows (R, n, C), in the order of names; None without."""
         if not names:
             return None
         return {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST_FOR_BASELINES = 40_000
 MOST_ON_A_MAP = 20_000
 
+#: Columns that hold the batch of a cell, the first that is there.
+BATCH_COLUMNS = ("batch", "replicate")
 REQUIRED = ("cell", "split", "source", "row", "label")
 
 
@@ -29,7 +31,8 @@ class CellTable:
     Attributes
     ----------
     table
-        One row a cell: cell, split, source, row, label, further labels.
+        One row a cell: cell, split, source, row, label, further labels. With several random divisions into
+        splits, a row for each cell in each of them, and the column division, 0, 1, ...
     """
 
     table: pd.DataFrame
@@ -49,6 +52,20 @@ class CellTable:
         """Cell type (n,) where the data set has one."""
         return self.table["cell_type"].to_numpy(dtype=str) if "cell_type" in self.table else None
 
+    @property
+    def batch(self) -> np.ndarray | None:
+        """Batch (n,) where the data set has one."""
+        found = [name for name in BATCH_COLUMNS if name in self.table]
+        return self.table[found[0]].to_numpy(dtype=str) if found else None
+
+    def of(self, seed: int) -> CellTable:
+        """The cells in the division that a member of this seed is fitted to (seed modulo their number)."""
+        if "division" not in self.table:
+            return self
+        division = self.table["division"]
+        own = division == seed % (int(division.max()) + 1)
+        return CellTable(self.table[own].reset_index(drop=True))
+
     def thinned(self, most: int, rng: np.random.Generator) -> CellTable:
         """At most that many cells, drawn at random, in their order; the table itself if it has no more."""
         if len(self.table) <= most:
@@ -63,7 +80,7 @@ class CellTable:
 
 
 def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
-    """Read ``cells.csv``: text columns and the integer column row.
+    """Read ``cells.csv``: text columns and the integer columns row and division.
 
     A cell without a label has "" there, and a label "NA" stays a label.
 
@@ -83,6 +100,6 @@ def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
         if column not in table:
             raise bad_input(path, "columns", list(table), f"a column {column!r}")
     try:
-        return CellTable(table.astype({"row": int}))
+        return CellTable(table.astype({name: int for name in ("row", "division") if name in table}))
     except ValueError as error:
-        raise UserError(f"{path}: row: expected integers: {error}") from error
+        raise UserError(f"{path}: row, division: expected integers: {error}") from error

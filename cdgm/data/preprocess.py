@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,10 +13,11 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from cdgm.config.dataset import CovariateKind, DatasetSpec, Filters, SpikeIn
+from cdgm.config.dataset import CovariateKind, DatasetSpec, Doses, Filters, SpikeIn
 from cdgm.data.bundle import SPLITS
 from cdgm.data.count_matrix import Counts, blocks, count_totals
 from cdgm.data.covariates import learn
+from cdgm.data.dosed import give_doses
 from cdgm.data.filters import passing_cells, passing_genes
 from cdgm.data.read_cells import Cells
 from cdgm.data.readers.base import RESERVED
@@ -37,16 +38,19 @@ class Prepared:
     Attributes
     ----------
     arrays
-        ``x/<split>/<source>`` to counts, (1, cells, genes), smallest unsigned type that holds them all;
-        ``covariates/<split>/<source>/<name>`` to the columns of a covariate, (1, cells, columns).
+        ``x/<split>/<source>`` to counts, (R, cells, genes), one slice a random division into splits; smallest
+        unsigned type that holds them all; ``covariates/<split>/<source>/<name>`` to the columns of a
+        covariate, (R, cells, columns). With doses, ``truth/<split>/<source>/dose`` too, (R, cells, agents)
+        float32.
     cells
-        One row a cell in the order of the arrays: cell, split, source, row, label, further labels.
+        One row a cell in the order of the arrays: cell, split, source, row, label, further labels. With
+        several divisions they follow one another, and the column division tells them apart.
     genes
         One row a feature, in order: gene, mean and variance over the kept cells, detected (share of
         cells with a count), program ("" where none).
     programs
-        Programs of the spike-in: gene, program, selected (whether the gene became a feature); no rows
-        without one.
+        Programs of the spike-in, or genes of the agents of every draw: gene, program, selected (whether the
+        gene became a feature); no rows without either.
     """
 
     arrays: dict[str, np.ndarray]
@@ -55,7 +59,9 @@ class Prepared:
     programs: pd.DataFrame
 
 
-def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: int) -> Prepared:
+def preprocess(
+    spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: int, more: Sequence[Path] = ()
+) -> Prepared:
     """Prepare one data set.
 
     Parameters
@@ -68,20 +74,26 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
         The raw file.
     root
         Root seed of the run.
+    more
+        Further raw files, where the reader needs several.
 
     Raises
     ------
     UserError
-        If the file is not what the spec says or too few cells are left.
+        If a file is not what the spec says or too few cells are left.
     """
     where = f"dataset {name}: {raw}"
     logger.info("dataset %s: reading", name)
-    cells = spec.reader.read(Path(raw))
+    cells = spec.reader.read(Path(raw), *more)
     logger.info("dataset %s: %d cells, %d genes", name, *cells.x.shape)
     programs = pd.DataFrame(columns=["gene", "program"], dtype=str)
-    if spec.spike_in is not None:
-        cells, programs = _spike(cells, spec.spike_in, name, root, where)
-    cells = _check_sources(cells, spec.sources, where)
+    if spec.doses is not None:
+        # Sources are made last, draw by draw: all draws share their cells and genes.
+        cells = _of_source(cells.held(), spec.doses.of, where)
+    else:
+        if spec.spike_in is not None:
+            cells, programs = _spike(cells, spec.spike_in, name, root, where)
+        cells = _check_sources(cells, spec.sources, where)
     cells = _subsample(cells, spec.cells_per_source, stream("preprocess", name, "subsample", root=root))
     cells = _filter(cells, spec.filters, where)
     logger.info("dataset %s: choosing from %d genes in %d cells", name, *cells.x.shape[::-1])
@@ -93,9 +105,11 @@ def preprocess(spec: DatasetSpec, name: str, raw: str | os.PathLike[str], root: 
     # Rates are library x share of a gene: a cell without a count on the chosen genes has none.
     cells = _keep(cells, passing_cells(cells.x, 1, 1), "have no count on the chosen genes", where)
     logger.info("dataset %s: %d cells, %d genes are left", name, *cells.x.shape)
-    arrays, table = _split(cells, spec, stream("preprocess", name, "split", root=root), where)
-    arrays |= _covariates(table, spec.covariates, where)
     program_of = dict(zip(programs["gene"], programs["program"], strict=True))
+    if spec.doses is not None:
+        arrays, table, programs = _dosed(cells, spec, spec.doses, name, root, where)
+    else:
+        arrays, table = _divided(cells, spec, name, root, where)
     programs["selected"] = programs["gene"].isin(cells.genes)
     return Prepared(arrays, table, _gene_table(cells, program_of), programs)
 
@@ -133,6 +147,8 @@ def _check_sources(cells: Cells, sources: tuple[str, ...], where: str) -> Cells:
 
 
 def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator) -> Cells:
+    if not most:
+        return cells
     source = cells.obs["source"].to_numpy()
     keep = np.ones(len(source), dtype=bool)
     for name in sorted(most):
@@ -140,7 +156,7 @@ def _subsample(cells: Cells, most: dict[str, int], rng: np.random.Generator) -> 
         if members.size > most[name]:
             keep[members] = False
             keep[rng.choice(members, size=most[name], replace=False)] = True
-    return cells.take(keep) if most else cells
+    return cells.take(keep)
 
 
 def _filter(cells: Cells, filters: Filters, where: str) -> Cells:
@@ -163,6 +179,65 @@ def _keep(cells: Cells, keep: np.ndarray, why: str, where: str) -> Cells:
         return cells
     logger.warning("%s: %d of %d cells %s and are left out", where, int((~keep).sum()), keep.size, why)
     return cells.take(keep)
+
+
+def _divided(
+    cells: Cells, spec: DatasetSpec, name: str, root: int, where: str
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """All random divisions into splits; the first is that of a data set with one."""
+    divisions = []
+    for division in range(spec.splits):
+        arrays, table = _split(cells, spec, _stream_of(name, "split", division, root), where)
+        divisions.append((arrays | _covariates(table, spec.covariates, where), table))
+    return _joined(divisions)
+
+
+def _dosed(
+    cells: Cells, spec: DatasetSpec, doses: Doses, name: str, root: int, where: str
+) -> tuple[dict[str, np.ndarray], pd.DataFrame, pd.DataFrame]:
+    """All draws of sources and doses, each with its own division, and the genes that they act on."""
+    draws, programs = [], []
+    for draw in range(spec.splits):
+        try:
+            given = give_doses(cells.x, doses, _stream_of(name, "doses", draw, root))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        obs = cells.obs.assign(source=given.source, label=given.label, batch=given.batch)
+        found = Cells(given.counts, cells.genes, obs.assign(position=np.arange(len(obs))))
+        arrays, table = _split(found, spec, _stream_of(name, "split", draw, root), where)
+        for (split, source), rows in table.groupby(["split", "source"], sort=False)["position"]:
+            arrays[f"truth/{split}/{source}/dose"] = given.dose[None, rows]
+        table = table.drop(columns="position")
+        draws.append((arrays | _covariates(table, spec.covariates, where), table))
+        of_draw = [f"draw {draw}, {program}" for program in given.program]
+        programs.append(pd.DataFrame({"gene": cells.genes[given.genes], "program": of_draw}))
+    return *_joined(draws), pd.concat(programs, ignore_index=True)
+
+
+def _stream_of(name: str, what: str, division: int, root: int) -> np.random.Generator:
+    names = (what,) if division == 0 else (what, division)
+    return stream("preprocess", name, *names, root=root)
+
+
+def _joined(
+    divisions: Iterable[tuple[dict[str, np.ndarray], pd.DataFrame]],
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Arrays and tables of several divisions one after the other; of one as they are."""
+    found = list(divisions)
+    if len(found) == 1:
+        return found[0]
+    arrays = {key: np.concatenate([each[key] for each, _ in found]) for key in found[0][0]}
+    tables = [table.assign(division=division) for division, (_, table) in enumerate(found)]
+    return arrays, pd.concat(tables, ignore_index=True)
+
+
+def _of_source(cells: Cells, source: str | None, where: str) -> Cells:
+    if source is None:
+        return cells
+    own = (cells.obs["source"] == source).to_numpy()
+    if not own.any():
+        raise bad_input(where, "doses.of", source, "a source with cells")
+    return cells.take(own)
 
 
 def _split(

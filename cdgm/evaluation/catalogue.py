@@ -86,9 +86,18 @@ METRICS: dict[str, Metric] = {
 OF_PREDICTIONS = ("knn_accuracy", "nmi", "ari")
 
 #: Names in the variant column for scores without a fitted model; :mod:`cdgm.evaluation.metrics.baselines`.
-BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "ceiling")
+BASELINES = ("pca", "pca_background", "contrastive_pca", "oracle", "library_size", "ceiling")
 
 
 def metrics_of(of: Of) -> tuple[str, ...]:
     """Names of the metrics of one kind, in the order of the catalogue."""
     return tuple(name for name, metric in METRICS.items() if metric.of == of)
+
+
+#: Name of the truth of known doses, in bundles and in tables.
+DOSE = "dose"
+
+
+def dose_metrics(private: bool) -> tuple[str, str]:
+    """Linear and nonlinear score of doses: what a private block should know, and a shared one should not."""
+    return ("recovery_r2", "recovery_r2_nonlinear") if private else ("leakage_r2", "leakage_r2_nonlinear")

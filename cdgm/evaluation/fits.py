@@ -202,17 +202,18 @@ def score_cells(
 
     for e, member in enumerate(spec.members):
         rows: Rows = []
+        own = cells.of(member.seed)
         for block in spec.model.design.blocks:
-            latent = cells.join({(split, s): m[e] for (split, s, b), m in means.items() if b == block})
+            latent = own.join({(split, s): m[e] for (split, s, b), m in means.items() if b == block})
             rng = stream("evaluate", "cells", spec.dataset, block, member.seed, root=spec.root_seed)
             rows += score_space(
-                latent, cells.source, cells.label, block, strata=cells.strata, rng=rng,
+                latent, own.source, own.label, block, strata=own.strata, rng=rng,
                 draws=evaluation.null_draws,
             )  # fmt: skip
             for name in batches:
                 rng = stream(
                     "evaluate", "batches", spec.dataset, block, name, member.seed, root=spec.root_seed
                 )
-                batch = cells.table[name].to_numpy(dtype=str)
-                rows += batch_rows(latent, cells.source, batch, block, name, rng, evaluation.null_draws)
+                batch = own.table[name].to_numpy(dtype=str)
+                rows += batch_rows(latent, own.source, batch, block, name, rng, evaluation.null_draws)
         yield rows

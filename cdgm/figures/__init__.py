@@ -11,6 +11,7 @@ FIGURES = Registry(
         "constraints": "cdgm.figures.constraints:draw",
         "counts": "cdgm.figures.counts:draw",
         "dims": "cdgm.figures.dims:draw",
+        "doses": "cdgm.figures.doses:draw",
         "multipliers": "cdgm.figures.multipliers:draw",
         "objectives": "cdgm.figures.objectives:draw",
         "procedures": "cdgm.figures.procedures:draw",
@@ -20,6 +21,7 @@ FIGURES = Registry(
         "scaling": "cdgm.figures.scaling:draw",
         "schedule_traces": "cdgm.figures.schedule_traces:draw",
         "schedules": "cdgm.figures.schedules:draw",
+        "screens": "cdgm.figures.screens:draw",
         "sources": "cdgm.figures.sources:draw",
         "training": "cdgm.figures.training:draw",
         "twist": "cdgm.figures.twist:draw",
@@ -37,7 +39,7 @@ ACROSS_STUDIES = Registry(
 )
 #: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
 NEEDS = {
-    **dict.fromkeys(("cells", "cells_tradeoff"), ("cells",)),
+    **dict.fromkeys(("cells", "cells_tradeoff", "doses", "screens"), ("cells",)),
     **dict.fromkeys(
         (
             *("assumptions", "counts", "dims", "procedures", "recovery", "recovery_limit"),

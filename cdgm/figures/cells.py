@@ -28,7 +28,7 @@ SCORES = {
     "scores": ("knn_accuracy", "ari", "nmi", "silhouette"),
     "mixing": ("source_mixing", "source_mixing_strongest", "source_mixing_within"),
 }
-MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*"}
+MARKERS = {"pca": "D", "pca_background": "s", "contrastive_pca": "^", "oracle": "*", "library_size": "v"}
 SIZES = {"oracle": 8.5}
 #: Beyond this many arms a figure has maps only.
 MANY_ARMS = 3

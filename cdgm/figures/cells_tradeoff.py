@@ -26,7 +26,10 @@ from cdgm.utils.errors import bad_input
 
 LABELS = "knn_accuracy"
 MIXING = "source_mixing"
-DASHES = {"pca": "-", "pca_background": ":", "contrastive_pca": (0, (6, 2)), "oracle": (0, (3, 1, 1, 1))}
+DASHES = {
+    "pca": "-", "pca_background": ":", "contrastive_pca": (0, (6, 2)), "oracle": (0, (3, 1, 1, 1)),
+    "library_size": (0, (1, 3)),
+}  # fmt: skip
 #: Panels of spaces span at least this, so that noise is not magnified.
 LEAST = 0.08
 

@@ -44,6 +44,7 @@ VARIANT_LABELS = {
     "pca_background": "PCA of background",
     "contrastive_pca": "contrastive PCA",
     "oracle": "supervised ceiling",
+    "library_size": "library size (and batch) alone",
     "ceiling": "true model",
     # Where a weight comes from.
     "mm-cvae": "mm-cvae (published weights)",

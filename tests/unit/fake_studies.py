@@ -292,6 +292,7 @@ def cell_variants(failed=(), seeds=SEEDS, variants=CELL_VARIANTS, baselines=True
                 study.score(
                     fit, "knn_accuracy", value + 0.01 * (fit["seed"] - 200), "q", block, "label", 0.25
                 )
+                study.score(fit, "source_separation", 0.5 + value / 3, "p&q", block, null=0.51)
                 for source, mixed in (("p", 1.3), ("q", 1.02)):
                     study.score(fit, "source_mixing", mixed, source, block, null=1.01)
             for source in "pq":
@@ -306,6 +307,25 @@ def cell_variants(failed=(), seeds=SEEDS, variants=CELL_VARIANTS, baselines=True
         study.score(fit, "knn_accuracy", value, "q", "t", "label", 0.25)
         if variant == "pca":
             study.score(fit, "source_mixing", 1.2, "q", "t", null=1.01)
+    return study.tables()
+
+
+def dosed(failed=(), seeds=SEEDS):
+    """Variants on cells with known doses, which leave one block for the other."""
+    study = FakeStudy("dosed", failed, seeds)
+    for setting in ("clean", "escapers"):
+        for i, variant in enumerate(CELL_VARIANTS):
+            for fit in study.fits(setting, variant):
+                aside = 0.01 * (fit["seed"] - 200)
+                for ending in ("", "_nonlinear"):
+                    study.score(fit, f"leakage_r2{ending}", 0.3 - 0.05 * i + aside, "q", "z", "dose", 0.02)
+                    study.score(fit, f"recovery_r2{ending}", 0.5 + aside, "q", "t", "dose", 0.02)
+                for source in "pq":
+                    study.score(fit, "elbo", -300.0 - i - aside, source)
+                    study.score(fit, "kl", 20.0, source, "z")
+                study.score(fit, "kl", 8.0, "q", "t")
+                if variant != "plain":
+                    study.curve(fit, "penalty/hsic", [0.1])
     return study.tables()
 
 

@@ -1,12 +1,13 @@
-"""The default data sets stay as they are, and known facts of the Papalexi 2021 screen hold.
+"""The default data sets stay as they are, and known facts of the real sets hold.
 
-The screen is read from the mirror folder where there is one; the immune cells come from a package index.
+They are read from the mirror folder where there is one; the immune cells come from a package index.
 """
 
 import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -70,14 +71,18 @@ def prepared(name: str, raw: Path) -> Prepared:
     return preprocess(spec, name, raw, CONFIG["root_seed"])
 
 
+def mirrored(download: str) -> Path:
+    if not os.environ.get("CDGM_DATA_MIRROR"):
+        pytest.skip(f"CDGM_DATA_MIRROR is not set: no copy of {download}")
+    found = find_in_mirror(DOWNLOADS.parse(CONFIG["downloads"][download]))
+    if found is None:
+        pytest.skip(f"the mirror in CDGM_DATA_MIRROR does not hold {download}")
+    return found
+
+
 @pytest.fixture(scope="module")
 def raw() -> Path:
-    if not os.environ.get("CDGM_DATA_MIRROR"):
-        pytest.skip("CDGM_DATA_MIRROR is not set: no copy of the Papalexi file")
-    found = find_in_mirror(DOWNLOADS.parse(CONFIG["downloads"]["papalexi2021"]))
-    if found is None:
-        pytest.skip("the mirror in CDGM_DATA_MIRROR does not hold the Papalexi file")
-    return found
+    return mirrored("papalexi2021")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,38 @@ def test_the_immune_cells_are_prepared_as_ever(tmp_path):
         raise
     for name in ("immune_spikein", "immune_spikein_hard"):
         assert summary(prepared(name, path)) == FROZEN[name]
+
+
+#: Shape, cells of the background, and cells of each label in the target.
+KNOWN = {
+    "papalexi2021_strong": ((6480, 299), 1912, {"IFN-gamma": 3216, "IRF1": 893, "SMAD4": 459}),
+    "tapseq": ((19065, 72), 7780, {"HS2": 961, "UBR5": 651, "GATA1": 510, "": 9163}),
+    "kang2018": (
+        (1556, 1267), 750,
+        {"B cells": 154, "CD14+ Monocytes": 200, "CD4 T cells": 200, "CD8 T cells": 115,
+         "FCGR3A+ Monocytes": 137},
+    ),
+    "glioblastoma": (
+        (5000, 300), 2500, dict.fromkeys(("PW030", "PW032", "PW034", "PW036", "PW040"), 500),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_real_sets_are_what_is_known_of_them(name):
+    spec = DatasetSpec.model_validate(CONFIG["datasets"][name])
+    cells = spec.reader.read(*map(mirrored, spec.files))
+    shape, background, labels = KNOWN[name]
+    assert cells.x.shape == shape
+    in_target = cells.obs["source"] == "target"
+    assert (~in_target).sum() == background
+    assert cells.obs.loc[in_target, "label"].value_counts().to_dict() == labels
+    assert np.issubdtype(cells.x.dtype, np.integer)
+    if name == "glioblastoma":
+        assert cells.genes[0] == "MT-RNR2"  # the symbol, and not the accession number
+        assert cells.obs["sample"].nunique() == 10
+    if name == "tapseq":
+        assert cells.obs["batch"].value_counts().index.isin(["TAP1", "TAP2"]).all()
 
 
 def test_known_numbers(cells):

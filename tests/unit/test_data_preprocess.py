@@ -221,3 +221,34 @@ def test_a_thinned_table_finds_the_rows_of_its_cells(raw, tmp_path):
     np.testing.assert_array_equal(fewer.join(arrays), whole[kept])
     order = [(split, source) for split in ("train", "test") for source in ("target", "background")]
     np.testing.assert_array_equal(whole, np.concatenate([arrays[key] for key in order]))
+
+
+def test_several_divisions_hold_out_other_cells_and_keep_the_first(raw, tmp_path):
+    one, several = preprocess(spec(), "mine", raw, root=1), preprocess(spec(splits=3), "mine", raw, root=1)
+    write_prepared(several, tmp_path)
+    bundle = read_bundle(tmp_path / "cells.npz", support="counts")
+    cells = read_cell_table(tmp_path / "cells.csv")
+    assert bundle.replicates == 3
+    assert bundle.replicates_of([200, 201, 205], "cells.npz") == [2, 0, 1]
+    held_out = set()
+    for seed in range(3):
+        own = cells.of(seed + 300)  # 300 is a multiple of 3
+        positions = [int(name[1:]) for name in own.table["cell"]]
+        assert sorted(positions) == list(range(CELLS))
+        x = {(split, s): x[seed] for split, sources in bundle.x.items() for s, x in sources.items()}
+        genes = [int(gene[1:]) for gene in several.genes["gene"]]
+        np.testing.assert_array_equal(own.join(x), COUNTS[positions][:, genes])
+        held_out.add(frozenset(own.table.loc[own.table["split"] == "test", "cell"]))
+    assert len(held_out) == 3
+    for name, values in one.arrays.items():
+        np.testing.assert_array_equal(values[0], several.arrays[name][0])
+    pd.testing.assert_frame_equal(
+        one.cells, several.cells[several.cells["division"] == 0].drop(columns="division")
+    )
+
+
+def test_a_reader_gets_as_many_files_as_it_needs():
+    with pytest.raises(ValueError, match=r"download names \['a', 'b'\], reader 'h5ad' needs 1 file"):
+        spec(download=["a", "b"])
+    with pytest.raises(ValueError, match="twice"):
+        spec(download=["a", "a"])

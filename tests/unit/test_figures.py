@@ -30,6 +30,7 @@ TABLES = {
     "constraints": fake.constrained,
     "counts": fake.counts,
     "dims": fake.dimensions,
+    "doses": fake.dosed,
     "multipliers": fake.constrained,
     "objectives": fake.weighed,
     "procedures": fake.procedures,
@@ -37,6 +38,7 @@ TABLES = {
     "schedule_traces": fake.traced,
     "schedules": fake.scheduled,
     "recovery_limit": fake.limits,
+    "screens": fake.cell_variants,
     "sources": fake.many_sources,
     "training": simulations,
     "twist": simulations,
@@ -116,7 +118,17 @@ def test_same_tables_give_equal_pictures_and_numbers(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["cells_tradeoff", "dims", "multipliers", "objectives", "recovery", "training", "twist", "weights"],
+    [
+        "cells_tradeoff",
+        "dims",
+        "multipliers",
+        "objectives",
+        "recovery",
+        "screens",
+        "training",
+        "twist",
+        "weights",
+    ],
 )
 def test_one_seed_and_diverged_fits_still_draw(name):
     if name in ("recovery", "training", "twist", "two_models"):
@@ -149,6 +161,8 @@ def test_diverged_fits_are_left_out_and_counted(name):
         *(("recovery", m) for m in ("recovery_cc", "leakage_cc")),
         *(("twist", m) for m in ("entanglement_r2", "leakage_r2_nonlinear")),
         *(("cells_tradeoff", m) for m in ("knn_accuracy", "source_mixing")),
+        *(("doses", m) for m in ("leakage_r2", "leakage_r2_nonlinear")),
+        *(("screens", m) for m in ("knn_accuracy", "source_separation")),
         ("two_models", "elbo"),
         ("cells", "knn_accuracy"),
     ],

@@ -5,6 +5,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from cdgm.evaluation.metrics import baselines
+from cdgm.evaluation.metrics.baselines import library_size_space
+from cdgm.evaluation.metrics.label_scores import label_scores
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines
 
 
@@ -58,7 +60,13 @@ def test_rows_order_the_baselines(planted):
     counts, source, label = planted
     fit = np.arange(len(source)) % 3 > 0
     rows = score_baselines(counts, source, label, "treated", "control", fit=fit, dims=2, rng=0, draws=10)
-    assert {r["variant"] for r in rows} == {"pca", "pca_background", "contrastive_pca", "oracle"}
+    assert {r["variant"] for r in rows} == {
+        "pca",
+        "pca_background",
+        "contrastive_pca",
+        "oracle",
+        "library_size",
+    }
     assert {r["block"] for r in rows} == {"salient"}
 
     def of(variant, metric):
@@ -86,3 +94,19 @@ def test_the_oracle_is_cross_validated(planted):
     rare = np.where(np.arange(len(label)) == target[0], "rare", label)
     assert "rare" not in baselines.oracle_predictions(split, rare)
     assert (baselines.oracle_predictions(split, np.full(len(label), "")) == "").all()
+
+
+def test_the_floor_finds_what_depth_and_batch_tell_and_nothing_else():
+    rng = np.random.default_rng(0)
+    batch = np.repeat(["a", "b"], 150)
+    counts = rng.poisson(np.where(np.arange(300) % 2, 4.0, 8.0)[:, None], (300, 20))
+    deep, effect = np.array(["few", "many"])[1 - np.arange(300) % 2], rng.choice(["p", "q"], 300)
+    counts[effect == "p", 0], counts[effect == "p", 1] = 0, counts[effect == "p", :2].sum(axis=1)
+
+    def accuracy(label, batch):
+        return label_scores(library_size_space(counts, batch), label, draws=2)["knn_accuracy"][0]
+
+    assert accuracy(deep, None) > 0.9
+    assert accuracy(batch, batch) == 1
+    assert accuracy(batch, None) < 0.65
+    assert accuracy(effect, batch) < 0.65

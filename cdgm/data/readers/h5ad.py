@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cdgm.data.read_cells import Cells, read_cells
-from cdgm.data.readers.base import Labels, Reader
-from cdgm.data.sources import CONTROL, REST, assign_sources, shown
+from cdgm.data.readers.base import Labels, Reader, Sources, Values
+from cdgm.data.sources import assign_sources, shown
 from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
-
-Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
 
 class H5ad(Reader):
@@ -49,23 +47,12 @@ class H5ad(Reader):
 
     kind: Literal["h5ad"] = "h5ad"
     source_column: str = Field(min_length=1)
-    sources: dict[str, Values | Literal["rest", "control"]] = Field(min_length=2)
+    sources: Sources
     labels: Labels = Field({})
     classes: dict[str, Values] = Field({})
     class_column: str | None = Field(None, min_length=1)
     class_separator: str | None = Field(None, min_length=1)
     layer: str | None = None
-
-    @field_validator("sources")
-    @classmethod
-    def _one_source_a_value(cls, sources: dict) -> dict:
-        named = [value for values in sources.values() if not isinstance(values, str) for value in values]
-        if len(set(named)) < len(named):
-            raise ValueError("a value of the source column may belong to one source only")
-        for word in (REST, CONTROL):
-            if sum(values == word for values in sources.values()) > 1:
-                raise ValueError(f"only one source can take the {word}")
-        return sources
 
     @model_validator(mode="after")
     def _classes_are_whole(self) -> H5ad:
@@ -86,7 +73,7 @@ class H5ad(Reader):
         """See the base class."""
         return tuple(self.sources)
 
-    def read(self, path: Path) -> Cells:
+    def read(self, path: Path, *more: Path) -> Cells:
         """Read the file; see the base class."""
         import pandas as pd
 

@@ -33,7 +33,7 @@ class H5adLog2(Reader):
     labels: Labels = Field({})
     tolerance: float = Field(gt=0, lt=0.5)
 
-    def read(self, path: Path) -> Cells:
+    def read(self, path: Path, *more: Path) -> Cells:
         """Read the file; see the base class."""
         columns = {f"labels.{name}": column for name, column in sorted(self.labels.items())}
         cells = read_cells(path, columns, support="real")

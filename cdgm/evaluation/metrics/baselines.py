@@ -1,6 +1,6 @@
-"""Baselines without a deep model: principal components, contrastive ones, and a supervised ceiling.
+"""Baselines without a deep model: principal components, contrastive ones, a floor, and a supervised ceiling.
 
-All work on log-normalised counts, log(1 + count / cell's total x median total).
+All but the floor work on log-normalised counts, log(1 + count / cell's total x median total).
 """
 
 from __future__ import annotations
@@ -129,6 +129,27 @@ def contrastive_directions(
         ratios.append(np.mean(held_out))
     alpha = alphas[int(np.argmax(ratios))]
     return _leading(_covariance(foreground) - alpha * _covariance(reference), dims), alpha
+
+
+def library_size_space(counts: np.ndarray, batch: np.ndarray | None = None) -> np.ndarray:
+    """The floor: what is known of a cell without looking at any gene, (n, 1 + batches).
+
+    Standardised log totals, and an axis for each batch that is longer than totals differ: the neighbours of
+    a cell are those of its batch that are as deep.
+
+    Parameters
+    ----------
+    counts
+        (n, genes).
+    batch
+        (n,) batch of each cell, where it is known.
+    """
+    totals = np.log1p(np.asarray(counts).sum(axis=1, dtype=np.float64))
+    depth = (totals - totals.mean()) / max(float(totals.std()), 1e-12)
+    if batch is None:
+        return depth[:, None]
+    names, codes = np.unique(np.asarray(batch, dtype=str), return_inverse=True)
+    return np.column_stack([depth, 2.0 * np.ptp(depth) * np.eye(len(names))[codes]])
 
 
 def oracle_predictions(split: Split, label: np.ndarray, seed: int = 0) -> np.ndarray:

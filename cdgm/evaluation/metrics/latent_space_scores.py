@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cdgm.evaluation.metrics.baselines import Split, oracle_predictions, spaces
+from cdgm.evaluation.metrics.baselines import Split, library_size_space, oracle_predictions, spaces
 from cdgm.evaluation.metrics.label_scores import (
     NEIGHBOURS,
     agreement,
@@ -134,10 +134,11 @@ def score_baselines(
     truth: str = "label",
     dims: int = 10,
     strata: np.ndarray | None = None,
+    batch: np.ndarray | None = None,
     rng: np.random.Generator | int = 0,
     draws: int = 50,
 ) -> list[dict[str, object]]:
-    """Score the baselines without a deep model, and the supervised ceiling.
+    """Score the baselines without a deep model, the supervised ceiling, and the floor.
 
     Parameters
     ----------
@@ -156,29 +157,38 @@ def score_baselines(
         As in :func:`score_space`.
     dims
         Components of each space.
+    batch
+        (n,) batch of each cell where known, for the floor.
 
     Returns
     -------
     list of dict
-        Tidy rows with one more key, ``variant``: pca, pca_background, contrastive_pca or oracle. The oracle
-        has knn_accuracy (its balanced accuracy), nmi and ari (its predictions as clusters).
+        Tidy rows with one more key, ``variant``: pca, pca_background, contrastive_pca, oracle or
+        library_size. The oracle has knn_accuracy (its balanced accuracy), nmi and ari (its predictions as
+        clusters).
     """
     rng = np.random.default_rng(rng)
     source, label = np.asarray(source, dtype=str), np.asarray(label, dtype=str)
     split = Split.of(counts, source, foreground, reference, fit)
     scored = split.scored
     rows = []
-    for variant, space in spaces(split, dims).items():
+
+    def add(variant: str, space: np.ndarray) -> None:
         typed = None if strata is None else np.asarray(strata)[scored]
         new = score_space(
             space[scored], source[scored], label[scored], block, truth, typed, rng=rng, draws=draws
         )
         # Components have no prior that would give their variance a meaning.
-        rows += [{**r, "variant": variant} for r in new if r["metric"] != "active_dims"]
+        rows.extend({**r, "variant": variant} for r in new if r["metric"] != "active_dims")
+
+    for variant, space in spaces(split, dims).items():
+        add(variant, space)
     predicted = oracle_predictions(split, label)
     judged = scored & (source == foreground) & (label != "") & (predicted != "")
     for metric, (value, null) in agreement(label[judged], predicted[judged], rng, draws).items():
         rows.append({**row(foreground, block, truth, metric, value, null), "variant": "oracle"})
+    # Last, so that the others' random numbers do not depend on it.
+    add("library_size", library_size_space(counts, batch))
     return rows
 
 
