@@ -20,7 +20,7 @@ FIGURES = Registry(
         "regrets": "cdgm.figures.regrets:draw",
         "scaling": "cdgm.figures.scaling:draw",
         "schedule_traces": "cdgm.figures.schedule_traces:draw",
-        "schedules": "cdgm.figures.schedules:draw",
+        "lost_dimensions": "cdgm.figures.lost_dimensions:draw",
         "screens": "cdgm.figures.screens:draw",
         "sources": "cdgm.figures.sources:draw",
         "training": "cdgm.figures.training:draw",
@@ -43,7 +43,7 @@ NEEDS = {
     **dict.fromkeys(
         (
             *("assumptions", "counts", "dims", "procedures", "recovery", "recovery_limit"),
-            *("regrets", "scaling", "schedules", "sources"),
+            *("regrets", "lost_dimensions", "scaling", "sources"),
         ),
         ("truths",),
     ),

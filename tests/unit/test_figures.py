@@ -36,7 +36,7 @@ TABLES = {
     "procedures": fake.procedures,
     "recovery": simulations,
     "schedule_traces": fake.traced,
-    "schedules": fake.scheduled,
+    "lost_dimensions": fake.scheduled,
     "recovery_limit": fake.limits,
     "screens": fake.cell_variants,
     "sources": fake.many_sources,
@@ -154,7 +154,7 @@ def test_diverged_fits_are_left_out_and_counted(name):
     [
         *((name, m) for name in ("assumptions", "counts", "dims", "sources", "weights") for m in
           ("recovery_cc", "leakage_r2")),
-        *(("schedules", m) for m in ("recovery_cc", "leakage_r2", "axis_asymmetry")),
+        *(("lost_dimensions", m) for m in ("recovery_cc", "leakage_r2", "axis_asymmetry")),
         *(("constraints", m) for m in ("recovery_cc", "leakage_r2", "constraint_value")),
         *(("objectives", m) for m in ("elbo", "recovery_cc", "leakage_r2")),
         *(("recovery_limit", m) for m in ("recovery_cc", "leakage_r2_nonlinear", "elbo")),

@@ -1,4 +1,4 @@
-"""Figure ``schedules``: how often a private dimension is lost to the shared block, by size and schedule."""
+"""Figure ``lost_dimensions``: how often a private dimension is lost to the shared block, by size and schedule."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from cdgm.utils.errors import bad_input
 #: thirds, and fits that lost none have .88 and more, from counts too.
 LOST = 0.85
 WIDTH, HEIGHT = 10.0, 1.95
+#: Characters of a line of the legend, which has three columns.
+LABEL = 34
 #: Room of all variants of a setting, and the most for one, in units of the distance of settings.
 ROOM, MOST = 0.84, 0.2
 
@@ -87,7 +89,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     scale_by_metric(by_metric, "y")
     for axes in (top, *below):
         number_groups(axes, [_name(pick(scores, setting=setting), variants) for setting in settings])
-    handles = [strip_handle(look.colour, swept_label(v), look.marker) for v, look in variants.items()]
+    handles = [strip_handle(look.colour, swept_label(v, LABEL), look.marker) for v, look in variants.items()]
     marks = [
         point_handle("#333333", f"lost: recovery of {LOST} or less"),
         line_handle(
