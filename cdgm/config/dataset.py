@@ -80,7 +80,7 @@ class SpikeIn(Strict):
 
 
 class Doses(Strict):
-    """Continuous doses with known effects, given to real cells (:mod:`cdgm.data.dosed`).
+    """Continuous doses with known effects, given to real cells (``cdgm/data/dosed.py``).
 
     Attributes
     ----------

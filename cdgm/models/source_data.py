@@ -68,7 +68,7 @@ class SourceData:
         members, size = index.shape
         return (
             self.x.index_select(0, flat).view(members, size, self.n_features),
-            self.facts.index_select(0, flat).view(members, size, -1),
+            self.facts.index_select(0, flat).view(members, size, self.facts.shape[-1]),
         )
 
 

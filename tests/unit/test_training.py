@@ -145,9 +145,9 @@ def test_variants_of_a_seed_share_start_values_batches_and_noise(variant, monkey
         found = []
 
         class Spy(Lagrangian):
-            def step(self, batch, noise):
+            def step(self, batch, noise, for_weights=None):
                 found.append((batch.x, {block: values[:, :16] for block, values in noise.items()}))
-                return super().step(batch, noise)
+                return super().step(batch, noise, for_weights)
 
         monkeypatch.setattr("cdgm.training.loop.Lagrangian", Spy)
         start = flatten_parameters(build_model(spec, 6), len(spec.members))
