@@ -12,6 +12,7 @@ FIGURES = Registry(
         "counts": "cdgm.figures.counts:draw",
         "dims": "cdgm.figures.dims:draw",
         "doses": "cdgm.figures.doses:draw",
+        "lost_dimensions": "cdgm.figures.lost_dimensions:draw",
         "multipliers": "cdgm.figures.multipliers:draw",
         "objectives": "cdgm.figures.objectives:draw",
         "procedures": "cdgm.figures.procedures:draw",
@@ -20,7 +21,6 @@ FIGURES = Registry(
         "regrets": "cdgm.figures.regrets:draw",
         "scaling": "cdgm.figures.scaling:draw",
         "schedule_traces": "cdgm.figures.schedule_traces:draw",
-        "lost_dimensions": "cdgm.figures.lost_dimensions:draw",
         "screens": "cdgm.figures.screens:draw",
         "sources": "cdgm.figures.sources:draw",
         "training": "cdgm.figures.training:draw",
@@ -31,19 +31,14 @@ FIGURES = Registry(
     },
 )
 #: Figures of all simulated studies of a target together.
-ACROSS_STUDIES = Registry(
-    "figure across studies",
-    {
-        "detection": "cdgm.figures.detection:draw",
-    },
-)
+ACROSS_STUDIES = Registry("figure across studies", {"detection": "cdgm.figures.detection:draw"})
 #: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff", "doses", "screens"), ("cells",)),
     **dict.fromkeys(
         (
-            *("assumptions", "counts", "dims", "procedures", "recovery", "recovery_limit"),
-            *("regrets", "lost_dimensions", "scaling", "sources"),
+            *("assumptions", "counts", "dims", "lost_dimensions", "procedures", "recovery"),
+            *("recovery_limit", "regrets", "scaling", "sources"),
         ),
         ("truths",),
     ),

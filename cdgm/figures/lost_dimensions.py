@@ -1,4 +1,4 @@
-"""Figure ``lost_dimensions``: how often a private dimension is lost to the shared block, by size and schedule."""
+"""Figure ``lost_dimensions``: how often a shared block takes a private dimension, by size and variant."""
 
 from __future__ import annotations
 

@@ -438,7 +438,7 @@ def test_a_missing_overlay_is_named(tmp_path: Path):
     ("target", "part"),
     [
         ("results/fits/linear-cvae-x/model.npz", "got 'linear-cvae-x', expected an id of results/plan.csv"),
-        ("results/data/immune/cells.npz", "got 'immune', expected a data set: one of ['immune_spikein'"),
+        ("results/data/immune/cells.npz", "got 'immune', expected a data set: one of ['dosed_clean'"),
         ("results/figures/identifiability/dims.png", "got 'dims', expected a figure of the study: one of"),
         ("results/figures/identifiabilty/twist.png", "got 'identifiabilty', expected a study: one of"),
     ],

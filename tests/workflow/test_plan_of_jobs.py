@@ -43,25 +43,25 @@ def test_smoke_runs_every_rule(checkout, tmp_path):
         "fetch": 1,
         "preprocess": 2,
         "simulate": 8,
-        "fit": 26,
-        "evaluate": 27,
+        "fit": 35,
+        "evaluate": 36,
         "baselines": 2,
         "ceiling": 4,
         "map_cells": 2,
-        "summarise": 7,
+        "summarise": 10,
         "detect": 1,
         "judge": 1,
         "index": 1,
     }
-    # Each figure of the real studies once, and those of other targets that are about cells.
+    # Each figure of the real studies once, and those of other targets but for the traces of trainings.
     real = yaml.safe_load((checkout / "config.yaml").read_text(encoding="utf-8"))["studies"]
     figures = {figure for study in real.values() if study["target"] == "all" for figure in study["figures"]}
-    figures |= {"doses", "screens"}
+    figures |= {"doses", "procedures", "recovery_limit", "regrets", "screens"}
     assert {name: count for name, count in jobs.items() if name.startswith("draw")} == {
         f"draw_{figure}": 1 for figure in {*figures, "detection"}
     }
     # `costs` and `trace` feed figures of targets of their own.
-    ran = {name.split("_")[0] if name.startswith("draw") else name for name in jobs}
+    ran = {"draw" if name.removeprefix("draw_") in figures else name for name in jobs}
     assert ran == set(RULES) - {"costs", "trace"}
 
 
@@ -109,7 +109,7 @@ def test_beyond_tells_its_cost_first(checkout, tmp_path):
     assert (done.jobs["fit"], done.jobs["trace"]) == (len(fits), 4)
     told = f"beyond: {sum(fits.values()):,} fits in {len(fits)} of {len(fits)} stacks are to be made: some "
     minutes = int(re.search(rf"{told}(\d+) minutes of one core", done.err)[1])
-    assert 80 <= minutes <= 120
+    assert 200 <= minutes <= 300
     first = next(iter(fits))
     (tmp_path / "results/fits" / first).mkdir(parents=True)
     (tmp_path / "results/fits" / first / "model.npz").touch()

@@ -24,7 +24,7 @@ PROFILES = {
     name: yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
     for name in ("default", "slurm")
 }
-LOCAL = {"plan", "fetch", "summarise", "costs", "draw", "judge", "index"}
+LOCAL = {"plan", "fetch", "summarise", "costs", "draw", "draw_detection", "judge", "index"}
 # Rule to megabytes and minutes of the first attempt.
 ASKED = {
     "simulate": (1500, 15),
@@ -32,6 +32,7 @@ ASKED = {
     "fit": (1500, 30),
     "evaluate": (2000, 30),
     "trace": (2000, 60),
+    "detect": (2000, 30),
     "baselines": (3000, 30),
     "ceiling": (1500, 60),
     "map_cells": (3000, 30),
@@ -79,8 +80,8 @@ def test_every_rule_is_submitted_or_local():
     assert set(RULES) == ASKED.keys() | LOCAL
     text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "rules").glob("*.smk"))
     lists = re.findall(r"^localrules:\n((?: {4}\w+,\n)+)", text, re.MULTILINE)
-    assert {name for names in lists for name in re.findall(r"\w+", names)} == LOCAL - {"draw"}
-    assert [rule for rule in RULES if "localrule: True" in RULES[rule]] == ["draw"]
+    assert {name for names in lists for name in re.findall(r"\w+", names)} == LOCAL - {"draw", "draw_detection"}
+    assert [rule for rule in RULES if "localrule: True" in RULES[rule]] == ["draw", "draw_detection"]
 
 
 needs_plug_in = pytest.mark.skipif(
