@@ -20,7 +20,7 @@ from cdgm.plotting.theme import new_figure, theme
 
 COLOURS = {"moved": "#D55E00", "inherited": "#7F7F7F", "lost": "#0072B2"}
 NAMES = {"moved": "moved", "inherited": "shared truth in private block", "lost": "recovery lost"}
-LEGEND: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.3, -0.07), "ncols": 3, "fontsize": 7.5}
+LEGEND: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.4, 1.07), "ncols": 3, "fontsize": 7.5}
 CLOUDS = {"not moved": "#009E73", "moved": "#D55E00"}
 SHARES = {"sensitivity": "#D55E00", "specificity": "#009E73"}
 
