@@ -31,7 +31,9 @@ FIGURES = Registry(
     },
 )
 #: Figures of all simulated studies of a target together.
-ACROSS_STUDIES = Registry("figure across studies", {"detection": "cdgm.figures.detection:draw"})
+ACROSS_STUDIES = Registry("figure across studies", {
+    "detection": "cdgm.figures.detection:draw",
+})  # fmt: skip
 #: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff", "doses", "screens"), ("cells",)),

@@ -72,9 +72,9 @@ def train_briefly(monkeypatch) -> None:
     """Let every model train for 20 steps, and be scored with few draws."""
     real = cdgm.ComparativeModel.train
 
-    def train(self, *_, **__):
+    def train(self, *_, n_starts=1, **__):
         self.protocol = self.protocol | {"evaluation": {"elbo_draws": 1, "null_draws": 20}}
-        real(self, max_steps=20)
+        real(self, max_steps=20, n_starts=n_starts)
 
     monkeypatch.setattr(cdgm.ComparativeModel, "train", train)
     monkeypatch.setattr(sweep, "NULL_DRAWS", 5)

@@ -119,7 +119,8 @@ def test_a_peer_s_scores_become_tables_like_a_study_s(ours: FitSpec, bundle: Bun
     table = pd.read_csv(results / "peers" / f"{DATASET}.csv", keep_default_na=False)
     assert list(table) == SCORE_COLUMNS
     assert fake.jobs == [(7,), (8,), (9,)]
-    assert set(table["variant"]) == {"fake", "pca", "pca_background", "contrastive_pca", "oracle"}
+    baselines = {"pca", "pca_background", "contrastive_pca", "library_size", "oracle"}
+    assert set(table["variant"]) == {"fake", *baselines}
     assert set(table.loc[table["variant"] == "fake", "seed"]) == {7, 8, 9}
     assert set(table.loc[table["variant"] != "fake", "fit"]) == {""}
     assert set(table["study"]) == {"peers"}
