@@ -17,6 +17,9 @@ from cdgm.config.latent_twist import Twist
 from cdgm.config.ramp import KLSchedule, Ramp, ramps_of_blocks
 from cdgm.utils.registry import Strict, distinct, field_of, sweeps
 
+#: Slope of the networks' leaky ReLU, the usual one of the field's simulations.
+LEAKY_RELU_SLOPE = 0.2
+
 if TYPE_CHECKING:
     from cdgm.models.likelihoods.base import Likelihood
     from cdgm.objectives.combiners.base import Combiner

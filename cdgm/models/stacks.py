@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# The slope of leaky ReLU is the usual one of the field's simulations (0.2).
-SLOPE = 0.2
+from cdgm.config.fit import LEAKY_RELU_SLOPE as SLOPE
+
 # Matrix products with fewer columns than this are formed transposed: MKL is up to 5 times slower for them.
 NARROW = 32
 

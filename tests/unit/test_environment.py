@@ -260,6 +260,19 @@ def test_importing_the_package_is_cheap():
     assert shown.stdout.strip() == "[]"
 
 
+def test_planning_a_run_is_cheap():
+    """Every call of snakemake plans all studies: what a job needs is imported by the job."""
+    code = (
+        "import sys; from pathlib import Path; from cdgm.config.layers import load_layers;"
+        "from cdgm.config.study import parse_config; from cdgm.workflow.plan import expand;"
+        "files = [Path(f) for f in ('config.yaml', 'claims.yaml')];"
+        "expand(parse_config(load_layers(files), files), files);"
+        "print([name for name in ('torch', 'scipy', 'pandas', 'sklearn', 'scanpy') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_version_is_the_project_s():
     import cdgm
 

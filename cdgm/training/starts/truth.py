@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from cdgm.config.fit import LEAKY_RELU_SLOPE as SLOPE
 from cdgm.config.fit import ModelSpec
 from cdgm.config.simulation import Simulation
 from cdgm.training.starts.base import Start
@@ -43,8 +44,6 @@ class Truth(Start):
 
     def check(self, model: ModelSpec) -> None:
         """See :meth:`Start.check`."""
-        from cdgm.models.stacks import SLOPE
-
         if self.simulation is None:
             raise ValueError("start 'truth' needs a simulation: cells have no known truth")
         mixing: Any = self.simulation.mixing
