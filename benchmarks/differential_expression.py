@@ -192,7 +192,7 @@ def one_data_set(setting: str, seed: int, members: int, steps: int, shuffles: in
 def main() -> None:
     """Run all data sets and print the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=3, help="data sets of each setting")
+    parser.add_argument("--sets", type=int, default=10, help="data sets of each setting")
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--shuffles", type=int, default=5, help="shuffled labels of each data set")
