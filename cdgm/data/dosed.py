@@ -113,7 +113,7 @@ def give_doses(counts: Csr, options: Doses, rng: np.random.Generator) -> Dosed:
         np.abs(rng.normal(0.0, options.batch_effect, size=genes)) if options.batch_effect else np.zeros(genes)
     )
 
-    # On the stored entries alone: nothing dense, whatever the number of cells.
+    # On the stored entries alone; only the state of cells needs a dense matrix.
     entries = counts.tocoo()
     change = np.einsum("na,an->n", strength[entries.row], effect[:, entries.col])
     change -= lost[entries.col] * in_second[entries.row]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from cdgm.data.read_cells import text_columns
 from cdgm.estimator.decoded_samples import Scale, decoded_samples
@@ -74,6 +73,9 @@ class Comparison:
 
 def differential_expression_table(model: Queries, what: Comparison) -> pd.DataFrame:
     """See ``ComparativeModel.differential_expression``."""
+    if model.model_spec.posterior == "full_covariance":
+        expected = "a posterior that is independent between latents: mean_field or twisted"
+        raise bad_input("differential_expression", "model.posterior", "full_covariance", expected)
     members = len(model.ensemble.members())
     if members == 1:
         logger.info("one member: what another seed would find is not in the intervals (n_members=4)")
@@ -199,6 +201,8 @@ def _finished(
     table = table.rename(columns={effect: f"{kind}_{effect}" for effect in effects})
     table.insert(0, "gene", model.observations.features)
     table.insert(1, "comparison", name)
+    from scipy.stats import false_discovery_control  # half a second, which no other query has to wait for
+
     known = table["p_value"].notna().all()
     table["q_value"] = false_discovery_control(table["p_value"]) if known else np.nan
     table["delta"] = delta * unit

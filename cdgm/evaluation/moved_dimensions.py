@@ -12,6 +12,9 @@ from cdgm.utils.joint_names import JOINT
 #: of one direction of its truth. It lies between the two modes of fits with spare axes: copies end near .5,
 #: moves begin at .8.
 MOST_OF_A_DIRECTION = 0.5
+#: A fit whose private block recovers no more than this (mean canonical correlation) has lost a dimension:
+#: one of three lost leaves two thirds, and fits that lost none have .88 and more, from counts too.
+LOST = 0.85
 
 
 def moved_rows(scores: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,8 @@ FIGURES = Registry(
 ACROSS_STUDIES = Registry("figure across studies", {
     "detection": "cdgm.figures.detection:draw",
 })  # fmt: skip
-#: What a figure needs of its study: cells, or truths (simulations), and beside these a twist or constraints.
+#: What a figure needs of its study: cells, or truths (simulations), and beside these a twist, constraints, or
+#: fits that are one training each, which alone can be traced.
 NEEDS = {
     **dict.fromkeys(("cells", "cells_tradeoff", "doses", "screens"), ("cells",)),
     **dict.fromkeys(
@@ -46,6 +47,7 @@ NEEDS = {
     ),
     **dict.fromkeys(("twist", "two_models"), ("truths", "twist")),
     "multipliers": ("constraints",),
+    "schedule_traces": ("truths", "single trainings"),
 }
 #: Figures that also read the table of what fits cost.
 WITH_COSTS = frozenset({"scaling"})

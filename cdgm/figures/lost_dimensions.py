@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from cdgm.evaluation.intervals import share_interval
 from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE
+from cdgm.evaluation.moved_dimensions import LOST
 from cdgm.evaluation.table_slices import Tables, fits_of, main_source, order_of, pick
 from cdgm.plotting.elbo_differences import plain_variant, with_differences
 from cdgm.plotting.figure_data import FigureData
@@ -24,9 +25,6 @@ from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
 from cdgm.plotting.theme import VARIANT_COLOURS_BESIDE_BLOCKS, Look, looks, new_figure, theme
 from cdgm.utils.errors import bad_input
 
-#: A fit whose private block recovers no more than this has lost a dimension: one of three lost leaves two
-#: thirds, and fits that lost none have .88 and more, from counts too.
-LOST = 0.85
 WIDTH, HEIGHT = 10.0, 1.95
 #: Characters of a line of the legend, which has three columns.
 LABEL = 34

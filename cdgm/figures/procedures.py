@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cdgm.evaluation.intervals import share_interval
+from cdgm.evaluation.moved_dimensions import LOST
 from cdgm.evaluation.table_slices import Tables, fits_of, order_of, pick
 from cdgm.plotting.figure_data import FigureData
 from cdgm.plotting.frames import letters, number_groups, panel_title
@@ -19,9 +20,6 @@ from cdgm.plotting.strips import strips
 from cdgm.plotting.sweeps import SweptVariant, of_swept, swept_variants
 from cdgm.plotting.theme import Look, looks, new_figure, theme
 
-#: Recovery of a block at which it has lost a dimension: without one of three it is 0.67 at most, without one
-#: of five 0.8, and fits that lost none have 0.88 and more. Leakage does not tell a copy from a move.
-LOST = 0.85
 #: Room of a variant on the axis of fits, in doublings.
 STEP = 0.11
 

@@ -18,6 +18,7 @@ WORDS = {
     "truths": "a study of simulations",
     "twist": "a setting with evaluation.twist",
     "constraints": "a variant with constraints",
+    "single trainings": "variants without a procedure",
 }
 
 
@@ -122,6 +123,7 @@ def check_study(config: Config, name: str, templates: Sequence[Template], where:
         "truths": any(template.simulation is not None for template in templates),
         "twist": any(template.evaluation.twist is not None for template in templates),
         "constraints": any(config.variants[variant].constraints for variant in study.variants),
+        "single trainings": all(config.variants[variant].procedure is None for variant in study.variants),
     }
     needs: Any = registry_at("cdgm.figures:NEEDS")
     for i, figure in enumerate(study.figures):

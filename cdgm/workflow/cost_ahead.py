@@ -30,7 +30,7 @@ def cost_ahead(config: Config, plan: Plan, target: str, there: Collection[str]) 
     config, plan
         The whole config and its jobs.
     target
-        A workflow target whose studies are simulations.
+        A workflow target. Stacks on cells count as if they were simulations: too little for many genes.
     there
         Ids of fits that need not run.
     """

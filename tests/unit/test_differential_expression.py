@@ -157,6 +157,11 @@ def test_a_seed_gives_one_table_and_chunks_bound_memory(trained, tmp_path, monke
     assert np.isfinite(small.select_dtypes("number").to_numpy()).all()
 
 
+def test_a_posterior_with_correlations_is_refused():
+    model = small_cells.trained(steps=2, model={"posterior": "full_covariance"})
+    refused(model.differential_expression, "model.posterior", "'full_covariance'", "mean_field")
+
+
 def test_what_is_refused(trained):
     ask = trained.differential_expression
     refused(lambda: ask("kind"), "groupby", "'kind'", "['condition', 'state']")

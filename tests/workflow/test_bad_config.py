@@ -144,6 +144,11 @@ BAD = {
         + STUDY % "variants: [fixed-grid]",
         ["variants.0: got 'fixed-grid'", "design 'contrastive'", "the sources are ['a', 'b']"],
     ),
+    "traces of fits that are several trainings": (
+        "variants: {again: {combiner: {kind: sum}, procedure: {kind: prune, refits: 1}}}\n"
+        + STUDY % "variants: [again], figures: [schedule_traces]",
+        ["figures.0: got 'schedule_traces'", "variants without a procedure"],
+    ),
     "a figure of cells": (STUDY % "figures: [cells]", ["figures.0: got 'cells'", "a study of cells"]),
     "a figure of truths on cells": (
         "studies: {perturbation: {figures: [recovery]}}",
