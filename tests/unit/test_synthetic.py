@@ -12,6 +12,7 @@ from cdgm.utils.random_streams import stream
 from tests.unit.builders import simulation
 
 LEAKY = {"kind": "leaky_relu", "layers": 2, "slope": 0.2, "width": 8}
+COUPLING = {"kind": "coupling", "layers": 2, "strength": 1.0, "kinks": 16}
 TWIST = {"angle": 2.0, "block": "background", "by": "salient"}
 
 
@@ -31,6 +32,7 @@ def test_shapes_and_active_blocks():
         LEAKY,
         LEAKY | {"layers": 4},
         {"kind": "near_linear", "layers": 3, "slope": 0.1, "width": 9},
+        COUPLING,
     ],
     ids=lambda m: m["kind"] + str(m.get("layers", "")),
 )
@@ -49,6 +51,21 @@ def test_mixings_are_injective(mixing):
     )
     smallest = np.linalg.svd(jacobian, compute_uv=False)[:, -1]
     assert smallest.min() > 0.2 ** spec.mixing.model_dump().get("layers", 1) * 0.3
+
+
+@pytest.mark.parametrize("mixing", [LEAKY, COUPLING], ids=lambda m: m["kind"])
+def test_piecewise_affine_mixings_are_so_along_a_line(mixing):
+    """Differences along a line are constant but for the few steps that hold a kink, and they never jump."""
+    rng = np.random.default_rng(5)
+    f = simulation(mixing=mixing).mixing.draw(rng, 8, 12)
+    at, along = rng.standard_normal((2, 8))
+    steps = np.linspace(-2, 2, 4_001)
+    u = at + steps[:, None] * along
+    y = f({"background": u[:, :5], "salient": u[:, 5:]})
+    slopes = np.diff(y, axis=0)
+    bent = np.abs(np.diff(slopes, axis=0)).max(1) > 1e-9
+    assert 0 < bent.sum() <= 2 * 32
+    assert np.abs(slopes).max() < 0.02 * np.linalg.norm(along)
 
 
 def test_orthonormal_rows_of_uniform_law():
@@ -163,7 +180,7 @@ def test_twisted_mixing_gives_the_same_points_from_twisted_latents():
         ({"n_features": 7}, "n_features is 7"),
         ({"mixing": LEAKY | {"width": 6}}, "mixing width is 6"),
         ({"n_train": {"background": 5}}, "n_train names"),
-        ({"mixing": {"kind": "cubic"}}, "unknown mixing 'cubic', known: leaky_relu, linear"),
+        ({"mixing": {"kind": "cubic"}}, "unknown mixing 'cubic', known: coupling, leaky_relu"),
         ({"noise_of": {"elsewhere": {"kind": "gaussian", "sd": 1}}}, "noise_of names \\['elsewhere'\\]"),
         (
             {"noise_of": {"target": {"kind": "poisson", "rate": 1}}},

@@ -8,6 +8,7 @@ MIXINGS = Registry(
         "linear": "cdgm.simulation.mixings.linear:Linear",
         "leaky_relu": "cdgm.simulation.mixings.leaky_relu:LeakyReLU",
         "near_linear": "cdgm.simulation.mixings.near_linear:NearLinear",
+        "coupling": "cdgm.simulation.mixings.coupling:Coupling",
         "twisted": "cdgm.simulation.mixings.twisted:Twisted",
     },
 )
