@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ from cdgm.plotting.theme import VARIANT_COLOURS_BESIDE_BLOCKS, Look, looks, new_
 from cdgm.utils.errors import bad_input
 
 WIDTH, HEIGHT = 10.0, 1.95
-#: Characters of a line of the legend, which has three columns.
-LABEL = 34
+#: Characters of a line of the legend, which has three columns, and of a line beside a vertical axis.
+LABEL, AXIS_LABEL = 34, 16
 #: Room of all variants of a setting, and the most for one, in units of the distance of settings.
 ROOM, MOST = 0.84, 0.2
 
@@ -79,7 +80,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         series = [Series({"variant": v, "point": p}, look) for (v, p), look in variants.items()]
         step = min(ROOM / len(series), MOST)
         strips(axes, rows, groups, series, data, letter, category="x", step=step, size=7.0)
-        axes.set_ylabel(UNITS[panel.metric])
+        axes.set_ylabel(textwrap.fill(UNITS[panel.metric], AXIS_LABEL))
         panel_title(axes, letter, panel.title)
         if panel.metric == "elbo_difference":
             zero_line(axes, "y")
