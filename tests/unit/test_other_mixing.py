@@ -1,4 +1,4 @@
-"""The overlay that judges claims on another mixing: which ones it can judge, and that the mixing is a new one."""
+"""The overlay that judges claims on another mixing: the mixing is a new one, and every claim has it."""
 
 from pathlib import Path
 
