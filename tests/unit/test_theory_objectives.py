@@ -292,3 +292,28 @@ def test_the_mean_field_elbo_is_not_largest_at_the_truth():
     assert value > elbo(start, truth, sd) + 0.01
     assert elbo(parameters, truth, sd, False) < elbo(start, truth, sd, False) - 0.01
     assert abs(cosine) < 0.9 * np.sqrt(0.5)
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(75, 0.02), (60, 0.07), (45, 0.18)])
+def test_oblique_blocks_leak_under_mean_field_however_small_the_noise(degrees, expected):
+    """R2 of t in the posterior mean of z: of the best mean-field fit, of the truth, and of the closed form."""
+    cosine, sd = np.cos(np.deg2rad(degrees)), 0.05
+    truth = np.array([[1.0, cosine], [0.0, np.sqrt(1 - cosine**2)], [0.0, 0.0], [0.0, 0.0]])
+    data = truth @ truth.T + sd**2 * np.eye(4)
+
+    def leakage(loadings, own_sd):
+        means = np.linalg.solve(own_sd**2 * np.eye(2) + loadings.T @ loadings, loadings.T)
+        of_z, of_t = np.square(means @ truth) / np.diag(means @ data @ means.T)[:, None]
+        return of_z[1], of_t[0]
+
+    def cost(a):
+        return np.log1p(a**2 / 2) + 0.5 * np.log(1 - 2 * a * cosine + a**2)
+
+    start = np.append(truth.ravel(), np.log(sd))
+    best = optimize.minimize(lambda p: -elbo(p, truth, sd), start, method="BFGS").x
+    own_sd = np.exp(best[-1])
+    into_shared, into_salient = leakage(best[:-1].reshape(truth.shape), own_sd)
+    a = optimize.minimize_scalar(cost, bounds=(0, 1), method="bounded").x
+    assert into_shared == pytest.approx(a**2 / (1 + a**2), abs=0.005)
+    assert into_shared == pytest.approx(expected, abs=0.006)
+    assert max(into_salient, *leakage(truth, sd)) < 0.002
