@@ -296,7 +296,7 @@ def test_the_mean_field_elbo_is_not_largest_at_the_truth():
 
 @pytest.mark.parametrize(("degrees", "expected"), [(75, 0.02), (60, 0.07), (45, 0.18)])
 def test_oblique_blocks_leak_under_mean_field_however_small_the_noise(degrees, expected):
-    """R2 of t in the posterior mean of z: of the best mean-field fit, of the truth, and of the closed form."""
+    """R2 of t in the posterior mean of z: of the best mean-field fit, the truth, and the closed form."""
     cosine, sd = np.cos(np.deg2rad(degrees)), 0.05
     truth = np.array([[1.0, cosine], [0.0, np.sqrt(1 - cosine**2)], [0.0, 0.0], [0.0, 0.0]])
     data = truth @ truth.T + sd**2 * np.eye(4)

@@ -1,4 +1,4 @@
-"""Additive couplings (after NICE, Dinh et al. 2015): another injective, continuous, piecewise affine mixing."""
+"""Additive couplings (after NICE, Dinh et al. 2015): injective, continuous and piecewise affine."""
 
 from __future__ import annotations
 
