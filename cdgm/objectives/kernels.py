@@ -185,15 +185,27 @@ def sum_of_kernels(
     return kernel, derivative
 
 
-def _pull(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum over j of weights_ij (x_i - y_j), (E, n, d)."""
-    # Transposed, because a product of few columns is several times slower than one of few rows.
-    return torch.baddbmm((weights.sum(-1, keepdim=True) * x).mT, y.mT, weights.mT, alpha=-1.0).mT
+def _and_ones(x: Tensor) -> Tensor:
+    """Rows x (E, n, d) as columns over a row of ones, (E, d + 1, n)."""
+    columns = x.new_ones(x.shape[0], x.shape[2] + 1, x.shape[1])
+    columns[:, :-1] = x.mT
+    return columns
+
+
+def _pull(weights: Tensor, x: Tensor, y: Tensor, factor: float) -> Tensor:
+    """``factor`` times the sum over j of weights_ji (x_i - y_j), (E, d, n).
+
+    Rows x and y come as columns over ones, (E, d + 1, n) and (E, d + 1, m), so that one product gives the
+    sums of the weights too. It has few rows: a product of few columns is several times slower.
+    """
+    sums = torch.bmm(y, weights).mul_(factor)
+    return torch.addcmul(-sums[:, :-1], x[:, :-1], sums[:, -1:])
 
 
 def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
-    """The gradients that the forward pass saved, multiplied by that of its result (E,)."""
-    return [None if saved is None else gradient[..., None, None] * saved for saved in ctx.saved_tensors]
+    """Gradients by rows (E, n, d): those by columns that the forward pass saved, times that of its result."""
+    gradient = gradient[:, None, None]
+    return [None if saved is None else (gradient * saved).mT for saved in ctx.saved_tensors]
 
 
 class _HSIC(torch.autograd.Function):
@@ -206,15 +218,17 @@ class _HSIC(torch.autograd.Function):
         k = negative_squared_distances(x, gamma_x).expm1_()
         m = negative_squared_distances(y, gamma_y).expm1_()
         k_rows, m_rows = k.sum(-1), m.sum(-1)
-        k_sum, m_sum = k_rows.sum(-1), m_rows.sum(-1)
-        product = torch.linalg.vecdot(k.flatten(1), m.flatten(1))
-        value = a * product + b * k_sum * m_sum + c * torch.linalg.vecdot(k_rows, m_rows)
-        needs_x, needs_y = ctx.needs_input_grad[:2]
-        saved = (
-            _hsic_gradient(k, m, m_rows, m_sum, x, gamma_x, (a, b, c)) if needs_x else None,
-            _hsic_gradient(m, k, k_rows, k_sum, y, gamma_y, (a, b, c)) if needs_y else None,
+        # b sum(K) sum(L) + c (row sums of K) . (row sums of L) is twice the product of rows and sides.
+        k_sides, m_sides = (
+            torch.add(rows.mul(c / 2), rows.sum(-1, keepdim=True), alpha=b / 2) for rows in (k_rows, m_rows)
         )
-        ctx.save_for_backward(*saved)
+        space = torch.mul(k, m)  # every matrix after this one goes here: the cache holds three and not five
+        value = space.sum((1, 2)).mul_(a).add_((k_rows * m_sides).sum(-1), alpha=2.0)
+        needs_x, needs_y = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(
+            _hsic_gradient(k, m, m_sides, a, x, gamma_x, space) if needs_x else None,
+            _hsic_gradient(m, k, k_sides, a, y, gamma_y, space) if needs_y else None,
+        )
         return value
 
     @staticmethod
@@ -224,25 +238,18 @@ class _HSIC(torch.autograd.Function):
 
 
 def _hsic_gradient(
-    own: Tensor,
-    other: Tensor,
-    other_rows: Tensor,
-    other_sum: Tensor,
-    x: Tensor,
-    gamma: float,
-    coefficients: tuple[float, float, float],
+    own: Tensor, other: Tensor, sides: Tensor, a: float, x: Tensor, gamma: float, space: Tensor
 ) -> Tensor:
-    """Gradient of HSIC by the rows x whose shifted kernel is ``own``.
+    """Gradient of HSIC by the rows x whose shifted kernel is ``own``, (E, d, n); overwrites ``space``.
 
-    d HSIC / dK_ij = a L_ij + b sum(L) + c / 2 (row sum i + row sum j of L), and
+    d HSIC / dK_ij = a L_ij + b sum(L) + c / 2 (row sum i + row sum j of L) = a L_ij + side i + side j, and
     dK_ij / dx_i = -2 gamma K_ij (x_i - x_j); each pair counts twice.
     """
-    a, b, c = coefficients
-    side = (c / 2) * other_rows + (b / 2) * other_sum[:, None]
-    weights = torch.add(side[:, :, None], other, alpha=a)
-    weights += side[:, None, :]
-    weights = torch.addcmul(weights, weights, own)  # K is the shifted kernel plus 1
-    return _pull(weights, x, x).mul_(-4.0 * gamma)
+    weights = torch.add(sides[:, :, None], other, alpha=a, out=space)
+    weights += sides[:, None, :]
+    weights.addcmul_(weights, own)  # K is the shifted kernel plus 1
+    columns = _and_ones(x)
+    return _pull(weights, columns, columns, -4.0 * gamma)
 
 
 def _pairs(
@@ -255,18 +262,24 @@ def _pairs(
     value
         (E,).
     by_x, by_y
-        Its gradients, where they are needed.
+        Its gradients (E, d, n) and (E, d, m), where they are needed.
     """
-    exponent = negative_squared_distances(x, y=y)
-    kernel, slope = sum_of_kernels(exponent, gammas, slope=needs_x or needs_y)
-    by_x = by_y = None
-    if slope is not None and needs_x:
-        # A pair within x stands twice in the sum.
-        factor = -2.0 * weight * (2.0 if y is None else 1.0)
-        by_x = _pull(slope, x, x if y is None else y).mul_(factor)
-    if slope is not None and y is not None and needs_y:
-        by_y = _pull(slope.mT, y, x).mul_(-2.0 * weight)
-    return kernel.sum((1, 2)).mul_(weight), by_x, by_y
+    if len(gammas) == 1:
+        kernel = negative_squared_distances(x, gammas[0], y).expm1_()
+        value = kernel.sum((1, 2)).mul_(weight)
+        slope, factor = kernel.add_(1.0), -2.0 * weight * gammas[0]
+    else:
+        kernel, slope = sum_of_kernels(negative_squared_distances(x, y=y), gammas, slope=needs_x or needs_y)
+        value, factor = kernel.sum((1, 2)).mul_(weight), -2.0 * weight
+    if slope is None or not (needs_x or needs_y):
+        return value, None, None
+    columns = _and_ones(x)
+    if y is None:  # a pair within x stands twice in the sum
+        return value, _pull(slope, columns, columns, 2.0 * factor), None
+    others = _and_ones(y)
+    by_x = _pull(slope.mT, columns, others, factor) if needs_x else None
+    by_y = _pull(slope, others, columns, factor) if needs_y else None
+    return value, by_x, by_y
 
 
 class _Pairs(torch.autograd.Function):

@@ -200,7 +200,9 @@ def _pulls(added: Tensor, leaves: Mapping[tuple[str, str], Mapping[str, Tensor]]
     flat = [(key, name, leaf) for key, held in leaves.items() for name, leaf in held.items()]
     found = cast(
         "tuple[Tensor | None, ...]",  # torch's own type forgets what is unused
-        torch.autograd.grad(added.sum(), [leaf for _, _, leaf in flat], allow_unused=True),
+        torch.autograd.grad(
+            added, [leaf for _, _, leaf in flat], grad_outputs=torch.ones_like(added), allow_unused=True
+        ),
     )
     pulls: dict[tuple[str, str], dict[str, Tensor]] = {}
     for (key, name, _), gradient in zip(flat, found, strict=True):

@@ -37,8 +37,9 @@ from cdgm.objectives.kernels import (
     sum_of_kernels,
 )
 
-# Rows of a kernel matrix that are held at once; speed alone.
-ROWS = 256
+# Rows and columns of the kernel matrices that are held at once, so that they stay in a core's cache; the same
+# for every number of members, so that a member's numbers do not depend on its neighbours.
+ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -166,53 +167,56 @@ def _moments(x: Tensor, gammas: Sequence[float]) -> tuple[Tensor, Tensor]:
     """
     n = x.shape[1]
     a, b, c = hsic_coefficients(n, "unbiased")
-    means: list[Tensor] = []
-    own: list[Tensor] = []
-    for rows in centred_rows(x).split(1):
-        shift, sums, squares = _kernel_sums(rows, gammas)
-        # What the shift has left of the mean goes out here.
-        rest = sums.sum() / (n * (n - 1))
-        sums -= (n - 1) * rest
-        squares -= n * (n - 1) * rest.square()
-        means.append(-(shift + rest))
-        own.append(a * squares + b * sums.sum().square() + c * sums.square().sum())
-    return torch.stack(means), torch.stack(own).clamp(min=0.0)
+    shift, sums, squares = _kernel_sums(centred_rows(x), gammas)
+    # What the shift has left of the mean goes out here.
+    rest = sums.sum(1) / (n * (n - 1))
+    sums -= (n - 1) * rest[:, None]
+    squares -= n * (n - 1) * rest.square()
+    own = a * squares + b * sums.sum(1).square() + c * sums.square().sum(1)
+    return -(shift + rest), own.clamp(min=0.0)
 
 
 def _kernel_sums(x: Tensor, gammas: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums of the shifted kernel of rows x (1, n, d), less a number, over pairs of different rows.
+    """Sums of the shifted kernels of rows x (E, n, d), less a number, over pairs of different rows.
 
-    Each pair is computed once, a few rows at a time: a matrix of a thousand rows squared does not fit the
-    cache.
+    Each pair is computed once, a few rows at a time: matrices of a thousand rows do not fit the cache.
 
     Returns
     -------
     shift
-        The number, about the kernel's mean: what is left is of the size of the result, and digits are kept.
+        The number (E,), about the kernel's mean: what is left is of the size of the result, and digits are
+        kept.
     sums
-        Sums over each row (n,), float64.
+        Sums over each row (E, n), float64.
     squares
-        Sum of squares, float64.
+        Sum of squares (E,), float64.
     """
-    n = x.shape[1]
-    sums = x.new_zeros(n, dtype=torch.float64)
-    squares = x.new_zeros((), dtype=torch.float64)
+    members, n, _ = x.shape
+    sums = x.new_zeros(members, n, dtype=torch.float64)
+    squares = x.new_zeros(members, dtype=torch.float64)
     shift: Tensor | None = None
     for start in range(0, n, ROWS):
-        stop = min(start + ROWS, n)
-        here, below = x[:, start:stop], x[:, stop:]
-        kernel, _ = sum_of_kernels(negative_squared_distances(here), gammas)
+        rows = slice(start, min(start + ROWS, n))
+        kernel = _kernel(x[:, rows], None, gammas)
         if shift is None:
-            shift = kernel.sum() / max(stop * (stop - 1), 1)
-        kernel -= shift
+            shift = kernel.sum((1, 2)) / max(rows.stop * (rows.stop - 1), 1)
+        kernel -= shift[:, None, None]
         kernel.diagonal(dim1=1, dim2=2).zero_()
-        sums[start:stop] += kernel[0].sum(1)
-        squares += torch.dot(kernel.flatten(), kernel.flatten())
-        if stop < n:
-            kernel, _ = sum_of_kernels(negative_squared_distances(here, y=below), gammas)
-            kernel -= shift
-            sums[start:stop] += kernel[0].sum(1)
-            sums[stop:] += kernel[0].sum(0)
-            squares += 2.0 * torch.dot(kernel.flatten(), kernel.flatten())
+        sums[:, rows] += kernel.sum(2)
+        squares += kernel.square_().sum((1, 2))
+        for first in range(rows.stop, n, ROWS):
+            columns = slice(first, first + ROWS)
+            kernel = _kernel(x[:, rows], x[:, columns], gammas)
+            kernel -= shift[:, None, None]
+            sums[:, rows] += kernel.sum(2)
+            sums[:, columns] += kernel.sum(1)
+            squares += kernel.square_().sum((1, 2)).mul_(2.0)
     assert shift is not None
     return shift.double(), sums, squares
+
+
+def _kernel(x: Tensor, y: Tensor | None, gammas: Sequence[float]) -> Tensor:
+    """Shifted kernels of rows x and y, or of x and itself."""
+    scale = gammas[0] if len(gammas) == 1 else 1.0
+    exponent = negative_squared_distances(x, scale, y)
+    return exponent.expm1_() if len(gammas) == 1 else sum_of_kernels(exponent, gammas)[0]

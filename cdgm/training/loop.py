@@ -17,6 +17,7 @@ from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.lagrangian import Drawn, Lagrangian
 from cdgm.training.batches import shuffled_indices, standard_normals
 from cdgm.training.device import device_of
+from cdgm.training.heap import keep_freed_memory
 from cdgm.training.history import History
 from cdgm.training.optimiser import FrozenAwareAdam
 from cdgm.utils.random_streams import stream
@@ -114,6 +115,7 @@ def train(
     covariates
         Covariates of each source's training rows (R, n, C), for a model that has some.
     """
+    keep_freed_memory()
     training, design = spec.training, spec.model.design
     dtype, device = getattr(torch, training.precision), device_of(training.device)
     data = {

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,6 +68,26 @@ def test_gradients(estimator):
     for gammas in (None, (0.05, 0.5, 3.0)):
         assert torch.autograd.gradcheck(lambda a, b, g=gammas: mmd2(a, b, estimator, g), (x, z))
         assert torch.autograd.gradcheck(lambda a, g=gammas: mmd2_point(a, estimator, g), (x,))
+
+
+@pytest.mark.parametrize("statistic", [hsic, mmd2, partial(mmd2, gammas=(0.05, 0.5))])
+def test_gradients_by_one_argument_and_in_float32(statistic):
+    """One argument's gradient is the same with and without the other's, and float32 keeps six digits."""
+    x, y = normal(9, 3, 40, 4), 0.5 + normal(10, 3, 40, 4)
+    y = y + 0.5 * x
+
+    def gradients(first, second, dtype=torch.float64):
+        rows = x.to(dtype).requires_grad_(first), y.to(dtype).requires_grad_(second)
+        weights = torch.tensor([1.0, -2.0, 3.0], dtype=dtype)
+        return torch.autograd.grad(
+            (weights * statistic(*rows)).sum(), [part for part in rows if part.requires_grad]
+        )
+
+    by_x, by_y = gradients(True, True)
+    torch.testing.assert_close(gradients(True, False)[0], by_x, rtol=0, atol=0)
+    torch.testing.assert_close(gradients(False, True)[0], by_y, rtol=0, atol=0)
+    for found, exact in zip(gradients(True, True, torch.float32), (by_x, by_y), strict=True):
+        assert (found - exact).norm() < 1e-5 * exact.norm()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

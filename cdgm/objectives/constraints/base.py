@@ -102,19 +102,25 @@ class Constraint(Plugin):
         The multiplier that enters is the one before this step's move, as in simultaneous gradient
         descent and ascent.
         """
+        import torch
+
         value, level = self.measure(result, design, state.inner)
-        known = level.isfinite()
-        violation = self.sign * (value - level)
-        violation = violation.where(known, violation.new_zeros(()))
-        average = state.averaged(violation.detach(), known, self.average)
-        strength = state.multiplier
-        if state.steps > self.warm_up:
-            strength = (strength + self.proportional * average).clamp(min=0)
-            steps = state.steps - self.warm_up
-            rate = state.rate / (1 + steps / self.decay) if self.decay else state.rate
-            state.multiplier = (state.multiplier + rate * average).clamp(min=0)
+        with torch.no_grad():  # the term is linear in the value, so that its graph is a single operation
+            known = level.isfinite()
+            violation = self.sign * (value - level)
+            violation = violation.where(known, violation.new_zeros(()))
+            average = state.averaged(violation, known, self.average)
+            strength = state.multiplier
+            if state.steps > self.warm_up:
+                if self.proportional:
+                    strength = (strength + self.proportional * average).clamp(min=0)
+                steps = state.steps - self.warm_up
+                rate = state.rate / (1 + steps / self.decay) if self.decay else state.rate
+                state.multiplier = (state.multiplier + rate * average).clamp(min=0)
+            slope = torch.where(known, self.sign * strength, 0.0)
+            rest = strength * violation - slope * value
         record = {"constraint": value.detach(), "level": level, "multiplier": strength}
-        return strength * violation, record
+        return torch.addcmul(rest, slope, value), record
 
 
 class Multiplier:
