@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Set glibc's allocator so that steps of a training find their memory where the last one left it.
 
     Otherwise glibc gives the top of the heap back whenever a few megabytes are free, and a step pays for
-    hundreds of page faults, up to a tenth of its time in the stacks of the simulations. It costs at most
+    hundreds of page faults, up to a fifth of its time in the stacks of the simulations. It costs at most
     :data:`KEPT` bytes. Elsewhere than under glibc nothing happens.
     """
     try:
