@@ -175,13 +175,14 @@ def sum_of_kernels(
     """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if ``slope``."""
     first, *others = gammas
     kernel = torch.mul(exponent, first).expm1_()
-    # gamma exp(.) = gamma (term + 1).
-    derivative = torch.add(kernel.new_tensor(sum(gammas)), kernel, alpha=first) if slope else None
+    # gamma exp(.) = gamma (term + 1). Summed gamma by gamma: the sum of all gammas (1e6 of the MM-cVAE's) first,
+    # and what far pairs take off it, would leave nothing but rounding in float32.
+    derivative = torch.add(kernel, 1.0).mul_(first) if slope else None
     for gamma in others:
         term = torch.mul(exponent, gamma).expm1_()
-        if derivative is not None:
-            derivative.add_(term, alpha=gamma)
         kernel.add_(term)
+        if derivative is not None:
+            derivative.add_(term.add_(1.0), alpha=gamma)
     return kernel, derivative
 
 
@@ -275,6 +276,8 @@ def _pairs(
         return value, None, None
     columns = _and_ones(x)
     if y is None:  # a pair within x stands twice in the sum
+        # A row's pair with itself pulls by nothing times the steepest slope, 1e6 times that of others: rounding.
+        slope.diagonal(dim1=1, dim2=2).zero_()
         return value, _pull(slope, columns, columns, 2.0 * factor), None
     others = _and_ones(y)
     by_x = _pull(slope.mT, columns, others, factor) if needs_x else None

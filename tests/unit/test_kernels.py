@@ -162,3 +162,19 @@ def test_wrong_shapes_are_refused():
         hsic(normal(0, 1, 3, 2), normal(0, 1, 3, 2))
     with pytest.raises(ValueError, match="2 rows or more, got 1"):
         mmd2(normal(0, 1, 3, 2), normal(0, 1, 1, 2))
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.3, 3.0])
+@pytest.mark.parametrize("gammas", [None, MM_CVAE_GAMMAS], ids=["prior", "mm_cvae"])
+def test_gradients_keep_their_digits_in_float32(gammas, scale):
+    """Gammas up to 1e6 leave them five digits: neither far pairs nor a row's pair with itself drown the rest."""
+    x, y = normal(41, 2, 128, 10, scale=scale), 0.1 + normal(42, 2, 128, 10, scale=scale)
+    for statistic in (
+        lambda rows: mmd2(rows, y.to(rows.dtype), gammas=gammas),
+        lambda rows: mmd2_point(rows, gammas=gammas),
+    ):
+        exact, single = (
+            torch.autograd.grad(statistic(rows).sum(), rows)[0]
+            for rows in (x.clone().requires_grad_(), x.float().requires_grad_())
+        )
+        assert torch.linalg.norm(single - exact) < 1e-5 * torch.linalg.norm(exact)
