@@ -10,7 +10,7 @@ from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table
 from cdgm.evaluation.metrics.latent_space_scores import score_baselines
-from cdgm.utils.command_line import Parser, natural, run
+from cdgm.utils.command_line import Parser, natural, run_job
 from cdgm.utils.files import read_json, write_csv
 from cdgm.utils.random_streams import stream
 from cdgm.utils.registry import Strict
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -7,7 +7,7 @@ from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.true_model import score_true_model
-from cdgm.utils.command_line import Parser, log, natural, run
+from cdgm.utils.command_line import Parser, log, natural, run_job
 from cdgm.utils.files import read_json, write_rows
 from cdgm.utils.registry import Strict
 
@@ -40,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

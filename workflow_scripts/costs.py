@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cdgm.utils.command_line import Parser, run
+from cdgm.utils.command_line import Parser, run_job
 from cdgm.utils.files import read_json, write_csv
 from cdgm.workflow.costs import costs_table
 
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -9,7 +9,7 @@ import pandas as pd
 from cdgm.evaluation.detection import FAULTS, GROUPINGS, detection_table, faults
 from cdgm.evaluation.table_files import read_table
 from cdgm.evaluation.truth_free import MEMBER, SCORES, scores_of_latents, scores_without_truth
-from cdgm.utils.command_line import Parser, log, natural, run
+from cdgm.utils.command_line import Parser, log, natural, run_job
 from cdgm.utils.files import read_json, read_npz, write_csv
 from cdgm.utils.random_streams import stream
 
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cdgm.figures import ACROSS_STUDIES, FIGURES
-from cdgm.utils.command_line import Parser, run
+from cdgm.utils.command_line import Parser, run_job
 from cdgm.utils.errors import UserError
 
 
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -23,7 +23,7 @@ from cdgm.evaluation.fits import (
     score_simulation,
 )
 from cdgm.models.checkpoint import load_stack
-from cdgm.utils.command_line import Parser, run
+from cdgm.utils.command_line import Parser, run_job
 from cdgm.utils.files import read_json, write_npz, write_rows
 from cdgm.utils.provenance import Provenance
 
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cdgm.config.validation import validated
 from cdgm.data.downloads import DOWNLOADS
 from cdgm.data.fetch import fetch
-from cdgm.utils.command_line import Parser, log, run
+from cdgm.utils.command_line import Parser, log, run_job
 from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
@@ -32,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -13,7 +13,7 @@ from cdgm.data.bundle import read_bundle
 from cdgm.models.checkpoint import save_stack
 from cdgm.training.device import device_of
 from cdgm.training.loop import train
-from cdgm.utils.command_line import Parser, log, positive, run
+from cdgm.utils.command_line import Parser, log, positive, run_job
 from cdgm.utils.files import read_json, write_json, write_npz
 from cdgm.utils.progress import progress
 from cdgm.utils.provenance import Provenance
@@ -55,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -8,7 +8,7 @@ from cdgm.evaluation.table_files import read_table
 from cdgm.evaluation.table_slices import rows_of
 from cdgm.reports.captions import read_caption
 from cdgm.reports.index import Across, StudySection, index_page, runs_of
-from cdgm.utils.command_line import Parser, natural, run
+from cdgm.utils.command_line import Parser, natural, run_job
 from cdgm.utils.files import read_json, write_text
 
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -10,7 +10,7 @@ from cdgm.config.claim import Claim
 from cdgm.config.validation import validated
 from cdgm.evaluation.table_files import read_table
 from cdgm.reports.claims_page import claims_page
-from cdgm.utils.command_line import Parser, log, run
+from cdgm.utils.command_line import Parser, log, run_job
 from cdgm.utils.errors import bad_input
 from cdgm.utils.files import read_json, write_csv, write_text
 from cdgm.utils.provenance import rules_commit
@@ -54,4 +54,4 @@ def read_claims(path: str) -> tuple[dict[str, Claim], dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

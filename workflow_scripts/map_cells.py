@@ -6,7 +6,7 @@ import pandas as pd
 
 from cdgm.data.cell_table import MOST_ON_A_MAP, read_cell_table
 from cdgm.evaluation.embedding import layout
-from cdgm.utils.command_line import Parser, natural, run
+from cdgm.utils.command_line import Parser, natural, run_job
 from cdgm.utils.files import read_npz, write_csv
 from cdgm.utils.random_streams import stream
 
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cdgm.config.dataset import DatasetSpec
 from cdgm.config.validation import validated
 from cdgm.data.preprocess import preprocess, write_prepared
-from cdgm.utils.command_line import Parser, natural, run
+from cdgm.utils.command_line import Parser, natural, run_job
 from cdgm.utils.files import read_json
 from cdgm.utils.provenance import Provenance
 
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

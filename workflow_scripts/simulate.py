@@ -7,7 +7,7 @@ from pathlib import Path
 from cdgm.config.simulation import Simulation
 from cdgm.config.validation import validated
 from cdgm.simulation.simulate import simulate
-from cdgm.utils.command_line import Parser, natural, run
+from cdgm.utils.command_line import Parser, natural, run_job
 from cdgm.utils.files import read_json, write_npz
 from cdgm.utils.provenance import Provenance
 
@@ -28,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

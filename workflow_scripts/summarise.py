@@ -15,7 +15,7 @@ from cdgm.evaluation.procedure_records import procedure_records
 from cdgm.evaluation.regret import regret_rows
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, long_history, summarise, with_study
 from cdgm.evaluation.table_files import read_table
-from cdgm.utils.command_line import Parser, log, run
+from cdgm.utils.command_line import Parser, log, run_job
 from cdgm.utils.files import atomic, read_json, read_npz, write_csv
 
 MAP_COLUMNS = [
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

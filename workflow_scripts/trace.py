@@ -9,7 +9,7 @@ from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.trace import Trace
 from cdgm.training.loop import train
-from cdgm.utils.command_line import Parser, run
+from cdgm.utils.command_line import Parser, run_job
 from cdgm.utils.files import read_json, write_rows
 from cdgm.utils.progress import progress
 
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_job(main)

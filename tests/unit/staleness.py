@@ -29,7 +29,7 @@ MODULES = sorted(
     for pattern in ("cdgm/**/*.py", "cdgm/**/templates/*", "workflow_scripts/*.py")
     for file in ROOT.glob(pattern)
 )
-SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("*.py"))
+SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("[!_]*.py"))
 #: Command lines that load plug-ins of each kind, because the specification that they get names them.
 REGISTRIES = [
     (DOWNLOADS, ("fetch",)),

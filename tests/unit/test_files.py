@@ -97,6 +97,26 @@ def test_an_error_while_writing_keeps_the_older_file(tmp_path: Path):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
+def test_a_job_ends_at_once_and_whole(tmp_path: Path):
+    """Without taking its libraries down, but with what it printed, its handlers and its exit code."""
+    body = (
+        "import atexit, gc, sys\nfrom cdgm.utils.command_line import run_job\n"
+        "from cdgm.utils.errors import UserError\n"
+        "class Kept:\n"
+        "    def __del__(self): print('taken down')\n"
+        "kept = Kept()\n"
+        "atexit.register(print, 'handled')\n"
+        "def main():\n"
+        "    print('done', gc.isenabled())\n"
+        "    if 'bad' in sys.argv: raise UserError('wrong')\n"
+        "gc.disable()\n"
+    )
+    good = run(f"{body}run_job(main)\n", tmp_path)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "done True\nhandled\n", "")
+    bad = run(f"{body}sys.argv.append('bad')\nrun_job(main)\n", tmp_path)
+    assert (bad.returncode, bad.stderr) == (2, "error: wrong\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_an_error_is_told_even_if_its_log_is_on_a_full_disk(tmp_path: Path):
     body = "log('progress')\nfiles.write_text('a.txt', 'kept')\nfiles.read_json('missing.json')"

@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, pairwise_distances, silhouette_score
+from sklearn.metrics import (
+    adjusted_rand_score,
+    balanced_accuracy_score,
+    normalized_mutual_info_score,
+    pairwise_distances,
+    silhouette_score,
+)
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from cdgm.evaluation.metrics import label_scores
@@ -63,6 +69,17 @@ def test_silhouette_agrees_with_sklearn(groups):
     distances = pairwise_distances(points)
     expected = [silhouette_score(distances, c, metric="precomputed") for c in (codes, alone)]
     np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_agreement_with_clusters_is_that_of_sklearn(groups, rng):
+    _, codes = groups
+    found = np.where(rng.random(400) < 0.3, rng.integers(0, 5, 400), codes)
+    labellings = np.array([codes, rng.permutation(codes), found, np.arange(400) // 399])
+    for clusters in (found, codes, np.zeros(400, dtype=int)):
+        nmi, ari = label_scores.cluster_agreement(labellings, clusters)
+        expected = [normalized_mutual_info_score(labels, clusters) for labels in labellings]
+        np.testing.assert_allclose(nmi, expected, atol=1e-12)
+        np.testing.assert_allclose(ari, [adjusted_rand_score(y, clusters) for y in labellings], atol=1e-12)
 
 
 def test_label_scores_and_their_nulls(groups, rng):

@@ -102,9 +102,21 @@ def test_scores_agree_with_kernel_ridge_of_sklearn(blocks):
         kernel *= 1 + u @ u.T + np.exp(-squares / (2 * width**2))
     centre = target[::2].mean(axis=0)
     oracle = KernelRidge(alpha=ridge, kernel="precomputed").fit(kernel[::2, ::2], target[::2] - centre)
-    expected = r2_score(
-        target[1::2], oracle.predict(kernel[1::2, ::2]) + centre, multioutput="variance_weighted"
-    )
     fit, score = np.arange(0, 400, 2), np.arange(1, 400, 2)
-    found = KernelRegression(inputs)._scores(fit, score, [target], width, [10.0, ridge])
-    assert found[1, 0] == pytest.approx(expected, abs=1e-4)
+    # Each ridge has columns of its own: the second one has the first column of the target only.
+    columns = {10.0: np.array([0, 1]), ridge: np.array([0])}
+    found = KernelRegression(inputs)._errors(fit, score, target, width, columns)
+    predicted = oracle.predict(kernel[1::2, ::2]) + centre
+    assert [len(errors) for errors in found] == [2, 1]
+    assert found[1][0] == pytest.approx(np.square(target[1::2, 0] - predicted[:, 0]).sum(), rel=1e-4)
+
+
+def test_targets_scored_together_have_the_scores_that_they_have_alone(latents):
+    z, t = latents
+    targets = [z[:, :2], np.sin(3 * z), t, np.abs(z[:, 2:3]), np.ones_like(z)]
+    regression = KernelRegression([z + 0.3 * t[:, :1]])
+    together = regression.r2(targets)
+    assert together == pytest.approx([regression.r2([target])[0] for target in targets], abs=1e-5)
+    assert together[-1] == 0.0
+    assert together[0] > 0.8 > together[1] > 0.0
+    assert together[2] < 0.2

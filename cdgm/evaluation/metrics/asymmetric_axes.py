@@ -33,6 +33,8 @@ RIDGE = 0.05
 #: background dimensions had 1.3 at most without a moved dimension and 9 at least with one: 3 is in between on
 #: a scale of ratios.
 ALIVE_IN_ONE = 3.0
+#: Rows whose products are formed at once.
+SUMMED_ROWS = 1024
 
 
 def axis_asymmetry(
@@ -74,13 +76,15 @@ def axis_asymmetry(
     # The smaller source is drawn, the other has the rest.
     smaller = slice(0, n) if n <= m else slice(n, n + m)
     strata = None if within is None else np.concatenate(within)
-    if strata is None:
-        drawn = (rows[rng.permutation(n + m)[: min(n, m)]] for _ in range(draws))
-    else:
-        drawn = (rows[permutation(n + m, rng, strata)[smaller]] for _ in range(draws))
-    parts = [rows[smaller], *drawn]
-    sums = np.stack([part.sum(axis=0) for part in parts])
-    squares = np.stack([part.T @ part for part in parts])
+    # Which rows are in the smaller source, without a permutation and under each.
+    inside = np.zeros((1 + draws, n + m), dtype=bool)
+    inside[0, smaller] = True
+    for drawn in inside[1:]:
+        if strata is None:
+            drawn[rng.permutation(n + m)[: min(n, m)]] = True
+        else:
+            drawn[permutation(n + m, rng, strata)[smaller]] = True
+    sums, squares = _sums(inside, rows)
     small = _covariances(sums, squares, min(n, m))
     large = _covariances(rows.sum(axis=0) - sums, rows.T @ rows - squares, max(n, m))
     values = _ratios(small, large)[:, -1] if n <= m else _ratios(large, small)[:, -1]
@@ -121,6 +125,24 @@ def moved_axes(design: Design, means: Mapping[tuple[str, str], np.ndarray]) -> d
         if of_source:
             found[block] = sum(of_source.values())
     return found
+
+
+def _sums(inside: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (k, d) of k selections (k, n) of rows (n, d), and of the rows' products (k, d, d).
+
+    A product of matrices for all selections, some rows at a time.
+    """
+    dims = rows.shape[1]
+    first, second = np.triu_indices(dims)
+    found = np.zeros((len(inside), dims + len(first)))
+    for start in range(0, len(rows), SUMMED_ROWS):
+        some = rows[start : start + SUMMED_ROWS]
+        found += inside[:, start : start + SUMMED_ROWS].astype(np.float64) @ np.hstack(
+            [some, some[:, first] * some[:, second]]
+        )
+    squares = np.empty((len(inside), dims, dims))
+    squares[:, first, second] = squares[:, second, first] = found[:, dims:]
+    return found[:, :dims], squares
 
 
 def _covariances(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ dimensions. Width w and ridge come from a fixed grid by validation inside the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -33,17 +33,6 @@ POINTS_TOGETHER = 1600
 CHOICE_POINTS = 1000
 #: Rows of a kernel that are formed at once.
 CACHED_ROWS = 128
-
-
-def explained(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """1 - SSE / SST over all outputs together (variance-weighted), 0 for a constant truth.
-
-    SST is about the mean of the scored points; a prediction worse than that mean scores below 0.
-    """
-    total = float(np.square(truth - truth.mean(axis=0)).sum())
-    if total <= SMALLEST_VARIANCE * truth.size:
-        return 0.0
-    return 1.0 - float(np.square(truth - prediction).sum()) / total
 
 
 def linear_r2(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -86,9 +75,12 @@ class KernelRegression:
         return ((block - train.mean(axis=0)) / np.sqrt(total)).astype(np.float32)
 
     def _kernel(
-        self, rows: np.ndarray, columns: np.ndarray, width: float
+        self, rows: np.ndarray, columns: np.ndarray, width: float, upper: bool = False
     ) -> Iterator[tuple[slice, np.ndarray]]:
-        """The kernel (rows, columns), so many rows at a time that they stay in the cache."""
+        """The kernel (rows, columns), so many rows at a time that they stay in the cache.
+
+        Where the rows are the columns, the part from the rows' own columns on is enough (``upper``).
+        """
         factors = []
         for block in self._blocks:
             # A squared distance is a matrix product too: <(u, -u^2/2, 1), (v, 1, -v^2/2)>.
@@ -98,81 +90,89 @@ class KernelRegression:
             factors.append((near, np.hstack([block, one])[rows], np.hstack([block, one, half])[columns].T))
         for start in range(0, len(rows), CACHED_ROWS):
             some = slice(start, start + CACHED_ROWS)
-            kernel = np.ones(1, dtype=np.float32)
+            first = start if upper else 0
+            kernel: np.ndarray | None = None
             for near, linear, right in factors:
-                factor = near[some] @ right
+                factor = near[some] @ right[:, first:]
                 np.exp(factor, out=factor)
-                factor += linear[some] @ right[:-1]
-                kernel = np.multiply(kernel, factor, out=factor)
+                factor += linear[some] @ right[:-1, first:]
+                kernel = factor if kernel is None else np.multiply(kernel, factor, out=factor)
+            assert kernel is not None  # there is at least one block
             yield some, kernel
 
-    def _scores(
+    def _errors(
         self,
         fit: np.ndarray,
         score: np.ndarray,
-        targets: Sequence[np.ndarray],
+        values: np.ndarray,
         width: float,
-        ridges: Sequence[float],
-    ) -> np.ndarray:
-        """Scores (ridges, targets), fitted and scored on the given rows."""
-        means = [target[fit].mean(axis=0) for target in targets]
-        stacked = np.hstack([target[fit] - mean for target, mean in zip(targets, means, strict=True)])
+        columns: Mapping[float, np.ndarray],
+    ) -> list[np.ndarray]:
+        """Squared errors for each ridge of its columns of ``values``, fitted and summed on the given rows."""
+        means = values[fit].mean(axis=0)
+        centred = (values[fit] - means).astype(np.float32)
         gram = np.empty((len(fit), len(fit)), dtype=np.float32)
-        for some, kernel in self._kernel(fit, fit, width):
-            gram[some] = kernel
-        weights = np.hstack([_solve(gram, ridge, stacked) for ridge in ridges])
+        for some, kernel in self._kernel(fit, fit, width, upper=True):
+            gram[some, some.start :] = kernel
+        weights = np.hstack([_solve(gram, ridge, centred[:, own]) for ridge, own in columns.items()])
         predictions = np.concatenate([kernel @ weights for _, kernel in self._kernel(score, fit, width)])
-        edges = np.cumsum([target.shape[1] for target in targets])[:-1]
-        return np.array(
-            [
-                [
-                    explained(target[score], prediction + mean)
-                    for target, prediction, mean in zip(
-                        targets, np.split(of_ridge, edges, axis=1), means, strict=True
-                    )
-                ]
-                for of_ridge in np.split(predictions, len(ridges), axis=1)
-            ]
-        )
+        predicted = np.concatenate(list(columns.values()))
+        errors = np.square(values[score][:, predicted] - means[predicted] - predictions).sum(axis=0)
+        return np.split(errors, np.cumsum([len(own) for own in columns.values()])[:-1])
 
-    def _choose(self, targets: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    def _choose(self, values: np.ndarray, target: np.ndarray) -> list[tuple[float, float]]:
         """Width and ridge of each target, by validation on part of the fit half."""
         # Fit and validation points alternate, for the reason that halves() gives.
         some = self._fit[:CHOICE_POINTS]
         # From stiff to pliable, so that a tie keeps the stiffer one.
         grid = [(width, ridge) for width in WIDTHS[::-1] for ridge in RIDGES[::-1]]
-        scores = [self._scores(some[::2], some[1::2], targets, width, RIDGES[::-1]) for width in WIDTHS[::-1]]
-        return [grid[best] for best in np.concatenate(scores).argmax(axis=0)]
+        columns = dict.fromkeys(RIDGES[::-1], np.arange(len(target)))
+        errors = [
+            np.bincount(target, of_columns)
+            for width in WIDTHS[::-1]
+            for of_columns in self._errors(some[::2], some[1::2], values, width, columns)
+        ]
+        return [grid[best] for best in np.argmin(errors, axis=0)]
 
     def r2(self, targets: Sequence[np.ndarray]) -> list[float]:
-        """Held-out R2 of each target.
+        """Held-out R2 of each target, variance-weighted over its columns; 0 for a constant one.
+
+        A prediction that is worse than the mean of the scored points scores below 0.
 
         Parameters
         ----------
         targets
             Arrays of shape (n, q_j), each scored by itself with its own width and ridge.
         """
-        values = [as_matrix(target) for target in targets]
-        if any(len(value) != self._rows for value in values):
-            raise ValueError(f"targets must have {self._rows} rows, got {[len(v) for v in values]}")
-        choices = self._choose(values)
-        scores = [0.0] * len(values)
+        matrices = [as_matrix(target) for target in targets]
+        if any(len(matrix) != self._rows for matrix in matrices):
+            raise ValueError(f"targets must have {self._rows} rows, got {[len(m) for m in matrices]}")
+        values = np.hstack(matrices)
+        # Target of each column.
+        target = np.repeat(np.arange(len(matrices)), [matrix.shape[1] for matrix in matrices])
+        choices = self._choose(values, target)
+        errors = np.zeros(len(target))
         for width in sorted({width for width, _ in choices}):
-            members = [i for i, choice in enumerate(choices) if choice[0] == width]
-            ridges = sorted({choices[i][1] for i in members})
-            found = self._scores(self._fit, self._score, [values[i] for i in members], width, ridges)
-            for place, i in enumerate(members):
-                scores[i] = float(found[ridges.index(choices[i][1]), place])
-        return scores
+            ridges = sorted({ridge for of, ridge in choices if of == width})
+            chosen = {
+                ridge: np.flatnonzero([choices[of] == (width, ridge) for of in target]) for ridge in ridges
+            }
+            found = self._errors(self._fit, self._score, values, width, chosen)
+            for columns, of_columns in zip(chosen.values(), found, strict=True):
+                errors[columns] = of_columns
+        scored = values[self._score]
+        totals = np.bincount(target, np.square(scored - scored.mean(axis=0)).sum(axis=0))
+        varies = totals > SMALLEST_VARIANCE * len(scored) * np.bincount(target)
+        return np.where(varies, 1 - np.bincount(target, errors) / np.where(varies, totals, 1), 0.0).tolist()
 
 
 def _solve(gram: np.ndarray, ridge: float, values: np.ndarray) -> np.ndarray:
-    """Weights of a ridge regression."""
+    """Weights of a ridge regression from the upper half of its kernel."""
     system = gram.copy()
     system[np.diag_indices_from(system)] += np.float32(ridge)
-    # Symmetric, so its transpose is the same matrix, in the order that LAPACK works on in place.
+    # The transpose has the order that LAPACK works on in place; it reads the lower half of it alone.
     factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
-    return cho_solve(factor, values.astype(np.float32), check_finite=False)
+    return cho_solve(factor, values, check_finite=False)
 
 
 def nonlinear_r2(blocks: Sequence[np.ndarray], truth: np.ndarray) -> float:
