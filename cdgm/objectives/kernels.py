@@ -175,7 +175,7 @@ def sum_of_kernels(
     """Sum over gammas of exp(gamma exponent) - 1, and its derivative by the exponent if ``slope``."""
     first, *others = gammas
     kernel = torch.mul(exponent, first).expm1_()
-    # gamma exp(.) = gamma (term + 1). Summed gamma by gamma: the sum of all gammas (1e6 of the MM-cVAE's) first,
+    # gamma exp(.) = gamma (term + 1). Summed gamma by gamma: the sum of all gammas first (1e6 of MM-cVAE),
     # and what far pairs take off it, would leave nothing but rounding in float32.
     derivative = torch.add(kernel, 1.0).mul_(first) if slope else None
     for gamma in others:
@@ -276,7 +276,7 @@ def _pairs(
         return value, None, None
     columns = _and_ones(x)
     if y is None:  # a pair within x stands twice in the sum
-        # A row's pair with itself pulls by nothing times the steepest slope, 1e6 times that of others: rounding.
+        # A row pulls itself by nothing times the steepest slope: rounding, 1e6 times the other slopes.
         slope.diagonal(dim1=1, dim2=2).zero_()
         return value, _pull(slope, columns, columns, 2.0 * factor), None
     others = _and_ones(y)

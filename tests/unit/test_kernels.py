@@ -167,7 +167,7 @@ def test_wrong_shapes_are_refused():
 @pytest.mark.parametrize("scale", [0.01, 0.3, 3.0])
 @pytest.mark.parametrize("gammas", [None, MM_CVAE_GAMMAS], ids=["prior", "mm_cvae"])
 def test_gradients_keep_their_digits_in_float32(gammas, scale):
-    """Gammas up to 1e6 leave them five digits: neither far pairs nor a row's pair with itself drown the rest."""
+    """Gammas up to 1e6 leave five digits: neither far pairs nor a row and itself drown the rest."""
     x, y = normal(41, 2, 128, 10, scale=scale), 0.1 + normal(42, 2, 128, 10, scale=scale)
     for statistic in (
         lambda rows: mmd2(rows, y.to(rows.dtype), gammas=gammas),
