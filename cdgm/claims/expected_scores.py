@@ -160,4 +160,5 @@ def _of_cells(design: Design, blocks: Sequence[str] | None = None) -> Iterator[R
                 yield source, block, "label", 0.0, metric, False
             for metric in metrics_of("source in block"):
                 yield source, block, "", 0.0, metric, metric == "source_mixing"
-        yield JOINT.join(sorted(design.sources)), block, "", 0.0, "source_separation", True
+        for metric in metrics_of("sources in block"):
+            yield JOINT.join(sorted(design.sources)), block, "", 0.0, metric, True

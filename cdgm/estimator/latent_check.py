@@ -38,6 +38,7 @@ ADVICE = Advice(
     members="seeds",
     several="unknown for one seed: give the spaces of several.",
     moved="Use other seeds or fewer dimensions, or warm up the KL term of the salient space alone.",
+    shifted="A penalty on the MMD between the sources in this space brings them together.",
 )
 
 

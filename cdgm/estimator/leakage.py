@@ -23,9 +23,9 @@ from cdgm.evaluation.metrics.nulls import permutation, row, summary
 from cdgm.utils.joint_names import JOINT
 from cdgm.utils.random_streams import stream
 
-MIXING = ("source_mixing", "source_separation")
+MIXING = ("source_mixing", "source_separation", "source_separation_linear")
 #: Scores of which some is there without any model: the size of a cell predicts its source, label or batch.
-WITH_FLOOR = ("source_separation", "knn_accuracy", "batch_accuracy")
+WITH_FLOOR = ("source_separation", "source_separation_linear", "knn_accuracy", "batch_accuracy")
 #: Cells among which neighbours are sought, at most: the cost grows with the square.
 MOST_CELLS = 12_000
 

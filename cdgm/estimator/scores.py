@@ -219,6 +219,9 @@ def leakage_table(model: Queries, member: int | str, split: str, draws: int) -> 
             over expectation: 1 mixed, 2 apart (for two sources).
         ``source_separation``
             The same as one number: balanced accuracy of predicting the source from neighbours.
+        ``source_separation_linear``
+            How much of it a shift of the means explains: balanced accuracy of a linear discriminant
+            (:func:`cdgm.evaluation.metrics.source_mixing.linear_separation`).
         ``knn_accuracy``
             Do neighbours in a block predict the labels of a source's cells? Only with labels. A trace in the
             shared block is leakage only for labels of something that the target alone has.

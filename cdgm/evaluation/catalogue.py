@@ -80,6 +80,7 @@ METRICS: dict[str, Metric] = {
     "source_mixing": Metric("source in block", "source mixing"),
     "source_mixing_within": Metric("source in block", "source mixing,\nwithin cell type"),
     "source_separation": Metric("sources in block", "source separation"),
+    "source_separation_linear": Metric("sources in block", "source separation\nby shifted means"),
 }  # fmt: skip
 
 #: Metrics of the supervised ceiling on cells, which predicts labels and has no latent space.

@@ -50,6 +50,7 @@ TERMS = {
     "trace": "trace",
     "hsic": "hsic",
     "source_separation": "separation",
+    "source_separation_linear": "separation_linear",
     "axis_asymmetry": "asymmetry",
     "source_mixing": "mixing",
     "knn_accuracy": "labels",

@@ -15,7 +15,7 @@ def elbo(kl: float = 2.0, finite=(True, True, True)) -> pd.DataFrame:
 
 def traces(metric: str, block: str, values, limit: float = 0.5, mean: float = 0.4) -> pd.DataFrame:
     """Rows of the table of leakage, one for each member."""
-    source = f"background{JOINT}target" if metric == "source_separation" else "target"
+    source = f"background{JOINT}target" if metric.startswith("source_separation") else "target"
     rows = {"metric": metric, "block": block, "source": source, "value": values}
     return pd.DataFrame(rows | {"null_mean": mean, "null_high": limit}).assign(
         trace=lambda table: table["value"] > table["null_high"]
@@ -96,6 +96,31 @@ def test_a_dependence_of_blocks_has_a_size(values, verdict, words):
 def test_sources_that_the_background_block_reveals_have_a_size(values, verdict):
     table = traces("source_separation", "background", values)
     assert verdicts(elbo(), table, STABLE)["sources in the background block"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("linear", "axes", "words"),
+    [
+        (0.68, "minor", "Encodings are shifted: their means alone give 0.68. Variant mmd-cvae brings them"),
+        (0.52, "doubt", "Means alone give 0.52, so it is hardly a shift"),
+    ],
+)
+def test_a_separation_is_of_one_of_two_kinds(linear, axes, words):
+    """Axes of unequal variance are a dimension that moved only where the means are not shifted."""
+    asymmetry = traces("axis_asymmetry", "background", [4.4] * 3, 1.1, 1.0)
+    asymmetry["source"], asymmetry["member"] = f"target{JOINT}background", range(3)
+    of_sources = [
+        traces("source_separation", "background", [0.7] * 3),
+        traces("source_separation_linear", "background", [linear] * 3),
+    ]
+    checks = interpret(elbo(), pd.concat([*of_sources, asymmetry]), STABLE)
+    found = {check.about: check for check in checks}
+    assert words in found["sources in the background block"].text
+    assert found["sources in the background block"].verdict == "doubt"
+    assert found["axes of the background block"].verdict == axes
+    assert ("need not be a dimension that has moved" in found["axes of the background block"].text) == (
+        axes == "minor"
+    )
 
 
 def test_a_salient_block_that_predicts_labels_is_prominent():

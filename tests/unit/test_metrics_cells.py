@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import (
     adjusted_rand_score,
     balanced_accuracy_score,
@@ -12,8 +13,9 @@ from sklearn.metrics import (
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from cdgm.evaluation.metrics import label_scores
+from cdgm.evaluation.metrics.asymmetric_axes import ALIVE_IN_ONE, axis_asymmetry
 from cdgm.evaluation.metrics.latent_space_scores import score_space
-from cdgm.evaluation.metrics.source_mixing import Neighbourhood
+from cdgm.evaluation.metrics.source_mixing import Neighbourhood, linear_separation
 
 
 @pytest.fixture
@@ -182,3 +184,43 @@ def test_separation_has_one_scale_for_all_shares_and_numbers_of_sources(rng):
         assert joint["null_mean"] == pytest.approx(1 / len(names), abs=0.03)
         apart = points + 30.0 * np.unique(source, return_inverse=True)[1][:, None]
         assert Neighbourhood.of(apart, source).separation() == pytest.approx(1.0)
+
+
+def test_linear_separation_agrees_with_sklearn(rng):
+    source = np.repeat(["x", "y", "z"], [300, 200, 100])
+    points = (
+        rng.normal(size=(600, 4)) * [1, 2, 0.5, 1] + 1.3 * np.eye(4)[np.repeat([0, 1, 2], [300, 200, 100])]
+    )
+    model = LinearDiscriminantAnalysis(solver="lsqr", priors=[1 / 3] * 3).fit(points, source)
+    expected = balanced_accuracy_score(source, model.predict(points))
+    assert linear_separation(points, source) == pytest.approx(expected, abs=0.03)
+    assert linear_separation(np.zeros((600, 4)), source) == pytest.approx(1 / 3)
+    assert linear_separation(1000 * points, source) == linear_separation(points, source)
+
+
+def two_kinds(rng, kind, cells=1000):
+    """Background-block means of two sources, and what each kind of leakage makes of the target's."""
+    types = np.arange(cells) % 3
+    block = {s: rng.normal(size=(cells, 5)) * 0.7 + 1.5 * np.eye(5)[types] for s in ("background", "target")}
+    if kind == "moved":  # a spare axis, at rest in the background
+        block["background"][:, 4] = 0.05 * rng.normal(size=cells)
+        block["target"][:, 4] = rng.normal(size=cells)
+    if kind == "shifted":  # by an amount and in a direction that depend on the cell type
+        block["target"] += np.array([[0, 0, 0, 1.5, 0], [0, 0, 0, 1, 1], [1, 0, 0, 1.2, 0]])[types]
+    return block["target"], block["background"]
+
+
+@pytest.mark.parametrize("kind", ["none", "moved", "shifted"])
+def test_two_kinds_of_leakage_are_told_apart(kind, rng):
+    """Both separate the sources; an asymmetric axis shows the one, a shift of means the other."""
+    target, background = two_kinds(rng, kind)
+    source = np.repeat(["target", "background"], len(target))
+    rows = table(
+        score_space(np.vstack([target, background]), source, np.full(2000, ""), "z", rng=0, draws=40)
+    )
+    joint, linear = (rows["background&target", f"source_separation{end}"] for end in ("", "_linear"))
+    assert linear["null_mean"] < linear["null_high"] < 0.55
+    assert (joint["value"] > 0.6) == (kind != "none")
+    assert (linear["value"] > 0.6) == (kind == "shifted")
+    assert linear["value"] < joint["value"] + 0.05
+    assert (axis_asymmetry(target, background)[0] > ALIVE_IN_ONE) == (kind == "moved")

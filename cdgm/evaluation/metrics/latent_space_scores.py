@@ -210,6 +210,9 @@ def _mixing_rows(
     null = summary(cells.separation(shuffle) for shuffle in shuffles)
     # The separation belongs to no source: the name joins all, as the names of blocks do for joint scores.
     rows = [row(JOINT.join(names), block, "", "source_separation", cells.separation(), null)]
+    null = summary(cells.linear_separation(latent, shuffle) for shuffle in shuffles)
+    linear = cells.linear_separation(latent)
+    rows.append(row(JOINT.join(names), block, "", "source_separation_linear", linear, null))
     typed, typed_shuffles = None, []
     if strata is not None:
         typed = replace(cells, stratum=np.asarray(strata, dtype=str))
