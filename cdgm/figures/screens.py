@@ -21,6 +21,8 @@ from cdgm.plotting.sweeps import of_swept, swept_variants
 from cdgm.plotting.theme import REFERENCE_COLOUR, Look, new_figure, theme
 
 LABELS, SEPARATION, PRICE = "knn_accuracy", "source_separation", "elbo_difference"
+#: What a shift of means explains of a separation, in a mark of its own.
+SHIFT, SHIFT_MARKER = "source_separation_linear", "s"
 
 
 @theme()
@@ -47,7 +49,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     shared = {block: colour for block, colour in blocks.items() if block not in private}
     shown = {
         LABELS: [Series({"source": judged, "block": b}, Look(colour)) for b, colour in blocks.items()],
-        SEPARATION: [Series({"block": b}, Look(colour)) for b, colour in shared.items()],
+        SEPARATION: [
+            Series({"block": block, "metric": metric}, Look(colour, marker))
+            for block, colour in shared.items()
+            for metric, marker in ((SEPARATION, "o"), (SHIFT, SHIFT_MARKER))
+        ],
         PRICE: [Series({"source": s, "block": ""}, Look(colour)) for s, colour in sources.items()],
     }
 
@@ -56,11 +62,11 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     for band, setting in zip(bands(figure, [setting_label(s) for s in settings]), settings, strict=True):
         mine = pick(scores, setting=setting)
         for axes, (metric, series) in zip(band.subplots(1, 3, sharey=True), shown.items(), strict=True):
-            rows = pick(mine, metric=metric)
+            rows = mine[mine["metric"].isin([metric, SHIFT] if metric == SEPARATION else [metric])]
             strips(axes, rows, groups, series, data, metric)
             panels[metric].append(axes)
             if metric != PRICE:
-                _baselines(axes, rows, judged, metric, data)
+                _baselines(axes, pick(rows, metric=metric), judged, metric, data)
             name_groups(axes, [with_missing(swept_label(v), of_swept(mine, v)) for v in variants])
     share_range(panels[LABELS], "x")
     share_range(panels[SEPARATION], "x", 0.5)
@@ -78,7 +84,12 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
         if (scores["variant"] == v).any()
     ]
     ends = [strip_handle(colour, f"ELBO of {source}") for source, colour in sources.items()]
-    legend(figure, [*block_handles(blocks), *ends, *lines, *strip_handles()], columns=4)
+    shift = [
+        strip_handle(colour, f"{block} block, by shifted means", SHIFT_MARKER)
+        for block, colour in shared.items()
+        if (scores["metric"] == SHIFT).any()
+    ]
+    legend(figure, [*block_handles(blocks), *shift, *ends, *lines, *strip_handles()], columns=4)
     return figure, data.table()
 
 

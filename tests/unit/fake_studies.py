@@ -293,6 +293,7 @@ def cell_variants(failed=(), seeds=SEEDS, variants=CELL_VARIANTS, baselines=True
                     fit, "knn_accuracy", value + 0.01 * (fit["seed"] - 200), "q", block, "label", 0.25
                 )
                 study.score(fit, "source_separation", 0.5 + value / 3, "p&q", block, null=0.51)
+                study.score(fit, "source_separation_linear", 0.5 + value / 5, "p&q", block, null=0.51)
                 for source, mixed in (("p", 1.3), ("q", 1.02)):
                     study.score(fit, "source_mixing", mixed, source, block, null=1.01)
             for source in "pq":
