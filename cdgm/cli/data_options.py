@@ -16,7 +16,7 @@ COVARIATES = {
     "continuous_covariate_key": "continuous_covariate_keys",
 }
 #: Options that arrays have no use for.
-OF_CELLS = ("source_key", "layer", "labels_key", "n_genes", *COVARIATES)
+OF_CELLS = ("source_key", "layer", "labels_key", "check_batch_key", "n_genes", *COVARIATES)
 
 
 #: Options that several commands have: what :meth:`argparse.ArgumentParser.add_argument` takes.
@@ -30,6 +30,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--layer": {"metavar": "NAME", "help": "layer with the observations (default: X)"},
     "--labels-key": {"metavar": "COLUMN", "help": "labels that scores and maps show; never trained on"},
     "--batch-key": {"metavar": "COLUMN", "help": "batches or donors, which the decoder is told"},
+    "--check-batch-key": {
+        "metavar": "COLUMN", "help": "batches or donors that the model is not told, to be scored",
+    },
     "--categorical-covariate-key": {
         "nargs": "+", "metavar": "COLUMN", "help": "further columns that the decoder is told: categories",
     },
@@ -115,5 +118,6 @@ def opened(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         arguments.layer,
         getattr(arguments, "labels_key", None),
         **{argument: getattr(arguments, option) for option, argument in COVARIATES.items()},
+        check_batch_key=getattr(arguments, "check_batch_key", None),
     )
     return data, options | {"n_genes": arguments.n_genes}

@@ -12,13 +12,12 @@ from cdgm.utils.errors import UserError
 SUMMARY = "score a model again: other rows, other labels"
 DESCRIPTION = """\
 Score a model that `cdgm fit` or model.save() wrote: held-out ELBO, leakage, agreement of members, genes that
-the salient block moves. Labels are no part of a model: any column can be scored, also one that the fit did
-not know.
+the salient block moves. Labels and batches can be any columns, also such as the fit did not know.
 """
 EPILOG = """\
 examples
   cdgm evaluate fit cells.h5ad
-  cdgm evaluate fit cells.h5ad --labels-key cell_type --out scores
+  cdgm evaluate fit cells.h5ad --labels-key cell_type --check-batch-key donor --out scores
   cdgm evaluate fit cells.h5ad --split all
 """
 
@@ -33,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("held_out", "train", "all"), help="rows to score (default: as in the fit)"
     )
-    add_options(parser, "--out", help="folder for the tables; must be new")
-    add_options(parser, "--overwrite")
+    add_options(parser, "--check-batch-key", help="column of batches or donors to judge, likewise")
+    add_options(parser, "--out", help="folder for report.html, tables and figures; must be new")
+    add_options(parser, "--map", "--overwrite")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -44,13 +44,14 @@ def run(arguments: argparse.Namespace) -> None:
     folder = model_folder(arguments.model)
     with results_folder(arguments) if arguments.out is not None else nullcontext() as place:
         data = read_data(arguments.data)
+        from cdgm.estimator.fit_folder import write_scores
         from cdgm.estimator.model import ComparativeModel
         from cdgm.estimator.scores import Scores
 
-        model = ComparativeModel.load(folder, data, arguments.labels_key)
+        model = ComparativeModel.load(folder, data, arguments.labels_key, arguments.check_batch_key)
         scores = Scores.of(model, arguments.split)
         if place is not None:
-            scores.write(place)
+            write_scores(model, place, "saved fit", arguments.map, scores)
     print(scores.elbo.drop(columns=["seed", "finite"]).round(3).to_string(index=False))
-    for check in scores.checks():
+    for check in [scores.summary(), *scores.checks()]:
         print(f"{check.about}: {check.text}")

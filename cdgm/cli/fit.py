@@ -43,7 +43,7 @@ examples
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     what = add_data_options(parser)
-    add_options(what, "--labels-key")
+    add_options(what, "--labels-key", "--check-batch-key")
     model = parser.add_argument_group("the model")
     add_options(model, "--variant", default="mo-co-cvae")
     add_options(model, "--n-background", "--n-salient")

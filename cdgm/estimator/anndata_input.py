@@ -45,6 +45,9 @@ class Registration(Strict):
         Column of ``obs`` with labels; None without.
     batch_key, categorical_covariate_keys, continuous_covariate_keys
         Columns of ``obs`` with covariates: a batch or donor, other categories, and numbers.
+    check_batch_key
+        Column of ``obs`` with batches or donors that the model is not told; scores are about them in place
+        of ``batch_key``.
     """
 
     source_key: str
@@ -54,12 +57,19 @@ class Registration(Strict):
     batch_key: str | None = Field(None, exclude_if=operator.not_)
     categorical_covariate_keys: tuple[str, ...] = Field((), exclude_if=operator.not_)
     continuous_covariate_keys: tuple[str, ...] = Field((), exclude_if=operator.not_)
+    check_batch_key: str | None = Field(None, exclude_if=operator.not_)
 
     @property
     def columns(self) -> dict[str, str]:
         """Argument to column of ``obs``."""
         named = {"source_key": self.source_key, "labels_key": self.labels_key, **self.covariates}
+        named["check_batch_key"] = self.check_batch_key
         return {argument: column for argument, column in named.items() if column is not None}
+
+    @property
+    def scored_batch(self) -> str | None:
+        """Column of ``obs`` with the batches that scores are about; None without."""
+        return self.check_batch_key or self.batch_key
 
     @property
     def covariates(self) -> dict[str, str]:
@@ -106,6 +116,7 @@ def setup_anndata(
     batch_key: str | None = None,
     categorical_covariate_keys: Sequence[str] | None = None,
     continuous_covariate_keys: Sequence[str] | None = None,
+    check_batch_key: str | None = None,
 ) -> None:
     """See ``ComparativeModel.setup_anndata``."""
     require_anndata(adata)
@@ -124,12 +135,16 @@ def setup_anndata(
         batch_key=None if batch_key is None else str(batch_key),
         categorical_covariate_keys=_keys("categorical_covariate_keys", categorical_covariate_keys),
         continuous_covariate_keys=_keys("continuous_covariate_keys", continuous_covariate_keys),
+        check_batch_key=None if check_batch_key is None else str(check_batch_key),
     )
     taken = [registration.source_key]
     for argument, column in registration.covariates.items():
         if column in taken:
             raise bad_input("adata.obs", argument, column, f"a column of its own, other than {taken}")
         taken.append(column)
+    if registration.check_batch_key == registration.source_key:
+        expected = f"another column than source_key, {registration.source_key!r}"
+        raise bad_input("adata.obs", "check_batch_key", registration.check_batch_key, expected)
     _in_background(text_columns(adata, registration.columns)["source_key"], registration)
     gene_names(adata)
     registration.write(adata)
@@ -172,7 +187,10 @@ def observe(
     """
     require_anndata(adata)
     hint = _RAW if support == "counts" else ""
-    cells = read_cells(adata, registration.columns, layer=registration.layer, support=support, hint=hint)
+    columns = registration.columns
+    if not both:
+        columns.pop("check_batch_key", None)
+    cells = read_cells(adata, columns, layer=registration.layer, support=support, hint=hint)
     in_background = _in_background(cells.obs["source_key"], registration, both)
     if named is None:
         chosen = choose_genes(cells.x, n_genes, support)
@@ -193,6 +211,7 @@ def observe(
         adata,
         registration,
         {name: cells.obs[key].to_numpy(dtype=str) for key, name in registration.covariates.items()},
+        _batch(cells.obs, registration),
     )
 
 
@@ -228,6 +247,18 @@ def labels(adata: AnnData, registration: Registration) -> np.ndarray | None:
     if registration.labels_key is None:
         return None
     return text_columns(adata, {"labels_key": registration.labels_key})["labels_key"].to_numpy(dtype=str)
+
+
+def _batch(obs: pd.DataFrame, registration: Registration) -> np.ndarray | None:
+    """Batch of each cell (n,) for scores, "" where it has none; None without."""
+    key = next((key for key in ("check_batch_key", "batch_key") if key in obs), None)
+    if key is None:
+        return None
+    found = obs[key].to_numpy(dtype=str)
+    if not (found != "").any():
+        where = f"adata.obs[{registration.columns[key]!r}]"
+        raise bad_input(where, "", "no value in any cell", "batches of some cells")
+    return found
 
 
 def _some_labels(found: np.ndarray | None, registration: Registration) -> np.ndarray | None:

@@ -48,33 +48,43 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     scores
         Its scores.
     """
-    from cdgm.figures.fit_report import map_table, maps_figure, training_figure
-    from cdgm.plotting.saving import save
-    from cdgm.reports.fit_report import FitPage, fit_report
-
     member = model.ensemble.members()[0]
     write_model(model, folder / MODEL)
-    latents = latent_table(model, member)
-    write_csv(folder / LATENTS, latents, digits=6)
-    scores.write(folder)
+    write_csv(folder / LATENTS, latent_table(model, member), digits=6)
     if scores.private:
         write_csv(folder / EFFECTS, model.differential_expression(), digits=6)
     if model.observations.adata is not None:
         with atomic(folder / CELLS) as temporary:
             model.to_anndata(member).write_h5ad(temporary)
-    design = model.model_spec.design
-    maps = map_table(latents, list(design.blocks), way)
+    write_scores(model, folder, f"variant {variant}", way, scores)
+
+
+def write_scores(model: ComparativeModel, folder: Path, title: str, way: str, scores: Scores) -> None:
+    """Write the tables of scores, figures, and the page, which links what else lies in the folder.
+
+    Parameters
+    ----------
+    model, folder, way, scores
+        As in :func:`write_results`.
+    title
+        How the model was fitted, in a few words.
+    """
+    from cdgm.figures.fit_report import map_table, maps_figure, training_figure
+    from cdgm.plotting.saving import save
+    from cdgm.reports.fit_report import FILES, FitPage, fit_report
+
+    member, design, ensemble = model.ensemble.members()[0], model.model_spec.design, model.ensemble
+    scores.write(folder)
+    maps = map_table(latent_table(model, member), list(design.blocks), way)
     registration = model.observations.registration
-    label_name = (registration and registration.labels_key) or "label"
-    save(maps_figure(maps, design.sources, label_name), maps, folder / MAPS)
-    save(*training_figure(model.history, variant), folder / TRAINING)
-    ensemble = model.ensemble
-    ramps = ramps_of_blocks(model.ensemble.spec.variant.kl_schedule, design)
-    objective = [stated(ramps)] if ramps else []
+    label = "" if model.observations.label is None else (registration and registration.labels_key) or "label"
+    save(maps_figure(maps, design.sources, label), maps, folder / MAPS)
+    save(*training_figure(model.history, title), folder / TRAINING)
+    ramps = ramps_of_blocks(ensemble.spec.variant.kl_schedule, design)
     page = FitPage(
         summary=scores.summary(),
         checks=scores.checks(),
-        about=" ".join([f"{model!r}, variant {variant}.", *objective]),
+        about=" ".join([f"{model!r}, {title}.", *([stated(ramps)] if ramps else [])]),
         private=scores.private,
         shown=member,
         stopping=ensemble.stopping.sentences(model.seeds) if ensemble.stopping else (),
@@ -84,7 +94,8 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
         leakage=scores.leakage,
         stability=scores.stability,
         genes=scores.genes,
-        has_cells=model.observations.adata is not None,
+        label=label,
         settings=ensemble.spec.model_dump(mode="json", exclude_defaults=True),
     )
-    write_text(folder / PAGE, fit_report(page))
+    written = [name for name in FILES if (folder / name).exists()]
+    write_text(folder / PAGE, fit_report(page, written))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,13 @@ EMPTY = 0.1
 SHORT = 0.5
 #: Share of the whole rise of the ELBO that falls on the last third of a training that has not settled.
 RISING = 0.03
+#: Standard errors that this rise must exceed: the ELBOs of minibatches scatter by tens of nats.
+ERRORS = 2.0
+#: Mean log2 fold change over cells (root mean square) from which the model changes a gene.
+CHANGED = 0.25
 #: Records of a training below which its course cannot be seen.
 FEWEST_RECORDS = 5
-#: Entries of the glossary whose strong doubts leave nothing to interpret.
+#: Entries of the glossary whose strong doubts forbid to interpret a block.
 DECISIVE = ("stability", "kl", "member", "settled", "asymmetry")
 
 
@@ -55,8 +59,11 @@ def by_severity(checks: Sequence[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: list(BADGES).index(check.verdict))
 
 
-def check_training(history: pd.DataFrame, usual_steps: int, early_stopping: bool) -> list[Check]:
+def check_training(history: pd.DataFrame, usual_steps: int, ended: Collection[int] = ()) -> list[Check]:
     """Check whether training was long enough.
+
+    Judged are the members that early stopping did not end, by the ELBO of validation rows where there are
+    some, else by that of minibatches.
 
     Parameters
     ----------
@@ -64,35 +71,63 @@ def check_training(history: pd.DataFrame, usual_steps: int, early_stopping: bool
         Columns seed, step, quantity and value of one training.
     usual_steps
         Steps that fits of such data have by default.
-    early_stopping
-        Whether validation rows decided when training ended: then there is nothing to check.
+    ended
+        Seeds of the members that early stopping ended before the last step.
     """
-    if early_stopping:
-        return []
-    curves = history[history["quantity"] == "elbo"].groupby(["step", "seed"])["value"].mean().unstack()
-    n, steps = len(curves), int(history["step"].max())
-    start, middle, end = (
-        curves.iloc[int(a * n) : max(int(b * n), int(a * n) + 1)].median()
-        for a, b in ((0.0, 0.1), (0.6, 0.8), (0.9, 1.0))
-    )
+    quantity = "elbo_validation" if (history["quantity"] == "elbo_validation").any() else "elbo"
+    curves = history[history["quantity"] == quantity].groupby(["step", "seed"])["value"].mean().unstack()
+    # A member that diverged ends without a value.
+    running = curves.drop(columns=list(ended)).loc[:, lambda table: table.iloc[-1].notna()]
+    steps, members = int(history["step"].max()), len(ended) + running.shape[1]
+    if ended and 2 * len(ended) >= members:
+        text = (
+            f"the validation ELBO of {len(ended)} of {members} members stopped rising before the last step."
+        )
+        return [Check("training", text, "good", "settled", reason="training has settled", size="flat")]
     length = f"{steps:,} steps, of {usual_steps:,} by default for such data"
-    rises = ((end - middle) / (end - start)).dropna()
-    if n < FEWEST_RECORDS or rises.empty:
+    rise = _late_rise(running)
+    if rise is None:
         text = f"{length}: too few to see whether the ELBO has settled. Train longer."
-        return [Check("training", text, "doubt", "settled", reason=f"training was short ({steps:,} steps)")]
-    late = float(rises.median())
-    rising, short = late > RISING, steps < SHORT * usual_steps
-    course = f"the last third of training still brought {late:.0%} of the rise of the ELBO"
+        reason = f"training was short ({steps:,} steps)"
+        return [Check("training", text, "doubt", "settled", (), reason, f"{steps:,} steps")]
+    late, error, share = rise
+    rising, short = share > RISING and late > ERRORS * error, steps < SHORT * usual_steps
+    course = f"the last third still brought {late:.2g} nats per cell, {share:.0%} of the rise of the ELBO"
+    flat = "the ELBO was flat at the end"
+    size = f"{late:+.2g} nats" if rising else "flat"
     if rising and short:
         reason = f"training was short ({steps:,} of the usual {usual_steps:,} steps) and has not settled"
-        return [Check("training", f"{length}; {course}. Train longer.", "doubt", "settled", reason=reason)]
+        text = f"{length}; {course}. Train longer."
+        return [Check("training", text, "doubt", "settled", (), reason, size)]
     if rising:
-        text = f"{course}. Train longer."
-        return [Check("training", text, "minor", "settled", reason="training has not settled")]
+        reason = f"training has not settled ({size})"
+        return [Check("training", f"{course}. Train longer.", "minor", "settled", (), reason, size)]
     if short:
-        text = f"{length}. The ELBO was flat at the end."
-        return [Check("training", text, "minor", "settled", reason=f"training was short ({steps:,} steps)")]
-    return [Check("training", "the ELBO was flat at the end.", "good", "settled")]
+        text = f"{length}. {flat.capitalize()}, as it is wherever the learning rate has fallen."
+        reason = f"training was short ({steps:,} steps)"
+        return [Check("training", text, "minor", "settled", (), reason, f"{steps:,} steps")]
+    return [Check("training", f"{flat}.", "good", "settled", (), "training has settled", size)]
+
+
+def _late_rise(curves: pd.DataFrame) -> tuple[float, float, float] | None:
+    """Rise of ELBOs (records, members) over the last third: nats, standard error, and share of the whole.
+
+    Between the records from .6 to .8 and those from .9 on; the whole rise begins at the first tenth. None
+    where the course cannot be seen.
+    """
+    n = len(curves)
+    start, middle, end = (
+        curves.iloc[int(a * n) : max(int(b * n), int(a * n) + 1)]
+        for a, b in ((0.0, 0.1), (0.6, 0.8), (0.9, 1.0))
+    )
+    late, whole = end.median() - middle.median(), end.median() - start.median()
+    shares = (late / whole).dropna()
+    if n < FEWEST_RECORDS or shares.empty:
+        return None
+    # Half of the mean squared step between records is their variance, whatever their course.
+    variance = float((curves.iloc[int(0.6 * n) :].diff() ** 2).mean().median()) / 2
+    error = float(np.sqrt(variance * (1 / len(middle) + 1 / len(end)) / curves.shape[1]))
+    return float(late.median()), error, float(shares.median())
 
 
 def check_crossing(sources: np.ndarray, batches: np.ndarray, name: str) -> list[Check]:
@@ -103,21 +138,51 @@ def check_crossing(sources: np.ndarray, batches: np.ndarray, name: str) -> list[
     sources, batches
         Source and batch of each cell (n,).
     name
-        Name of the batches.
+        Name of the batches; cells whose batch is "" are left out.
     """
-    table = pd.crosstab(batches, sources)
+    table = pd.crosstab(batches[batches != ""], sources[batches != ""])
     lone = table[(table == 0).any(axis=1)]
     share = float(lone.to_numpy().sum() / len(sources))
     about = f"{name} and sources"
     if lone.empty:
-        return [Check(about, f"every {name} has cells of all sources.", "good", "batches")]
+        return [Check(about, f"every {name} has cells of all sources.", "good", "batches", size="all")]
     cells = f"{share:.0%} of the cells are of a {name} without cells of some source"
     text = f"{cells}: there the model cannot tell the effect from the {name}."
-    return [Check(about, text, "doubt" if share > 0.5 else "minor", "batches", reason=cells)]
+    return [Check(about, text, "doubt" if share > 0.5 else "minor", "batches", (), cells, f"{share:.0%}")]
+
+
+def check_effect(
+    elbo: pd.DataFrame, genes: pd.DataFrame, counts: bool, private: Sequence[str]
+) -> list[Check]:
+    """How much the private blocks hold and change: a description, and a minor doubt where it is nothing.
+
+    Parameters
+    ----------
+    elbo, genes
+        Tables of :mod:`cdgm.estimator.scores`; ``genes`` is about the first of the private blocks.
+    counts
+        Whether changes of genes are log2 fold changes, which can be held to :data:`CHANGED`.
+    private
+        Blocks that belong to some of the sources only.
+    """
+    block, finite = private[0], elbo[elbo["finite"]]
+    nats = finite[f"kl_{block}"].dropna().median()
+    if not nats >= EMPTY:
+        return []
+    first, about = genes.iloc[0], f"size of the effect in the {block} block"
+    strongest = f"the strongest is {first['gene']} ({first['change']:+.2g} on average)"
+    held = f"{nats:.2g} nats per cell"
+    if not counts:
+        return [Check(about, f"{held}; {strongest}.", "note", "effect", (block,), held, held)]
+    changed = int((genes["size"] > CHANGED).sum())
+    moved = f"{changed:,} of {len(genes):,} genes changed"
+    text = f"{held}; {moved} by more than {CHANGED} in log2, {strongest}."
+    verdict: Verdict = "note" if changed else "minor"
+    return [Check(about, text, verdict, "effect", (block,), f"{held}, {moved}", moved)]
 
 
 def summarise(checks: Sequence[Check], private: Sequence[str]) -> Check:
-    """Sum checks up in one sentence about the private blocks.
+    """Sum checks up in one sentence about the private blocks, and one about the others if they are in doubt.
 
     Parameters
     ----------
@@ -129,27 +194,45 @@ def summarise(checks: Sequence[Check], private: Sequence[str]) -> Check:
     Returns
     -------
     Check
-        Its text is the sentence, its verdict that of the checks which decide.
+        Its text is what may be concluded, its verdict that of the checks which decide.
     """
+    verdict, text = _conclusion(checks, private)
+    shared = [c for c in checks if c.verdict == "doubt" and c.blocks and private]
+    shared = [c for c in shared if not set(c.blocks) & set(private)]
+    if shared:
+        blocks = " and the ".join(dict.fromkeys(block for check in shared for block in check.blocks))
+        text += f" Do not use the {blocks} block as a space of what the sources share: {_listed(shared)}."
+        verdict = "minor" if verdict == "good" else verdict
+    return Check("summary", text, verdict, "")
+
+
+def _conclusion(checks: Sequence[Check], private: Sequence[str]) -> tuple[Verdict, str]:
+    """What may be concluded on the private blocks."""
+    about = [c for c in checks if not c.blocks or not private or set(c.blocks) & set(private)]
+    notes = _listed([c for c in about if c.verdict == "note"])
     some = "this fit"
     if private:
         some = f"the {' and the '.join(private)} block{'s' * (len(private) > 1)} of this fit"
-    about = [c for c in checks if not c.blocks or not private or set(c.blocks) & set(private)]
-    strong = [c for c in about if c.verdict == "doubt" and c.term in DECISIVE]
-    weak = [c for c in about if c.verdict in ("doubt", "minor") and c not in strong]
-    cases: tuple[tuple[Verdict, str, list[Check]], ...] = (
-        ("doubt", f"Do not interpret {some}: ", strong),
-        ("ask", f"Before you interpret {some}, make sure that ", [c for c in about if c.verdict == "ask"]),
-        ("minor", f"Interpret {some} with care: ", weak),
-        ("open", f"Do not rely on {some} yet: ", [c for c in about if c.verdict == "open"]),
-    )
-    for verdict, beginning, found in cases:
-        if reasons := _listed(found):
-            return Check("summary", f"{beginning}{reasons}.", verdict, "")
+    sized = f"{some} ({notes})" if notes else some
+    doubts = [c for c in about if c.verdict == "doubt"]
+    if any(c.term in DECISIVE for c in doubts):
+        doubts = sorted(doubts, key=lambda check: check.term not in DECISIVE)
+        return "doubt", f"Do not interpret {some}: {_listed(doubts)}."
+    unknown = [c for c in about if c.verdict == "open"]
+    weak = [c for c in about if c.verdict in ("doubt", "minor")]
+    weak = _listed([*weak, *unknown] if weak else [])
+    ask = _listed([c for c in about if c.verdict == "ask"])
+    if weak and ask:
+        return "minor", f"Interpret {sized} with care: {weak}; and make sure that {ask}."
+    if weak:
+        return "minor", f"Interpret {sized} with care: {weak}."
+    if ask:
+        return "ask", f"Before you interpret {sized}, make sure that {ask}."
+    if why := _listed(unknown):
+        return "open", f"Do not rely on {sized} yet: {why}."
     good = _listed([c for c in about if c.verdict == "good"])
     because = f": {good}" if good else ""
-    text = f"No check speaks against {some}, which does not prove that it is right{because}."
-    return Check("summary", text, "good", "")
+    return "good", f"No check speaks against {sized}, which does not prove that it is right{because}."
 
 
 def _diverged(elbo: pd.DataFrame) -> Iterator[Check]:
@@ -158,7 +241,8 @@ def _diverged(elbo: pd.DataFrame) -> Iterator[Check]:
         lost = f"{int((~finite).sum())} of {len(finite)} members diverged"
         verdict: Verdict = "doubt" if 2 * finite.sum() <= len(finite) else "minor"
         text = f"{lost} and are left out: try a smaller learning rate."
-        yield Check("members that diverged", text, verdict, "member", reason=lost)
+        size = f"{int((~finite).sum())} of {len(finite)}"
+        yield Check("members that diverged", text, verdict, "member", (), lost, size)
 
 
 def _empty_blocks(elbo: pd.DataFrame) -> Iterator[Check]:
@@ -166,7 +250,8 @@ def _empty_blocks(elbo: pd.DataFrame) -> Iterator[Check]:
         block, values = column.removeprefix("kl_"), elbo[column][elbo["finite"]].dropna()
         if len(values) and values.median() < EMPTY:
             text = f"it contains {values.median():.2f} nats per cell: the model does not use the block."
-            yield Check(f"{block} block", text, "doubt", "kl", (block,), f"the {block} block is empty")
+            size, reason = f"{values.median():.2f} nats", f"the {block} block is empty"
+            yield Check(f"{block} block", text, "doubt", "kl", (block,), reason, size)
 
 
 def _stability(table: pd.DataFrame | None, advice: Advice) -> Iterator[Check]:
@@ -194,7 +279,9 @@ def _stability(table: pd.DataFrame | None, advice: Advice) -> Iterator[Check]:
             f"{max(0.0, rows['r2_null_high'].max()):.2f} at most), mean "
             f"canonical correlation {worst['agreement']:.2f}. Other seeds find {meaning}."
         )
-        yield Check(about, text, verdict, "stability", (block,), f"{reason} (r2 {value:.2f})")
+        yield Check(
+            about, text, verdict, "stability", (block,), f"{reason} (r2 {value:.2f})", f"r2 {value:.2f}"
+        )
 
 
 def _listed(checks: Sequence[Check]) -> str:

@@ -39,6 +39,7 @@ ADVICE = Advice(
     several="unknown for one seed: give the spaces of several.",
     moved="Use other seeds or fewer dimensions, or warm up the KL term of the salient space alone.",
     shifted="A penalty on the MMD between the sources in this space brings them together.",
+    batches="Tell the method of it, if it was not told.",
 )
 
 
@@ -106,8 +107,10 @@ class LatentCheck:
             layout=way,
             leakage=self.leakage,
             stability=self.stability,
+            label=self.label,
         )
-        write_text(folder / "report.html", fit_report(page))
+        tables = ["leakage.csv"] + ["stability.csv"] * (self.stability is not None)
+        write_text(folder / "report.html", fit_report(page, tables))
 
 
 def check_latents(

@@ -197,6 +197,7 @@ class ComparativeModel(Queries):
         batch_key: str | None = None,
         categorical_covariate_keys: Sequence[str] | None = None,
         continuous_covariate_keys: Sequence[str] | None = None,
+        check_batch_key: str | None = None,
     ) -> None:
         """Register which cells and values of an AnnData object to use, in ``adata.uns["_cdgm"]``.
 
@@ -217,6 +218,9 @@ class ComparativeModel(Queries):
             them. Scores tell how far blocks know the batch all the same, and permute within batches.
         categorical_covariate_keys, continuous_covariate_keys
             Further columns that the decoder is told: categories, and numbers.
+        check_batch_key
+            Column of ``obs`` with batches or donors that the model is not told. Scores and the report judge
+            them as they judge those of ``batch_key``, in its place.
 
         Raises
         ------
@@ -232,6 +236,7 @@ class ComparativeModel(Queries):
             batch_key,
             categorical_covariate_keys,
             continuous_covariate_keys,
+            check_batch_key,
         )
 
     @staticmethod
@@ -378,7 +383,13 @@ class ComparativeModel(Queries):
             model_folder.write_model(self, place)
 
     @classmethod
-    def load(cls, folder: str | Path, data: Any, labels_key: str | None = None) -> ComparativeModel:
+    def load(
+        cls,
+        folder: str | Path,
+        data: Any,
+        labels_key: str | None = None,
+        check_batch_key: str | None = None,
+    ) -> ComparativeModel:
         """Load a saved model, with the AnnData object or the arrays that it was fitted to.
 
         Parameters
@@ -389,13 +400,17 @@ class ComparativeModel(Queries):
             The data, same rows in the same order.
         labels_key
             Column of ``obs`` to score in place of the one that was set up.
+        check_batch_key
+            Column of ``obs`` with the batches or donors to score, likewise.
 
         Raises
         ------
         UserError
             If the folder holds no model, or the data are not those of the model.
         """
-        return model_folder.load(cls, Path(folder), data, labels_key)
+        return model_folder.load(
+            cls, Path(folder), data, {"labels_key": labels_key, "check_batch_key": check_batch_key}
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(x):,} {source}" for source, x in self.observations.x.items())

@@ -169,8 +169,10 @@ def read_history(folder: Path, members: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str | None) -> ComparativeModel:
-    """See ``ComparativeModel.load``."""
+def load(
+    cls: type[ComparativeModel], folder: Path, data: Any, keys: Mapping[str, str | None]
+) -> ComparativeModel:
+    """See ``ComparativeModel.load``; ``keys`` are those that replace a part of the registration."""
     about, spec = read_about(folder)
     stack, finite = load_stack(folder / MODEL, spec)
     for name, parameter in stack.named_parameters():
@@ -185,7 +187,9 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
     features = arrays["features"]
     if features.shape != (stack.n_features,) or features.dtype.kind != "U":
         raise bad_input(path, "features", _shown(features), f"{stack.n_features} names, as the model has")
-    observations = _observations(about, spec, features, data, labels_key)
+    observations = _observations(
+        about, spec, features, data, {k: v for k, v in keys.items() if v is not None}
+    )
     rows = {source: len(x) for source, x in observations.x.items()}
     if rows != about.rows or observations.digest() != about.digest:
         found = rows if rows != about.rows else "other names, values or another order of rows"
@@ -215,18 +219,17 @@ def load(cls: type[ComparativeModel], folder: Path, data: Any, labels_key: str |
 
 
 def _observations(
-    about: About, spec: FitSpec, features: np.ndarray, data: Any, labels_key: str | None
+    about: About, spec: FitSpec, features: np.ndarray, data: Any, keys: Mapping[str, str]
 ) -> Observations:
     """The features of a saved model in the data that come with it."""
     support, registration = spec.model.likelihood.support, about.registration
     if registration is not None:
         if isinstance(data, Mapping):
             raise bad_input("data", "", "arrays", "the AnnData object that the model was fitted to")
-        if labels_key is not None:
-            registration = registration.model_copy(update={"labels_key": labels_key})
+        registration = registration.model_copy(update=keys)
         return anndata_input.observe(data, registration, support, None, features)
-    if labels_key is not None:
-        raise UserError("labels_key: is about AnnData objects, and this model is of arrays")
+    for key in keys:
+        raise UserError(f"{key}: is about AnnData objects, and this model is of arrays")
     named = {str(source): values for source, values in data.items()} if isinstance(data, Mapping) else {}
     if set(named) != set(about.sources):
         found = sorted(named) if isinstance(data, Mapping) else type(data).__name__

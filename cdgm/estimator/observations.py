@@ -50,6 +50,9 @@ class Observations:
         The AnnData object and how it was registered; None for arrays.
     covariates
         Values of each covariate in all rows in the user's order, as text (n,); by name.
+    batch
+        Batch of all rows in the user's order (n,) that scores are about, "" for a row without one; None
+        without.
     """
 
     x: dict[str, np.ndarray]
@@ -60,6 +63,7 @@ class Observations:
     adata: AnnData | None = None
     registration: Registration | None = None
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    batch: np.ndarray | None = None
 
     @classmethod
     def from_arrays(
@@ -129,9 +133,7 @@ class Observations:
 
     def batches_of(self, source: str) -> np.ndarray | None:
         """Batch of each row of a source (n_k,); None without a column of batches."""
-        if self.registration is None or self.registration.batch_key is None:
-            return None
-        return self.covariates[self.registration.batch_key][self.rows[source]]
+        return None if self.batch is None else self.batch[self.rows[source]]
 
     def encoded(
         self, covariates: Sequence[Categorical | Continuous], positions: Mapping[str, np.ndarray]
@@ -150,7 +152,8 @@ class Observations:
     def digest(self) -> str:
         """Digest of rows, sources, features, their values and covariates: it tells data sets apart.
 
-        Equal numbers of another type give the same digest. Labels have no part in it.
+        Equal numbers of another type give the same digest. Labels and batches that only scores know have no
+        part in it.
         """
         digest = hashlib.sha256("\n".join([*self.names, "", *self.source, "", *self.features]).encode())
         for source, values in self.x.items():

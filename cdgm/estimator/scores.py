@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cdgm.estimator.interpretation import by_severity, check_crossing, check_training, interpret, summarise
+from cdgm.estimator.interpretation import (
+    by_severity,
+    check_crossing,
+    check_effect,
+    check_training,
+    interpret,
+    summarise,
+)
 from cdgm.estimator.leakage import floors, leakage_rows
+from cdgm.estimator.leakage_checks import OWN_FITS, TOLD_FITS, Advice
 from cdgm.estimator.split import HELD_OUT, TRAIN
 from cdgm.evaluation.metrics.stability import pair_rows
 from cdgm.reports.fit_report import Check
@@ -51,8 +59,10 @@ class Scores:
         Blocks that belong to some of the sources only.
     label, batch
         Names of the labels and of the batches; ``batch`` is "" without.
-    training
-        Whether training was long enough, and whether batches tell sources apart.
+    advice
+        What to do about what is found.
+    whole
+        Checks of the fit as a whole: length of training, batches beside sources, size of the effect.
     """
 
     elbo: pd.DataFrame
@@ -62,7 +72,8 @@ class Scores:
     private: tuple[str, ...]
     label: str
     batch: str
-    training: tuple[Check, ...]
+    advice: Advice
+    whole: tuple[Check, ...]
 
     @classmethod
     def of(cls, model: Queries, split: str | None = None) -> Scores:
@@ -72,27 +83,34 @@ class Scores:
         elbo.insert(list(elbo.columns).index("elbo") + 1, "elbo_train", train["elbo"])
         design = model.model_spec.design
         private = tuple(b for b, driven in design.blocks.items() if len(driven) < len(design.sources))
-        registration, ensemble = model.observations.registration, model.ensemble
-        usual = model.protocol["training"]["steps"]
-        batch = (registration and registration.batch_key) or ""
-        checks = check_training(model.history, usual, ensemble.stopping is not None)
-        if batch:
-            checks += check_crossing(model.observations.source, model.observations.covariates[batch], batch)
+        observed, ensemble = model.observations, model.ensemble
+        registration, usual = observed.registration, model.protocol["training"]["steps"]
+        batch = (registration and registration.scored_batch) or ""
+        ended = np.flatnonzero(ensemble.stopping.stopped_early) if ensemble.stopping else ()
+        checks = check_training(model.history, usual, [model.seeds[e] for e in ended])
+        batches = observed.batch
+        if batches is not None:
+            checks += check_crossing(observed.source, batches, batch)
+        genes = model.rank_genes() if private else None
+        if genes is not None:
+            counts = model.model_spec.likelihood.support == "counts"
+            checks += check_effect(elbo, genes, counts, private)
         return cls(
             elbo,
             model.get_leakage(split=split),
             model.stability(split=split) if len(ensemble.members()) > 1 else None,
-            model.rank_genes() if private else None,
+            genes,
             private,
             (registration and registration.labels_key) or "the label",
             batch,
+            TOLD_FITS if batch in model.model_spec.covariates else OWN_FITS,
             tuple(checks),
         )
 
     def checks(self) -> list[Check]:
         """Conclusions, strongest objections first; see :mod:`cdgm.estimator.interpretation`."""
-        found = interpret(self.elbo, self.leakage, self.stability, self.label, self.batch)
-        return by_severity([*self.training, *found])
+        found = interpret(self.elbo, self.leakage, self.stability, self.label, self.batch, self.advice)
+        return by_severity([*self.whole, *found])
 
     def summary(self) -> Check:
         """One sentence on the whole fit."""

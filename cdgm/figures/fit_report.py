@@ -93,17 +93,17 @@ def maps_figure(maps: pd.DataFrame, sources: Sequence[str], label_name: str = "l
     return figure
 
 
-def training_figure(history: pd.DataFrame, variant: str) -> tuple[Figure, pd.DataFrame]:
+def training_figure(history: pd.DataFrame, title: str) -> tuple[Figure, pd.DataFrame]:
     """The workflow's figure of training, for one fit.
 
     Parameters
     ----------
     history
         ``ComparativeModel.history``.
-    variant
-        Name of how it was fitted.
+    title
+        How it was fitted, in a few words.
     """
     members = history["seed"].nunique()
-    setting = f"variant {variant}, {members} member{'s' * (members > 1)}"
-    table = history.assign(study="fit", setting=setting, variant=variant, dataset="", fit="", point="")
+    setting = f"{title}, {members} member{'s' * (members > 1)}"
+    table = history.assign(study="fit", setting=setting, variant=title, dataset="", fit="", point="")
     return training.draw({"history": table}, "fit")

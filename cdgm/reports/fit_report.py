@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,13 +12,14 @@ import pandas as pd
 from cdgm.reports.rendering import render
 from cdgm.utils.files import canonical_json
 
-Verdict = Literal["doubt", "ask", "minor", "open", "good"]
+Verdict = Literal["doubt", "ask", "minor", "open", "note", "good"]
 #: Verdict of a check to the class and the word of its badge, strongest objection first.
 BADGES: dict[Verdict, tuple[str, str]] = {
     "doubt": ("no", "reason for doubt"),
     "ask": ("ask", "check this"),
     "minor": ("some", "minor doubt"),
     "open": ("open", "open"),
+    "note": ("none", "for scale"),
     "good": ("yes", "as hoped"),
 }
 #: Genes in the page's table.
@@ -77,13 +78,16 @@ class Check:
         What was found, with its number.
     verdict
         ``good`` (as hoped), ``minor`` (a minor doubt), ``doubt`` (a strong one), ``ask`` (something to find
-        out first) or ``open`` (depends on what the user knows, or is unknown).
+        out first), ``open`` (depends on what the user knows, or is unknown) or ``note`` (a size and no
+        objection).
     term
         Entry of the glossary that explains the check.
     blocks
         Blocks that it is about; empty if it is about the fit as a whole.
     reason
         The finding in a few words, for the summary.
+    size
+        The number that the verdict rests on, beside what it is held to: "84%, chance 19%", for the badge.
     """
 
     about: str
@@ -92,6 +96,7 @@ class Check:
     term: str
     blocks: tuple[str, ...] = ()
     reason: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class FitPage:
         What early stopping did to each member; empty without it.
     starts
         Which of several starts each member is; empty for one start.
-    has_cells
-        Whether ``cells.h5ad`` was written.
+    label
+        Name of the labels that maps show; "" without.
     settings
         Settings of the fit that differ from defaults; None for latents of another method.
     """
@@ -135,7 +140,7 @@ class FitPage:
     genes: pd.DataFrame | None = None
     stopping: Sequence[str] = ()
     starts: Sequence[str] = ()
-    has_cells: bool = False
+    label: str = ""
     settings: Mapping[str, Any] | None = None
 
 
@@ -149,18 +154,21 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def fit_report(fit: FitPage) -> str:
-    """Lay out the page; pictures and files lie beside it.
+def fit_report(fit: FitPage, written: Collection[str]) -> str:
+    """Lay out the page; pictures lie beside it.
+
+    Parameters
+    ----------
+    fit
+        Contents.
+    written
+        Files that lie beside it; it links those that :data:`FILES` explains.
 
     Returns
     -------
     str
         HTML.
     """
-    absent = {"cells.h5ad": not fit.has_cells}
-    absent |= dict.fromkeys(("genes.csv", "differential_expression.csv"), fit.genes is None)
-    absent |= {"stability.csv": fit.stability is None, "elbo.csv": fit.elbo is None}
-    absent |= dict.fromkeys(("latents.csv", "model/model.json"), fit.settings is None)
     return render(
         "fit.html.j2",
         fit=fit,
@@ -173,7 +181,7 @@ def fit_report(fit: FitPage) -> str:
         leakage=table("Leakage", fit.leakage, ["metric", "block", "source"]),
         stability=None if fit.stability is None else table("Agreement of members", fit.stability),
         genes=None if fit.genes is None else table("Genes", fit.genes.head(GENES)),
-        files={name: held for name, held in FILES.items() if not absent.get(name, False)},
+        files={name: held for name, held in FILES.items() if name in written},
         settings=None if fit.settings is None else canonical_json(fit.settings),
     )
 

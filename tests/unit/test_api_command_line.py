@@ -97,8 +97,25 @@ def test_fit_of_arrays(tmp_path, capsys):
     assert spec["model"]["design"]["blocks"] == {"background": ["healthy", "ill"], "salient": ["ill"]}
     assert spec["model"]["likelihood"]["kind"] == "gaussian"
     assert not (out / "cells.h5ad").exists()
-    main(["evaluate", str(out), str(tmp_path / "two.npz"), "--split", "all"])
+    again = tmp_path / "again"
+    main(
+        [
+            "evaluate",
+            str(out),
+            str(tmp_path / "two.npz"),
+            "--split",
+            "all",
+            "--map",
+            "pca",
+            "--out",
+            str(again),
+        ]
+    )
     assert "held_out" not in capsys.readouterr().out
+    page = Page((again / "report.html").read_text(encoding="utf-8"))
+    assert {"elbo.csv", "genes.csv", "figures/maps.png"} <= {*page.links, *page.pictures}
+    for link in (*page.links, *page.pictures):
+        assert link.startswith("#") or (again / link).is_file(), link
 
 
 @pytest.mark.slow

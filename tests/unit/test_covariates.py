@@ -246,6 +246,33 @@ def test_every_report_scores_the_batch_beside_null_and_floor(model):
     assert "floor" not in plain.get_leakage()
 
 
+def test_batches_that_the_model_is_not_told_are_scored_and_judged(tmp_path):
+    adata = small_cells.set_up(cells(), check_batch_key="donor")
+    plain = small_cells.trained(adata, steps=4, n_members=1)
+    plain.protocol = plain.protocol | {"evaluation": {"elbo_draws": 1, "null_draws": 19}}
+    assert plain.model_spec.covariates == ()
+    scores = Scores.of(plain)
+    told = {check.about for check in scores.checks()}
+    assert {"donor and sources", "donor in the background block", "donor in the salient block"} <= told
+    # A fit that knew of no batch is scored by any column afterwards; cells may lack a batch.
+    small_cells.set_up(adata)
+    other = small_cells.trained(adata, steps=4, n_members=1)
+    other.save(tmp_path / "model")
+    adata.obs["ward"] = np.where(np.arange(len(adata)) < 5, None, adata.obs["donor"])
+    loaded = cdgm.ComparativeModel.load(tmp_path / "model", adata, check_batch_key="ward")
+    loaded.protocol = plain.protocol
+    found = loaded.get_leakage().query("metric == 'batch_accuracy'")
+    assert found["floor"].notna().all()
+    # New cells need no such column.
+    new = cells()
+    del new.obs["donor"]
+    assert plain.get_latent_representation("background", data=new).shape == (160, 2)
+    refused(lambda: small_cells.set_up(cells(), check_batch_key="nobody"), "check_batch_key", "'nobody'")
+    refused(
+        lambda: small_cells.set_up(cells(), check_batch_key="condition"), "check_batch_key", "another column"
+    )
+
+
 def test_batches_that_are_sources_are_objected_to():
     sources = np.repeat(["background", "target"], 10)
     crossed = np.tile(["p1", "p2"], 10)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdgm.estimator.interpretation import check_training, interpret, summarise
+from cdgm.estimator.interpretation import check_crossing, check_effect, check_training, interpret, summarise
+from cdgm.estimator.leakage_checks import TOLD_FITS
 from cdgm.utils.joint_names import JOINT
 
 
@@ -183,10 +184,10 @@ def test_a_single_member_says_nothing_about_stability():
     assert summarise(checks, SALIENT).text.startswith("Do not rely on the salient block of this fit yet")
 
 
-def history(steps: int, half_life: float) -> pd.DataFrame:
+def history(steps: int, half_life: float, seed: int = 0, quantity: str = "elbo") -> pd.DataFrame:
     step = np.arange(1, 51) * steps // 50
     values = -100 * 0.5 ** (np.arange(1, 51) / 50 / half_life)
-    return pd.DataFrame({"step": step, "seed": 0, "quantity": "elbo", "value": values})
+    return pd.DataFrame({"step": step, "seed": seed, "quantity": quantity, "value": values})
 
 
 @pytest.mark.parametrize(
@@ -194,10 +195,115 @@ def history(steps: int, half_life: float) -> pd.DataFrame:
     [(3000, 0.1, "good"), (3000, 0.4, "minor"), (300, 0.1, "minor"), (300, 0.4, "doubt")],
 )
 def test_short_and_unsettled_training_are_doubts(steps, half_life, verdict):
-    (check,) = check_training(history(steps, half_life), 3000, early_stopping=False)
+    (check,) = check_training(history(steps, half_life), 3000)
     assert check.verdict == verdict
     assert ("300 steps, of 3,000" in check.text) == (steps == 300)
-    assert check_training(history(steps, half_life), 3000, early_stopping=True) == []
+    # Minibatches say little; the ELBO of validation rows is judged where there is one.
+    both = pd.concat([history(steps, half_life, quantity="elbo_validation"), history(steps, 0.9 - half_life)])
+    assert check_training(both, 3000) == [check]
     if verdict == "doubt":
         text = summarise([check], SALIENT).text
         assert "training was short (300 of the usual 3,000 steps) and has not settled" in text
+
+
+def test_members_that_early_stopping_ended_are_not_unsettled():
+    rising = [history(3000, 0.4, seed, "elbo_validation") for seed in (7, 8, 9)]
+    (check,) = check_training(pd.concat(rising), 3000, ended=[7])
+    assert (check.verdict, check.size) == ("minor", "+10 nats")
+    for table in rising[:2]:
+        table.loc[table["step"] > 1500, "value"] = np.nan
+    (check,) = check_training(pd.concat(rising), 3000, ended=[7, 8])
+    assert check.verdict == "good"
+    assert "2 of 3 members" in check.text
+    # Members that diverged are others than those that stopped.
+    (check,) = check_training(pd.concat(rising), 3000)
+    assert check.verdict == "minor"
+
+
+def test_the_scatter_of_minibatches_is_no_rise():
+    rng = np.random.default_rng(0)
+    verdicts = []
+    for _ in range(40):
+        table = pd.concat([history(3000, 0.1, seed) for seed in range(2)])
+        table["value"] += rng.normal(0.0, 20.0, len(table))
+        verdicts += [check.verdict for check in check_training(table, 3000)]
+    assert verdicts.count("good") >= 36
+
+
+def batches(block: str, values, floor: float = 0.3) -> pd.DataFrame:
+    return traces("batch_accuracy", block, values, 0.24, 0.2).assign(floor=floor)
+
+
+@pytest.mark.parametrize(
+    ("block", "values", "verdict"),
+    [
+        ("salient", [0.43] * 3, "good"),  # 0.3 by the sizes of cells alone
+        ("salient", [0.84] * 3, "doubt"),
+        ("salient", [0.84, 0.2, 0.2], "good"),
+        ("background", [0.84] * 3, "minor"),
+    ],
+)
+def test_batches_are_judged_and_not_asked_about(block, values, verdict):
+    mixing = traces("source_separation", "background", [0.49] * 3)
+    labels = traces("knn_accuracy", block, values, 0.24, 0.2)
+    leakage = pd.concat([INDEPENDENT, mixing, labels, batches(block, values)])
+    checks = interpret(elbo(), leakage, STABLE, "donor", "donor")
+    # The same column as labels is not told twice.
+    (check,) = [c for c in checks if c.about == f"donor in the {block} block"]
+    assert (check.verdict, check.term) == (verdict, "batches")
+    if verdict == "doubt":
+        assert check.size == "84%, floor 30%"
+        assert "may be donor and not the effect" in check.text
+        assert "--batch-key" in check.text
+        text = "of this fit with care: the salient block predicts donor (84%, floor 30%)."
+        assert summarise(checks, SALIENT).text.endswith(text)
+        told = interpret(elbo(), leakage, STABLE, "donor", "donor", TOLD_FITS)
+        assert "--batch-key" not in " ".join(c.text for c in told)
+
+
+def test_labels_that_batches_explain_are_not_judged():
+    table = traces("knn_accuracy", "salient", [0.8] * 3, 0.8, 0.8)
+    (check,) = [c for c in interpret(elbo(), table, STABLE, "sample", "donor") if c.term == "labels"]
+    assert check.text == "all target cells of a donor have the same sample: nothing tells the two apart."
+
+
+def test_the_conclusion_names_size_doubts_and_questions_at_once():
+    genes = pd.DataFrame({"gene": ["up", "flat"], "change": [1.2, 0.0], "size": [1.3, 0.1]})
+    leakage = pd.concat(
+        [
+            traces("hsic", f"background{JOINT}salient", [0.16] * 3, 0.002),
+            traces("source_separation", "background", [0.9] * 3),
+            traces("knn_accuracy", "salient", [0.74] * 3, 0.24, 0.2),
+        ]
+    )
+    effect = check_effect(elbo(), genes, True, SALIENT)
+    summary = summarise([*interpret(elbo(), leakage, STABLE, "guide"), *effect], SALIENT)
+    assert summary.verdict == "minor"
+    assert summary.text == (
+        "Interpret the salient block of this fit (2 nats per cell, 1 of 2 genes changed) with care: "
+        "background and salient depend on each other (HSIC 0.16, 80 times its limit); and make sure that "
+        "guide is not a batch or donor: the block predicts it with 74% balanced accuracy (20% by chance). "
+        "Do not use the background block as a space of what the sources share: "
+        "the background block reveals the source of a cell (90%, chance 50%)."
+    )
+    mixed = traces("source_separation", "background", [0.49] * 3)
+    clean = summarise([*interpret(elbo(), pd.concat([INDEPENDENT, mixed]), STABLE), *effect], SALIENT)
+    assert clean.text.startswith("No check speaks against the salient block of this fit (2 nats per cell")
+    assert "seeds agree (r2 0.85)" in clean.text
+    assert "no dependence of blocks" in clean.text
+
+
+def test_the_size_of_an_effect_is_no_objection_unless_it_is_none():
+    genes = pd.DataFrame({"gene": ["a", "b"], "change": [-0.1, 0.0], "size": [0.2, 0.1]})
+    assert check_effect(elbo(kl=0.02), genes, True, SALIENT) == []
+    (check,) = check_effect(elbo(), genes, True, SALIENT)
+    assert (check.verdict, check.size) == ("minor", "0 of 2 genes changed")
+    # Features of real values have units of their own.
+    (check,) = check_effect(elbo(), genes, False, SALIENT)
+    assert (check.verdict, check.size) == ("note", "2 nats per cell")
+
+
+def test_cells_without_a_batch_are_left_out_of_the_crossing():
+    sources, of = np.array(["a", "b", "a", "b", "a"]), np.array(["1", "1", "2", "2", ""])
+    (check,) = check_crossing(sources, of, "donor")
+    assert check.verdict == "good"

@@ -290,6 +290,9 @@ def test_a_caption_that_cannot_be_read_is_refused(text, part, first_page, tmp_pa
     assert len(str(refused.value).splitlines()) == 1
 
 
+WRITTEN = ("latents.csv", "elbo.csv", "leakage.csv", "genes.csv", "model/model.json")
+
+
 def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> fit_report.FitPage:
     """Contents of the page of a fit with one strong dependence of blocks."""
     elbo = pd.DataFrame(
@@ -306,14 +309,16 @@ def fit_page(label: str = "state", source: str = "target", gene: str = "g0") -> 
     return fit_report.FitPage(
         summary=summarise(checks, ("salient",)), checks=checks, about=f"1,500 background, 20 {source} rows",
         private=("salient",), shown=1, stopping=(), layout="pca", elbo=elbo, leakage=leakage,
-        stability=None, genes=genes, has_cells=False, settings={"label": label},
+        stability=None, genes=genes, label=label, settings={"label": label},
     )  # fmt: skip
 
 
 def test_the_page_of_a_fit_begins_with_its_conclusion():
-    page = Page(fit_report.fit_report(fit_page()))
+    page = Page(fit_report.fit_report(fit_page(), WRITTEN))
     assert "A comparative model of your data Interpret the salient block of this fit with care:" in page.text
     assert "HSIC 0.2, 20 times its limit" in page.text
+    assert "reason for doubtHSIC 20 × limit" in page.text
+    assert "of the column state" in page.text
     assert "1,500 background, 20 target rows" in page.text
     assert "g01.52 of 2" in page.text
     assert "g11 of 2" in page.text  # no number where there is none
@@ -321,7 +326,7 @@ def test_the_page_of_a_fit_begins_with_its_conclusion():
     assert set(page.pictures) == {"figures/maps.png", "figures/training.png"}
     assert {"elbo.csv", "genes.csv", "leakage.csv"} <= set(page.links)
     assert not {"cells.h5ad", "stability.csv"} & set(page.links)
-    assert fit_report.fit_report(fit_page()) == fit_report.fit_report(fit_page())
+    assert fit_report.fit_report(fit_page(), WRITTEN) == fit_report.fit_report(fit_page(), WRITTEN)
 
 
 def test_the_glossary_explains_all_terms():
@@ -334,5 +339,5 @@ def test_the_glossary_explains_all_terms():
 def test_the_page_of_a_fit_escapes_names():
     fit = fit_page(HOSTILE, HOSTILE, HOSTILE)
     check = fit_report.Check("labels", HOSTILE, "ask", "labels")
-    page = Page(fit_report.fit_report(replace(fit, checks=[*fit.checks, check], stopping=[HOSTILE])))
-    assert page.text.count("<script>") == 10
+    page = Page(fit_report.fit_report(replace(fit, checks=[*fit.checks, check], stopping=[HOSTILE]), WRITTEN))
+    assert page.text.count("<script>") == 11
