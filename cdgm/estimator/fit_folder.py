@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cdgm.estimator.scores import Scores
 
 LATENTS, MODEL, FIGURES, CELLS, PAGE = "latents.csv", "model", "figures", "cells.h5ad", "report.html"
-EFFECTS = "differential_expression.csv"
 MAPS, TRAINING = f"{FIGURES}/maps", f"{FIGURES}/training"
 
 
@@ -51,8 +50,6 @@ def write_results(model: ComparativeModel, folder: Path, variant: str, way: str,
     member = model.ensemble.members()[0]
     write_model(model, folder / MODEL)
     write_csv(folder / LATENTS, latent_table(model, member), digits=6)
-    if scores.private:
-        write_csv(folder / EFFECTS, model.differential_expression(), digits=6)
     if model.observations.adata is not None:
         with atomic(folder / CELLS) as temporary:
             model.to_anndata(member).write_h5ad(temporary)

@@ -20,8 +20,8 @@ SHORT = 0.5
 RISING = 0.03
 #: Standard errors that this rise must exceed: the ELBOs of minibatches scatter by tens of nats.
 ERRORS = 2.0
-#: Mean log2 fold change over cells (root mean square) from which the model changes a gene.
-CHANGED = 0.25
+#: False discovery rate at which genes are called.
+CALLED = 0.05
 #: Records of a training below which its course cannot be seen.
 FEWEST_RECORDS = 5
 #: Entries of the glossary whose strong doubts forbid to interpret a block.
@@ -103,7 +103,7 @@ def check_training(history: pd.DataFrame, usual_steps: int, ended: Collection[in
         reason = f"training has not settled ({size})"
         return [Check("training", f"{course}. Train longer.", "minor", "settled", (), reason, size)]
     if short:
-        text = f"{length}. {flat.capitalize()}, as it is wherever the learning rate has fallen."
+        text = f"{length}. T{flat[1:]}, as it is wherever the learning rate has fallen."
         reason = f"training was short ({steps:,} steps)"
         return [Check("training", text, "minor", "settled", (), reason, f"{steps:,} steps")]
     return [Check("training", f"{flat}.", "good", "settled", (), "training has settled", size)]
@@ -151,17 +151,15 @@ def check_crossing(sources: np.ndarray, batches: np.ndarray, name: str) -> list[
     return [Check(about, text, "doubt" if share > 0.5 else "minor", "batches", (), cells, f"{share:.0%}")]
 
 
-def check_effect(
-    elbo: pd.DataFrame, genes: pd.DataFrame, counts: bool, private: Sequence[str]
-) -> list[Check]:
-    """How much the private blocks hold and change: a description, and a minor doubt where it is nothing.
+def check_effect(elbo: pd.DataFrame, effects: pd.DataFrame, private: Sequence[str]) -> list[Check]:
+    """How much the first private block holds and changes: a size, and a minor doubt if no gene stands out.
 
     Parameters
     ----------
-    elbo, genes
-        Tables of :mod:`cdgm.estimator.scores`; ``genes`` is about the first of the private blocks.
-    counts
-        Whether changes of genes are log2 fold changes, which can be held to :data:`CHANGED`.
+    elbo
+        Table of :mod:`cdgm.estimator.scores`.
+    effects
+        Table of ``ComparativeModel.differential_expression`` on the block.
     private
         Blocks that belong to some of the sources only.
     """
@@ -169,16 +167,23 @@ def check_effect(
     nats = finite[f"kl_{block}"].dropna().median()
     if not nats >= EMPTY:
         return []
-    first, about = genes.iloc[0], f"size of the effect in the {block} block"
-    strongest = f"the strongest is {first['gene']} ({first['change']:+.2g} on average)"
-    held = f"{nats:.2g} nats per cell"
-    if not counts:
-        return [Check(about, f"{held}; {strongest}.", "note", "effect", (block,), held, held)]
-    changed = int((genes["size"] > CHANGED).sum())
-    moved = f"{changed:,} of {len(genes):,} genes changed"
-    text = f"{held}; {moved} by more than {CHANGED} in log2, {strongest}."
-    verdict: Verdict = "note" if changed else "minor"
-    return [Check(about, text, verdict, "effect", (block,), f"{held}, {moved}", moved)]
+    about, held = f"size of the effect in the {block} block", f"{nats:.2g} nats per cell"
+    effects = effects.sort_values("size", ascending=False, kind="stable")
+    first, mean = effects.iloc[0], next(c for c in effects if c in ("lfc_mean", "difference_mean"))
+    sizes = f"typical change of a gene {effects['size'].median():.2g}{' in log2' * (mean == 'lfc_mean')}"
+    strongest = f"largest of {first['gene']} ({first[mean]:+.2g} on average)"
+    if effects["q_value"].isna().all():
+        text = f"{held}; {sizes}, {strongest}."
+        return [Check(about, text, "note", "effect", (block,), held, held)]
+    called = int((effects["q_value"] < CALLED).sum())
+    genes = f"{called:,} of {len(effects):,} genes"
+    text = (
+        f"{held}; {sizes}, {strongest}. {genes} change more than most do, at a false discovery rate of 5 %."
+    )
+    if called:
+        return [Check(about, text, "note", "effect", (block,), f"{held}, {genes}", genes)]
+    reason = f"no gene changes more than most do ({held})"
+    return [Check(about, text, "minor", "effect", (block,), reason, genes)]
 
 
 def summarise(checks: Sequence[Check], private: Sequence[str]) -> Check:
@@ -285,6 +290,8 @@ def _stability(table: pd.DataFrame | None, advice: Advice) -> Iterator[Check]:
 
 
 def _listed(checks: Sequence[Check]) -> str:
-    """Join the reasons of checks as a sentence does: a, b and c."""
+    """Join the reasons of checks as a sentence does: a, b and c; with semicolons if one has an "and"."""
     reasons = [check.reason for check in checks if check.reason]
+    if len(reasons) > 1 and any(" and " in reason for reason in reasons):
+        return "; ".join(reasons)
     return " and ".join(filter(None, [", ".join(reasons[:-1]), *reasons[-1:]]))

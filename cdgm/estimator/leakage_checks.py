@@ -158,7 +158,7 @@ def _asymmetry(
 def _labels(block: str, source: str, rows: pd.DataFrame, label: str, batch: str, shared: bool) -> Check:
     about, value = f"{label} in the {block} block", rows["value"].median()
     chance, high = rows["null_mean"].median(), rows["null_high"].median()
-    if batch and (rows["null_high"] == rows["null_mean"]).all():
+    if batch and np.allclose(rows["null_high"], rows["null_mean"]):
         text = f"all {source} cells of a {batch} have the same {label}: nothing tells the two apart."
         return Check(about, text, "open", "labels", (block,))
     numbers = f"with {value:.0%} balanced accuracy ({chance:.0%} by chance)"
@@ -172,7 +172,9 @@ def _labels(block: str, source: str, rows: pd.DataFrame, label: str, batch: str,
         meaning = "is a cell type, this is what you want; if it is the perturbation, the block leaks."
         return Check(about, f"{text} If {label} {meaning}", "open", "labels", (block,), size=size)
     meaning = (
-        "is a batch or donor, the block is confounded; if it is the perturbation, this is what you want."
+        "is a batch or donor, the block is confounded: name it as such (--batch-key). If it is the "
+        "perturbation, this is what you want. If it is a cell type, the effect differs between types, or the "
+        "block leaks."
     )
     reason = f"{label} is not a batch or donor: the block predicts it {numbers}"
     return Check(about, f"{text} If {label} {meaning}", "ask", "labels", (block,), reason, size)

@@ -53,8 +53,8 @@ class Scores:
         See :func:`leakage_table`.
     stability
         None for a single member.
-    genes
-        None without a private block.
+    genes, effects
+        Ranking and differential expression of the first private block; None without one.
     private
         Blocks that belong to some of the sources only.
     label, batch
@@ -69,6 +69,7 @@ class Scores:
     leakage: pd.DataFrame
     stability: pd.DataFrame | None
     genes: pd.DataFrame | None
+    effects: pd.DataFrame | None
     private: tuple[str, ...]
     label: str
     batch: str
@@ -91,15 +92,15 @@ class Scores:
         batches = observed.batch
         if batches is not None:
             checks += check_crossing(observed.source, batches, batch)
-        genes = model.rank_genes() if private else None
-        if genes is not None:
-            counts = model.model_spec.likelihood.support == "counts"
-            checks += check_effect(elbo, genes, counts, private)
+        effects = model.differential_expression() if private else None
+        if effects is not None:
+            checks += check_effect(elbo, effects, private)
         return cls(
             elbo,
             model.get_leakage(split=split),
             model.stability(split=split) if len(ensemble.members()) > 1 else None,
-            genes,
+            model.rank_genes() if private else None,
+            effects,
             private,
             (registration and registration.labels_key) or "the label",
             batch,
@@ -117,9 +118,15 @@ class Scores:
         return summarise(self.checks(), self.private)
 
     def write(self, folder: Path) -> None:
-        """Write ``elbo.csv``, ``leakage.csv``, ``stability.csv`` and ``genes.csv``, those that exist."""
-        for name in ("elbo", "leakage", "stability", "genes"):
-            table = getattr(self, name)
+        """Write the tables that exist into a folder, a CSV file each."""
+        tables = {
+            "elbo": self.elbo,
+            "leakage": self.leakage,
+            "stability": self.stability,
+            "genes": self.genes,
+            "differential_expression": self.effects,
+        }
+        for name, table in tables.items():
             if table is not None:
                 write_csv(folder / f"{name}.csv", table, digits=6)
 

@@ -268,7 +268,7 @@ def test_labels_that_batches_explain_are_not_judged():
 
 
 def test_the_conclusion_names_size_doubts_and_questions_at_once():
-    genes = pd.DataFrame({"gene": ["up", "flat"], "change": [1.2, 0.0], "size": [1.3, 0.1]})
+    genes = changes([1.3, 0.1], [0.01, 0.9])
     leakage = pd.concat(
         [
             traces("hsic", f"background{JOINT}salient", [0.16] * 3, 0.002),
@@ -276,11 +276,11 @@ def test_the_conclusion_names_size_doubts_and_questions_at_once():
             traces("knn_accuracy", "salient", [0.74] * 3, 0.24, 0.2),
         ]
     )
-    effect = check_effect(elbo(), genes, True, SALIENT)
+    effect = check_effect(elbo(), genes, SALIENT)
     summary = summarise([*interpret(elbo(), leakage, STABLE, "guide"), *effect], SALIENT)
     assert summary.verdict == "minor"
     assert summary.text == (
-        "Interpret the salient block of this fit (2 nats per cell, 1 of 2 genes changed) with care: "
+        "Interpret the salient block of this fit (2 nats per cell, 1 of 2 genes) with care: "
         "background and salient depend on each other (HSIC 0.16, 80 times its limit); and make sure that "
         "guide is not a batch or donor: the block predicts it with 74% balanced accuracy (20% by chance). "
         "Do not use the background block as a space of what the sources share: "
@@ -293,14 +293,26 @@ def test_the_conclusion_names_size_doubts_and_questions_at_once():
     assert "no dependence of blocks" in clean.text
 
 
-def test_the_size_of_an_effect_is_no_objection_unless_it_is_none():
-    genes = pd.DataFrame({"gene": ["a", "b"], "change": [-0.1, 0.0], "size": [0.2, 0.1]})
-    assert check_effect(elbo(kl=0.02), genes, True, SALIENT) == []
-    (check,) = check_effect(elbo(), genes, True, SALIENT)
-    assert (check.verdict, check.size) == ("minor", "0 of 2 genes changed")
-    # Features of real values have units of their own.
-    (check,) = check_effect(elbo(), genes, False, SALIENT)
+def changes(size, q_value) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"gene": [f"g{i}" for i in range(len(size))], "size": size, "q_value": q_value}
+    ).assign(lfc_mean=lambda table: -table["size"])
+
+
+def test_the_size_of_an_effect_is_no_objection_unless_no_gene_stands_out():
+    assert check_effect(elbo(kl=0.02), changes([1.0], [0.5]), SALIENT) == []
+    (check,) = check_effect(elbo(), changes([0.5, 1.5, 0.7], [0.5, 0.01, 0.5]), SALIENT)
+    assert (check.verdict, check.size) == ("note", "1 of 3 genes")
+    assert (
+        "2 nats per cell; typical change of a gene 0.7 in log2, largest of g1 (-1.5 on average)" in check.text
+    )
+    (check,) = check_effect(elbo(), changes([0.5, 1.5], [0.5, 0.2]), SALIENT)
+    assert (check.verdict, check.size) == ("minor", "0 of 2 genes")
+    # Few genes have no probabilities, and real values units of their own.
+    few = changes([0.5, 1.5], np.nan).rename(columns={"lfc_mean": "difference_mean"})
+    (check,) = check_effect(elbo(), few, SALIENT)
     assert (check.verdict, check.size) == ("note", "2 nats per cell")
+    assert "log2" not in check.text
 
 
 def test_cells_without_a_batch_are_left_out_of_the_crossing():
