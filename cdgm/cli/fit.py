@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--encode-covariates", action="store_true", help="tell the encoders of batches and covariates too"
     )
+    model.add_argument(
+        "--within-batches",
+        action="store_true",
+        help="compare cells for HSIC and MMD, and shuffle them for levels, only within their batch",
+    )
     train = parser.add_argument_group("training")
     add_options(train, "--max-steps")
     train.add_argument(
@@ -120,6 +125,8 @@ def make_model(arguments: argparse.Namespace):
         if not any(getattr(arguments, name) for name in COVARIATES):
             raise UserError("--encode-covariates: is about covariates, and none is named: see --batch-key")
         options["model"] = {"encode_covariates": True}
+    if arguments.within_batches:
+        options["within_batches"] = True
     make: Any = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
     return make(
         data,

@@ -57,6 +57,7 @@ OF_OPTIONS = {
     "max_refits": "--max-refits",
     "of": "--of",
     "variant": "--variant",
+    "within_batches": "--within-batches",
 }
 
 

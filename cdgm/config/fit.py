@@ -250,6 +250,30 @@ class VariantSpec(Strict):
         """Whether a part looks at blocks in sources where they are inactive."""
         return any(part.needs_inactive for part in (*self.penalties, *self.constraints))
 
+    def within_covariates(self) -> VariantSpec:
+        """The same variant with all penalties within covariates that can be, also those held under a level.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        found = 0
+
+        def within(part: Any) -> Any:
+            nonlocal found
+            held = getattr(part, "penalty", part)
+            if "within_covariates" not in type(held).model_fields:
+                return part
+            found += 1
+            held = held.model_copy(update={"within_covariates": True})
+            return part.model_copy(update={"penalty": held}) if hasattr(part, "penalty") else held
+
+        parts = {name: tuple(map(within, getattr(self, name))) for name in ("penalties", "constraints")}
+        if not found:
+            raise ValueError("no penalty that can be within covariates: expected hsic or mmd_shared")
+        return VariantSpec.model_validate(self.model_copy(update=parts).model_dump(mode="json"))
+
     def check_design(self, design: Design) -> None:
         """Refuse a design that a part of this variant has no meaning in, with a ValueError."""
         for part in (self.combiner, *self.penalties, *self.constraints):

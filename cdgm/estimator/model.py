@@ -62,6 +62,9 @@ class ComparativeModel(Queries):
     design, dims
         Sources and blocks other than a background and a salient block, as in ``config.yaml``:
         ``{"sources": [...], "blocks": {block: [sources that it drives]}}``, and the dimension of each block.
+    within_batches
+        Compare cells for HSIC and MMD, and shuffle them for the nulls of levels, only within the batch (and
+        the other categorical covariates), which the model has to be told of.
 
     Attributes
     ----------
@@ -104,6 +107,7 @@ class ComparativeModel(Queries):
         standardise: bool = True,
         design: Mapping[str, Any] | None = None,
         dims: Mapping[str, int] | None = None,
+        within_batches: bool = False,
     ) -> None:
         distribution = specification.parse_likelihood(likelihood)
         support = distribution.support
@@ -137,6 +141,9 @@ class ComparativeModel(Queries):
         seed = specification.whole_number("seed", "", seed, 0, specification.LARGEST_SEED)
         self.observations = data
         self.variant = specification.parse_variant(variant)
+        if within_batches:
+            kinds = {} if data.registration is None else data.registration.covariate_kinds
+            self.variant = specification.within_batches(self.variant, kinds)
         self.seeds = tuple(range(seed, seed + members))
         self.split = Split.draw({source: len(x) for source, x in data.x.items()}, held_out, seed)
         train = data.select(self.split.rows(TRAIN))

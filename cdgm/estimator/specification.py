@@ -63,6 +63,29 @@ def parse_variant(value: str | Mapping[str, Any]) -> VariantSpec:
     return spec
 
 
+def within_batches(variant: VariantSpec, kinds: Mapping[str, str]) -> VariantSpec:
+    """The variant with its penalties within the batch.
+
+    Parameters
+    ----------
+    variant
+        The variant.
+    kinds
+        Kind of each covariate, by name.
+
+    Raises
+    ------
+    UserError
+        If no covariate has categories, or no penalty can be within them.
+    """
+    if "categorical" not in kinds.values():
+        raise bad_input("within_batches", "", True, "a model that is told of batches: see batch_key")
+    try:
+        return variant.within_covariates()
+    except ValueError as error:
+        raise UserError(f"within_batches: the variant has {error}") from None
+
+
 def parse_likelihood(value: str | Mapping[str, Any]) -> Any:
     """Parse a likelihood: a name, or a mapping as in ``config.yaml``."""
     if isinstance(value, str):

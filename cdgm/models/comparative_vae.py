@@ -51,13 +51,15 @@ class Posterior:
 
     Of the underlying Gaussian where the posterior is twisted. Mean, marginal log-variance and sample are
     (E, B_k, d). ``dependence`` (E, B_k) is what the KL divergence has beyond that of the marginals, in nats;
-    None where the posterior has no correlations.
+    None where the posterior has no correlations. ``covariates`` (E, B_k, C) are those of the rows; None in a
+    model without.
     """
 
     mean: Tensor
     log_variance: Tensor
     sample: Tensor
     dependence: Tensor | None = None
+    covariates: Tensor | None = None
 
 
 Posteriors = Mapping[tuple[str, str], Posterior]
@@ -265,7 +267,8 @@ class ComparativeVAE(nn.Module):
         for block, found in trace.blocks.items():
             divergences = found.posterior.divergence()
             for source, rows in found.rows.items():
-                posteriors[source, block] = Posterior(*found.posterior.rows(rows))
+                known = None if batch.covariates is None else batch.covariates[:, batch.rows[source]]
+                posteriors[source, block] = Posterior(*found.posterior.rows(rows), covariates=known)
                 if source in self.design.blocks[block]:
                     kl[source, block] = divergences[:, rows].mean(1)
         elbo = torch.stack(

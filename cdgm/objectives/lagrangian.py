@@ -179,8 +179,10 @@ def _with_leaves(result: Pass) -> tuple[Pass, dict[tuple[str, str], dict[str, Te
         if key in result.kl:
             held["kl"] = result.kl[key]
         leaves[key] = {name: value.clone().requires_grad_() for name, value in held.items()}
+    known = {key: p.covariates for key, p in {**result.posteriors, **result.inactive}.items()}
     posteriors = {
-        key: Posterior(held["mean"], held["log_variance"], held["sample"]) for key, held in leaves.items()
+        key: Posterior(held["mean"], held["log_variance"], held["sample"], covariates=known[key])
+        for key, held in leaves.items()
     }
     return (
         Pass(

@@ -273,6 +273,29 @@ def test_batches_that_the_model_is_not_told_are_scored_and_judged(tmp_path):
     )
 
 
+def test_penalties_and_levels_within_batches(adata, tmp_path):
+    options = {"variant": "mo-co-cvae", "n_members": 2}
+    made = small_cells.trained(adata, steps=8, within_batches=True, **options)
+    plain = small_cells.trained(adata, steps=8, **options)
+    bounds = [c.penalty for c in made.variant.constraints if c.kind == "upper_bound"]
+    assert {p.kind for p in bounds} == {"hsic", "mmd_shared"}
+    assert all(p.within_covariates for p in bounds)
+    for kind in ("hsic", "mmd_shared"):
+        values, others = made.ensemble.history[f"level/{kind}"], plain.ensemble.history[f"level/{kind}"]
+        assert np.isfinite(values[-1]).all()
+        assert (values[-1] > 0).all()
+        assert (values[-1] != others[-1]).all()
+    made.save(tmp_path / "model")
+    assert cdgm.ComparativeModel.load(tmp_path / "model", adata).variant == made.variant
+    # What does not ask for it is saved as before.
+    assert "within_covariates" not in str(plain.variant.model_dump())
+    refused(lambda: small_cells.model(adata, within_batches=True), "within_batches", "hsic or mmd_shared")
+    no_batch = small_cells.set_up(cells())
+    refused(
+        lambda: small_cells.model(no_batch, within_batches=True, **options), "within_batches", "batch_key"
+    )
+
+
 def test_batches_that_are_sources_are_objected_to():
     sources = np.repeat(["background", "target"], 10)
     crossed = np.tile(["p1", "p2"], 10)

@@ -135,7 +135,7 @@ class _State:
 
 def _detached(posteriors: Posteriors) -> Posteriors:
     return {
-        key: type(p)(p.mean.detach(), p.log_variance.detach(), p.sample.detach())
+        key: type(p)(p.mean.detach(), p.log_variance.detach(), p.sample.detach(), covariates=p.covariates)
         for key, p in posteriors.items()
     }
 
@@ -146,8 +146,12 @@ def _joined(batches: Sequence[Posteriors], rows: int) -> Posteriors:
     def latest(key: tuple[str, str], name: str) -> Tensor:
         return torch.cat([getattr(batch[key], name) for batch in batches], dim=1)[:, -rows:]
 
+    names = ("mean", "log_variance", "sample")
     return {
-        key: type(p)(*(latest(key, name) for name in ("mean", "log_variance", "sample")))
+        key: type(p)(
+            **{name: latest(key, name) for name in names},
+            covariates=None if p.covariates is None else latest(key, "covariates"),
+        )
         for key, p in batches[-1].items()
     }
 

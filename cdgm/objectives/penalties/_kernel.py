@@ -32,6 +32,12 @@ class KernelPenalty(Penalty):
         return self.nullable and self.estimator == "unbiased"
 
 
+def require_unbiased(penalty: KernelPenalty) -> None:
+    """Refuse statistics within strata of the biased estimator: small strata would pay for collapse."""
+    if getattr(penalty, "within_covariates", False) and penalty.estimator != "unbiased":
+        raise ValueError(f"penalty {penalty.kind!r}: within_covariates needs the unbiased estimator")
+
+
 class MMDPenalty(KernelPenalty):
     """A penalty that is a sum of squared MMDs.
 

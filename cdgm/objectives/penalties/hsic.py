@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field, model_validator
+
 from cdgm.config.design import Design
-from cdgm.objectives.penalties._kernel import KernelPenalty
+from cdgm.objectives.penalties._kernel import KernelPenalty, require_unbiased
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,12 +40,21 @@ class HSIC(KernelPenalty):
     of
         Posterior ``means``, ``standardised_means`` (to unit variance per dimension, over the rows at
         hand) or ``samples`` (one a row). Noise of the samples hides dependence of the means.
+    within_covariates
+        Whether to compare, and to shuffle for the null, only rows that agree in all categorical covariates
+        (:mod:`cdgm.objectives.within_strata`); needs ``unbiased``.
     """
 
     kind: Literal["hsic"] = "hsic"
     of: Literal["means", "standardised_means", "samples"]
+    within_covariates: bool = Field(False, exclude_if=operator.not_)
 
     nullable: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _check(self) -> HSIC:
+        require_unbiased(self)
+        return self
 
     def check(self, design: Design) -> None:
         """See :meth:`Penalty.check`."""
@@ -54,14 +66,15 @@ class HSIC(KernelPenalty):
     def measure(self, posteriors: Posteriors, design: Design) -> Tensor:
         """See :meth:`Penalty.measure`."""
         from cdgm.objectives.kernels import hsic
+        from cdgm.objectives.within_strata import hsic_within
 
-        return reduce(
-            add,
-            (
-                hsic(self._rows(posteriors[source, a]), self._rows(posteriors[source, b]), self.estimator)
-                for source, a, b in block_pairs(design)
-            ),
-        )
+        def of_pair(x: Posterior, y: Posterior) -> Tensor:
+            if self.within_covariates:
+                return hsic_within(self._rows(x), self._rows(y), x.covariates)
+            return hsic(self._rows(x), self._rows(y), self.estimator)
+
+        pairs = block_pairs(design)
+        return reduce(add, (of_pair(posteriors[s, a], posteriors[s, b]) for s, a, b in pairs))
 
     def null(self, posteriors: Posteriors, design: Design) -> NullMoments:
         """See :meth:`Penalty.null`: blocks of a source are shuffled against each other.
@@ -70,14 +83,15 @@ class HSIC(KernelPenalty):
         their moments add.
         """
         from cdgm.objectives.null_quantiles import hsic_null
+        from cdgm.objectives.within_strata import hsic_within_null
 
-        return reduce(
-            add,
-            (
-                hsic_null(self._rows(posteriors[source, a]), self._rows(posteriors[source, b]))
-                for source, a, b in block_pairs(design)
-            ),
-        )
+        def of_pair(x: Posterior, y: Posterior) -> NullMoments:
+            if self.within_covariates:
+                return hsic_within_null(self._rows(x), self._rows(y), x.covariates)
+            return hsic_null(self._rows(x), self._rows(y))
+
+        pairs = block_pairs(design)
+        return reduce(add, (of_pair(posteriors[s, a], posteriors[s, b]) for s, a, b in pairs))
 
     def _rows(self, posterior: Posterior) -> Tensor:
         if self.of == "samples":

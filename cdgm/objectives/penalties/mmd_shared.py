@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import operator
+from collections.abc import Sequence
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field, model_validator
+
 from cdgm.config.design import Design
-from cdgm.objectives.penalties._kernel import MMDPenalty
+from cdgm.objectives.penalties._kernel import MMDPenalty, require_unbiased
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,11 +35,19 @@ class SharedMMD(MMDPenalty):
     ----------
     estimator, of, kernel
         See the bases.
+    within_covariates
+        As in :class:`.hsic.HSIC`.
     """
 
     kind: Literal["mmd_shared"] = "mmd_shared"
+    within_covariates: bool = Field(False, exclude_if=operator.not_)
 
     nullable: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _check(self) -> SharedMMD:
+        require_unbiased(self)
+        return self
 
     def check(self, design: Design) -> None:
         """See :meth:`Penalty.check`."""
@@ -45,9 +57,13 @@ class SharedMMD(MMDPenalty):
     def measure(self, posteriors: Posteriors, design: Design) -> Tensor:
         """See :meth:`Penalty.measure`."""
         from cdgm.objectives.kernels import mmd2
+        from cdgm.objectives.within_strata import mmd2_within
 
         terms: list[Tensor] = []
         for block, sources in _shared(design).items():
+            if self.within_covariates:
+                terms.append(mmd2_within(*self._known(posteriors, block, sources), self.gammas))
+                continue
             rows = [self.rows(posteriors[source, block]) for source in sources]
             terms += [
                 self.clamped(mmd2(x, y, self.estimator, self.gammas))
@@ -61,14 +77,22 @@ class SharedMMD(MMDPenalty):
         Different blocks count as independent.
         """
         from cdgm.objectives.null_quantiles import mmd_null
+        from cdgm.objectives.within_strata import mmd_within_null
 
-        return reduce(
-            add,
-            (
-                mmd_null(*(self.rows(posteriors[s, block]) for s in sources), gammas=self.gammas)
-                for block, sources in _shared(design).items()
-            ),
-        )
+        def of_block(block: str, sources: Sequence[str]) -> NullMoments:
+            samples, covariates = self._known(posteriors, block, sources)
+            if self.within_covariates:
+                return mmd_within_null(samples, covariates, self.gammas)
+            return mmd_null(*samples, gammas=self.gammas)
+
+        return reduce(add, (of_block(block, sources) for block, sources in _shared(design).items()))
+
+    def _known(
+        self, posteriors: Posteriors, block: str, sources: Sequence[str]
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Rows of a block in sources, and their covariates."""
+        found = [posteriors[source, block] for source in sources]
+        return [self.rows(p) for p in found], [p.covariates for p in found]
 
 
 def _shared(design: Design) -> dict[str, tuple[str, ...]]:
