@@ -280,7 +280,7 @@ def test_the_conclusion_names_size_doubts_and_questions_at_once():
     summary = summarise([*interpret(elbo(), leakage, STABLE, "guide"), *effect], SALIENT)
     assert summary.verdict == "minor"
     assert summary.text == (
-        "Interpret the salient block of this fit (2 nats per cell, 1 of 2 genes) with care: "
+        "Interpret the salient block of this fit (2 nats per cell, 1 of 2 genes called) with care: "
         "background and salient depend on each other (HSIC 0.16, 80 times its limit); and make sure that "
         "guide is not a batch or donor: the block predicts it with 74% balanced accuracy (20% by chance). "
         "Do not use the background block as a space of what the sources share: "
@@ -299,15 +299,17 @@ def changes(size, q_value) -> pd.DataFrame:
     ).assign(lfc_mean=lambda table: -table["size"])
 
 
-def test_the_size_of_an_effect_is_no_objection_unless_no_gene_stands_out():
+def test_the_size_of_an_effect_is_no_objection():
     assert check_effect(elbo(kl=0.02), changes([1.0], [0.5]), SALIENT) == []
     (check,) = check_effect(elbo(), changes([0.5, 1.5, 0.7], [0.5, 0.01, 0.5]), SALIENT)
-    assert (check.verdict, check.size) == ("note", "1 of 3 genes")
+    assert (check.verdict, check.size) == ("note", "2 nats per cell")
+    assert check.reason == "2 nats per cell, 1 of 3 genes called"
     assert (
         "2 nats per cell; typical change of a gene 0.7 in log2, largest of g1 (-1.5 on average)" in check.text
     )
     (check,) = check_effect(elbo(), changes([0.5, 1.5], [0.5, 0.2]), SALIENT)
-    assert (check.verdict, check.size) == ("minor", "0 of 2 genes")
+    assert (check.verdict, check.reason) == ("note", "2 nats per cell")
+    assert "0 of 2 genes change more than most do" in check.text
     # Few genes have no probabilities, and real values units of their own.
     few = changes([0.5, 1.5], np.nan).rename(columns={"lfc_mean": "difference_mean"})
     (check,) = check_effect(elbo(), few, SALIENT)
