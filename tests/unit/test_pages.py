@@ -322,7 +322,7 @@ def test_the_page_of_a_fit_begins_with_its_conclusion():
     assert "1,500 background, 20 target rows" in page.text
     assert "g01.52 of 2" in page.text
     assert "g11 of 2" in page.text  # no number where there is none
-    assert "private" not in page.text
+    assert "private block" not in page.text
     assert set(page.pictures) == {"figures/maps.png", "figures/training.png"}
     assert {"elbo.csv", "genes.csv", "leakage.csv"} <= set(page.links)
     assert not {"cells.h5ad", "stability.csv"} & set(page.links)
