@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from cdgm.config.evaluation import EvaluationSpec
-from cdgm.config.fit import ModelSpec
+from cdgm.config.model import ModelSpec
 from cdgm.config.validation import validated
 from cdgm.data.bundle import read_bundle
 from cdgm.data.cell_table import MOST_FOR_BASELINES, read_cell_table

@@ -1,4 +1,4 @@
-"""The types of a fit. They need pydantic alone, so the workflow can import them without torch."""
+"""The types of a variant and of a fit. They need pydantic alone, so the workflow imports them without torch."""
 
 from __future__ import annotations
 
@@ -8,172 +8,31 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from cdgm.config.design import Design
-from cdgm.config.latent_twist import Twist
+from cdgm.config.model import ModelSpec
 from cdgm.config.ramp import KLSchedule, Ramp, ramps_of_blocks
-from cdgm.utils.registry import Strict, distinct, field_of, sweeps
-
-#: Slope of the networks' leaky ReLU, the usual one of the field's simulations.
-LEAKY_RELU_SLOPE = 0.2
+from cdgm.config.training import TrainingSpec
+from cdgm.utils.registry import Strict, field_of, sweeps
 
 if TYPE_CHECKING:
-    from cdgm.models.likelihoods.base import Likelihood
     from cdgm.objectives.combiners.base import Combiner
     from cdgm.objectives.constraints.base import Constraint
     from cdgm.objectives.penalties.base import Penalty
     from cdgm.procedures.base import Procedure as _Procedure
-    from cdgm.training.starts.base import Start
 
     Procedure = _Procedure | None
 else:
-    Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
     Combiner = field_of("cdgm.objectives.combiners:COMBINERS")
     Constraint = field_of("cdgm.objectives.constraints:CONSTRAINTS")
     Penalty = field_of("cdgm.objectives.penalties:PENALTIES")
-    Start = field_of("cdgm.training.starts:STARTS")
     Procedure = field_of("cdgm.procedures:PROCEDURES", optional=True)
 
-Decay = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[tuple[Annotated[int, Field(le=100_000)], ...], Field(max_length=100)]
 #: Values of all sweeps of a variant together, and members of a stack.
 MOST_POINTS, MOST_IN_A_STACK = 1_000, 10_000
-Activation = Literal["leaky_relu", "silu", "tanh"]
-
-
-class ModelSpec(Strict):
-    """Architecture of a comparative VAE.
-
-    Attributes
-    ----------
-    design, dims
-        Sources and blocks, and the fitted dimension of each block.
-    encoder_hidden, decoder_hidden
-        Widths of the hidden layers.
-    encoder_activation, decoder_activation
-        Nonlinearity between layers.
-    likelihood
-        Distribution of the observations (plug-in).
-    twist
-        A twist T built into the decoder, which becomes ``net o T^-1``; absent means none.
-    posterior
-        ``mean_field``: diagonal Gaussians. ``twisted``: diagonal Gaussians carried forward by the
-        model's twist, which keeps volumes and the prior, so that the KL terms stay in closed form.
-        ``full_covariance``: Gaussians with all correlations between the latents of a source.
-    covariates
-        Names of what is known of each row beside its source (batch, donor, ...) and enters the decoder.
-    encode_covariates
-        Whether covariates enter the encoders too.
-    """
-
-    design: Design
-    dims: dict[str, Annotated[int, Field(le=10_000)]]
-    encoder_hidden: Widths
-    decoder_hidden: Widths
-    encoder_activation: Activation
-    decoder_activation: Activation
-    likelihood: Likelihood
-    twist: Twist | None = None
-    posterior: Literal["mean_field", "twisted", "full_covariance"] = "mean_field"
-    # Left out of saved models that have none, which so are as they were before there were covariates.
-    covariates: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
-        (), max_length=100, exclude_if=operator.not_
-    )
-    encode_covariates: bool = Field(False, exclude_if=operator.not_)
-
-    @model_validator(mode="after")
-    def _check(self) -> ModelSpec:
-        self.design.check_dims(self.dims, "dims of the model")
-        for key, values in (
-            ("dims", tuple(self.dims.values())),
-            ("encoder_hidden", self.encoder_hidden),
-            ("decoder_hidden", self.decoder_hidden),
-        ):
-            if any(value < 1 for value in values):
-                raise ValueError(f"{key} holds {min(values)}, expected values of at least 1")
-        if self.posterior == "twisted" and self.twist is None:
-            raise ValueError("posterior is 'twisted', but the model has no twist")
-        if self.encode_covariates and not self.covariates:
-            raise ValueError("encode_covariates is true, but the model has no covariates")
-        if self.twist is not None:
-            self.design.check_twist(self.twist.block, self.twist.by, self.dims, "twist")
-        return self
-
-
-class AdamSpec(Strict):
-    """Options of Adam (Kingma & Ba 2015), named as :class:`torch.optim.Adam` does.
-
-    Attributes
-    ----------
-    betas
-        Decay of the moving averages of the gradient and of its square; constant over the training.
-    eps
-        Term added to the denominator.
-    """
-
-    kind: Literal["adam"] = "adam"
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-
-
-class OneCycleSpec(Strict):
-    """Options of the one-cycle schedule (Smith & Topin 2018), named as in torch's ``OneCycleLR``.
-
-    The learning rate rises from ``learning_rate / div_factor`` to ``learning_rate`` and falls to its
-    initial value over ``final_div_factor``, both along a cosine. Adam's betas do not cycle.
-
-    Attributes
-    ----------
-    pct_start
-        Share of the steps in which it rises.
-    div_factor, final_div_factor
-        Peak over initial, and initial over final learning rate.
-    """
-
-    kind: Literal["one_cycle"] = "one_cycle"
-    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    div_factor: Annotated[float, Field(ge=1)] = 25.0
-    final_div_factor: Annotated[float, Field(ge=1)] = 1e4
-
-
-class TrainingSpec(Strict):
-    """How a stack is trained.
-
-    Attributes
-    ----------
-    steps
-        Optimiser steps.
-    batch_size
-        Rows per source and step.
-    learning_rate
-        Largest learning rate, the peak of the schedule.
-    clip
-        Largest norm of a member's gradient.
-    log_every
-        Steps between records of the history.
-    optimiser, schedule
-        See the types.
-    precision
-        Floating point type.
-    device
-        Where a stack is trained; the random numbers are the same everywhere.
-    start
-        Where training begins in place of random weights (plug-in); absent means there.
-    """
-
-    steps: int = Field(ge=1, le=100_000_000)
-    batch_size: int = Field(ge=2, le=1_000_000)
-    learning_rate: float = Field(gt=0, le=1_000)
-    clip: float = Field(gt=0)
-    log_every: int = Field(ge=1)
-    optimiser: AdamSpec = AdamSpec()
-    schedule: OneCycleSpec = OneCycleSpec()
-    precision: Literal["float32", "float64"] = "float32"
-    device: Literal["cpu", "auto", "cuda"] = "cpu"
-    start: Start | None = None
 
 
 class VariantSpec(Strict):

@@ -16,9 +16,10 @@ from cdgm.config.claim_rules import with_rules
 from cdgm.config.dataset import DatasetSpec, Download
 from cdgm.config.design import Design
 from cdgm.config.evaluation import EvaluationSpec
-from cdgm.config.fit import TrainingSpec, VariantSpec
+from cdgm.config.fit import VariantSpec
 from cdgm.config.layers import Layer, file_with
 from cdgm.config.regret import RegretSpec
+from cdgm.config.training import TrainingSpec
 from cdgm.config.validation import validated
 from cdgm.utils.errors import bad_input
 from cdgm.utils.registry import Strict, distinct, registry_at
@@ -41,7 +42,7 @@ class Template(Strict):
         Exactly one: a simulated setting (:class:`cdgm.config.simulation.Simulation` without its
         design), or the name of a data set of cells.
     model
-        :class:`cdgm.config.fit.ModelSpec` without its design.
+        :class:`cdgm.config.model.ModelSpec` without its design.
     training, evaluation
         See the types.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from cdgm.config.fit import ModelSpec
+from cdgm.config.model import ModelSpec
 from cdgm.data.covariates import Categorical, Continuous
 from cdgm.estimator import anndata_input
 from cdgm.estimator.differential_expression import Comparison, differential_expression_table

@@ -9,8 +9,10 @@ from numbers import Integral, Real
 from typing import Any, get_args
 
 from cdgm.config.design import Design
-from cdgm.config.fit import FitSpec, ModelSpec, TrainingSpec, VariantSpec
+from cdgm.config.fit import FitSpec, VariantSpec
 from cdgm.config.layers import merge
+from cdgm.config.model import ModelSpec
+from cdgm.config.training import TrainingSpec
 from cdgm.config.validation import validated
 from cdgm.config.value_support import Support
 from cdgm.estimator.defaults import defaults, variant_names

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cdgm.config.fit import FitSpec, TrainingSpec
+from cdgm.config.fit import FitSpec
+from cdgm.config.training import TrainingSpec
 from cdgm.data.bundle import Bundle
 from cdgm.evaluation.fits import member_rows
 from cdgm.evaluation.metrics.nulls import row

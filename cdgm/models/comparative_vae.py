@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdgm.config.fit import ModelSpec
+from cdgm.config.model import ModelSpec
 from cdgm.models.block_posterior import BlockPosterior, BlockTrace
 from cdgm.models.full_posterior import FullPosterior, full_width, joint_noise
 from cdgm.models.stacks import StackedLinear, StackedMLP, Trace

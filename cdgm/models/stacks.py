@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdgm.config.fit import LEAKY_RELU_SLOPE as SLOPE
+from cdgm.config.model import LEAKY_RELU_SLOPE as SLOPE
 
 # Matrix products with fewer columns than this are formed transposed: MKL is up to 5 times slower for them.
 NARROW = 32

@@ -11,7 +11,8 @@ import numpy as np
 from cdgm.utils.registry import Plugin
 
 if TYPE_CHECKING:
-    from cdgm.config.fit import FitSpec, Member, ModelSpec
+    from cdgm.config.fit import FitSpec, Member
+    from cdgm.config.model import ModelSpec
     from cdgm.training.loop import TrainedStack
 
 #: Beginning of the names of arrays in a history that hold one number a member and none a record.

@@ -13,7 +13,8 @@ from cdgm.procedures.base import RECORD, Procedure
 from cdgm.utils.progress import progress
 
 if TYPE_CHECKING:
-    from cdgm.config.fit import FitSpec, Member, ModelSpec
+    from cdgm.config.fit import FitSpec, Member
+    from cdgm.config.model import ModelSpec
     from cdgm.models.comparative_vae import ComparativeVAE
     from cdgm.training.loop import TrainedStack
 

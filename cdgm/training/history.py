@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from cdgm.config.design import Design
-from cdgm.config.fit import TrainingSpec
+from cdgm.config.training import TrainingSpec
 from cdgm.objectives.lagrangian import Step
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from cdgm.config.fit import TrainingSpec
+from cdgm.config.training import TrainingSpec
 
 
 class FrozenAwareAdam:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cdgm.config.fit import ModelSpec, VariantSpec
+from cdgm.config.fit import VariantSpec
+from cdgm.config.model import ModelSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
 from cdgm.utils.errors import UserError, bad_input

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from cdgm.config.evaluation import CeilingSpec, EvaluationSpec
-from cdgm.config.fit import FitSpec, ModelSpec
+from cdgm.config.fit import FitSpec
 from cdgm.config.layers import Layer, file_with, layer_name, merge, read_layer
+from cdgm.config.model import ModelSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import Config, Study, Template
 from cdgm.config.validation import validated

@@ -11,10 +11,11 @@ from cdgm.claims.check_selectors import check_claims
 from cdgm.claims.judge import CLAIM_COLUMNS
 from cdgm.claims.scope import not_run
 from cdgm.config.claim import AnyOf, Claim, Condition, Selector
-from cdgm.config.fit import ModelSpec, TrainingSpec
 from cdgm.config.layers import merge
+from cdgm.config.model import ModelSpec
 from cdgm.config.simulation import Simulation
 from cdgm.config.study import parse_config
+from cdgm.config.training import TrainingSpec
 from cdgm.objectives.penalties import PENALTIES
 from cdgm.simulation.mixings import MIXINGS
 from cdgm.workflow.plan import expand

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cdgm.config.evaluation import EvaluationSpec
-from cdgm.config.fit import TrainingSpec
+from cdgm.config.training import TrainingSpec
 from cdgm.data.bundle import read_bundle
 from cdgm.evaluation.fits import embed, score_simulation
 from cdgm.evaluation.trace import CHECKPOINTS, Trace, checkpoints

@@ -12,7 +12,7 @@ from cdgm.utils.registry import Plugin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdgm.config.fit import ModelSpec
+    from cdgm.config.model import ModelSpec
     from cdgm.config.simulation import Simulation
     from cdgm.models.comparative_vae import ComparativeVAE
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from cdgm.config.fit import LEAKY_RELU_SLOPE as SLOPE
-from cdgm.config.fit import ModelSpec
+from cdgm.config.model import LEAKY_RELU_SLOPE as SLOPE
+from cdgm.config.model import ModelSpec
 from cdgm.config.simulation import Simulation
 from cdgm.training.starts.base import Start
 
