@@ -1,4 +1,4 @@
-"""The types of a variant and of a fit. They need pydantic alone, so the workflow imports them without torch."""
+"""The types of a variant and of a fit; like all here they need pydantic alone, so planning needs no torch."""
 
 from __future__ import annotations
 

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 else:
     Likelihood = field_of("cdgm.models.likelihoods:LIKELIHOODS")
 
+#: With more dropout hardly a unit is left.
+MOST_DROPOUT = 0.9
 Widths = Annotated[tuple[Annotated[int, Field(le=100_000)], ...], Field(max_length=100)]
 Activation = Literal["leaky_relu", "silu", "tanh"]
+HiddenNorm = Literal["layer"]
 
 
 class ModelSpec(Strict):
@@ -34,6 +37,10 @@ class ModelSpec(Strict):
         Widths of the hidden layers.
     encoder_activation, decoder_activation
         Nonlinearity between layers.
+    hidden_norm
+        ``layer``: a layer norm between each hidden linear layer and its nonlinearity; None without.
+    dropout
+        Probability with which training drops each unit of a hidden layer; 0 for none.
     likelihood
         Distribution of the observations (plug-in).
     twist
@@ -57,7 +64,9 @@ class ModelSpec(Strict):
     likelihood: Likelihood
     twist: Twist | None = None
     posterior: Literal["mean_field", "twisted", "full_covariance"] = "mean_field"
-    # Left out of saved models that have none, which so are as they were before there were covariates.
+    # What follows is left out of saved models that have none of it, which so are as they were before.
+    hidden_norm: HiddenNorm | None = Field(None, exclude_if=operator.not_)
+    dropout: float = Field(0.0, ge=0, le=MOST_DROPOUT, exclude_if=operator.not_)
     covariates: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
         (), max_length=100, exclude_if=operator.not_
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cdgm.utils.registry import Strict, field_of
 
@@ -25,11 +26,15 @@ class AdamSpec(Strict):
         Decay of the moving averages of the gradient and of its square; constant over the training.
     eps
         Term added to the denominator.
+    weight_decay
+        In each step weights lose this share times the learning rate, apart from the gradient (AdamW,
+        Loshchilov & Hutter 2019). Biases and parameters of the likelihood do not decay.
     """
 
     kind: Literal["adam"] = "adam"
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0, le=1_000, exclude_if=operator.not_)] = 0.0
 
 
 class OneCycleSpec(Strict):
@@ -87,3 +92,13 @@ class TrainingSpec(Strict):
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "auto", "cuda"] = "cpu"
     start: Start | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingSpec:
+        share = self.learning_rate * self.optimiser.weight_decay
+        if share >= 1:
+            raise ValueError(
+                f"optimiser.weight_decay times learning_rate is {share:g}, expected less than 1: "
+                "it is what weights lose in a step"
+            )
+        return self

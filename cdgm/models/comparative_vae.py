@@ -36,6 +36,10 @@ class Batch:
         For each source, where its rows lie in B.
     covariates
         Covariates of each row (E, B, C); None without.
+    masks
+        Dropout of the hidden layers of each network, ``encoders.<block>`` or ``decoder``
+        (:meth:`cdgm.models.hidden_layers.AfterLinear.apply`), for the rows that the network sees; None
+        without, as always outside of training.
     """
 
     x: Tensor
@@ -43,6 +47,7 @@ class Batch:
     constant: Tensor
     rows: dict[str, slice]
     covariates: Tensor | None = None
+    masks: Mapping[str, Sequence[Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ class ComparativeVAE(nn.Module):
                     spec.encoder_hidden,
                     self._width(block),
                     spec.encoder_activation,
+                    spec.hidden_norm,
                 )
                 for block in self.design.blocks
             }
@@ -159,6 +165,7 @@ class ComparativeVAE(nn.Module):
             spec.decoder_hidden,
             n_features,
             spec.decoder_activation,
+            spec.hidden_norm,
         )
         self.likelihood_parameters = nn.ParameterDict(
             self.likelihood.initial_parameters(n_members, n_features)
@@ -241,6 +248,7 @@ class ComparativeVAE(nn.Module):
         members, total = batch.x.shape[:2]
         latents = h.new_zeros(members, sum(self.spec.dims.values()), total)
         blocks: dict[str, BlockTrace] = {}
+        masks = batch.masks or {}
         start = 0
         for block, active in self.design.blocks.items():
             columns = slice(start, start + self.spec.dims[block])
@@ -248,7 +256,9 @@ class ComparativeVAE(nn.Module):
             rows = {s: batch.rows[s] for s in self.encoded(block, inactive) if s in batch.rows}
             if not rows:
                 continue
-            output, trace = self._encoder(block).traced(_rows(h, list(rows.values())), rows_last=True)
+            output, trace = self._encoder(block).traced(
+                _rows(h, list(rows.values())), rows_last=True, masks=masks.get(f"encoders.{block}", ())
+            )
             posterior = self._posterior(block, output, noise, batch, inactive)
             seen = rows_of({source: r.stop - r.start for source, r in rows.items()})
             blocks[block] = BlockTrace(posterior, trace, columns, seen)
@@ -256,7 +266,9 @@ class ComparativeVAE(nn.Module):
                 if source in rows:
                     latents[:, columns, rows[source]] = posterior.sample[..., seen[source]]
         entered, twisted = self._twisted(latents)
-        output, trace = self.decoder.traced(self._decoder_input(entered.mT, batch.covariates))
+        output, trace = self.decoder.traced(
+            self._decoder_input(entered.mT, batch.covariates), masks=masks.get("decoder", ())
+        )
         return PassTrace(blocks, trace, output, twisted)
 
     def summed_up(self, batch: Batch, trace: PassTrace, log_prob: Tensor) -> Pass:

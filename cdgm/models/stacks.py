@@ -1,11 +1,11 @@
 """Layers of many members at once: parameters and activations carry a leading member axis (E, ...)."""
 
-# Torch's own types are partial (from_numpy, ops).
+# Torch's own types are partial (from_numpy).
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,44 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdgm.config.model import LEAKY_RELU_SLOPE as SLOPE
+from cdgm.config.model import HiddenNorm
+from cdgm.models.hidden_layers import AfterLinear, Kept
 
 # Matrix products with fewer columns than this are formed transposed: MKL is up to 5 times slower for them.
 NARROW = 32
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A nonlinearity and its gradient.
-
-    Attributes
-    ----------
-    apply
-        The nonlinearity; in place, unless its gradient looks at the inputs.
-    pull
-        ``pull(gradient, kept)`` changes a gradient by the outputs to one by the inputs, in place.
-    keeps_input
-        Whether ``pull`` looks at the inputs; else at the outputs.
-    """
-
-    apply: Callable[[Tensor], Tensor]
-    pull: Callable[[Tensor, Tensor], Tensor]
-    keeps_input: bool = False
-
-
-_aten = torch.ops.aten
-ACTIVATIONS: dict[str, Activation] = {
-    "leaky_relu": Activation(
-        lambda z: nn.functional.leaky_relu_(z, SLOPE),
-        lambda g, y: _aten.leaky_relu_backward.grad_input(g, y, SLOPE, True, grad_input=g),
-    ),
-    "silu": Activation(
-        nn.functional.silu,
-        lambda g, z: _aten.silu_backward.grad_input(g, z, grad_input=g),
-        keeps_input=True,
-    ),
-    "tanh": Activation(torch.tanh_, lambda g, y: _aten.tanh_backward.grad_input(g, y, grad_input=g)),
-}
 
 
 class StackedLinear(nn.Module):
@@ -88,21 +55,29 @@ class Trace:
     inputs
         Input of each layer (E, B, in).
     kept
-        For each hidden layer, what its activation's gradient looks at (E, B, out).
+        What follows each hidden layer leaves.
     """
 
     inputs: list[Tensor]
-    kept: list[Tensor]
+    kept: list[Kept]
 
 
 class StackedMLP(nn.Module):
     """E independent multilayer perceptrons with a linear output, (E, B, in) to (E, B, out)."""
 
-    def __init__(self, n_members: int, n_in: int, hidden: Sequence[int], n_out: int, activation: str) -> None:
+    def __init__(
+        self,
+        n_members: int,
+        n_in: int,
+        hidden: Sequence[int],
+        n_out: int,
+        activation: str,
+        norm: HiddenNorm | None = None,
+    ) -> None:
         super().__init__()
         widths = [n_in, *hidden, n_out]
         self.layers = nn.ModuleList(StackedLinear(n_members, a, b) for a, b in itertools.pairwise(widths))
-        self.activation = ACTIVATIONS[activation]
+        self.hidden = AfterLinear(activation, norm)
         # The same, of known type and without the cost of a look-up.
         self._stack: list[StackedLinear] = [cast("StackedLinear", layer) for layer in self.layers]
 
@@ -112,10 +87,12 @@ class StackedMLP(nn.Module):
             layer.reset(generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply each member's network to its own rows."""
+        """Apply each member's network to its own rows, without dropout."""
         return self._stack[-1](self._hidden(x).inputs[-1])
 
-    def traced(self, x: Tensor, rows_last: bool = False) -> tuple[Tensor, Trace]:
+    def traced(
+        self, x: Tensor, rows_last: bool = False, masks: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Trace]:
         """What :meth:`forward` gives, and what :meth:`pull` needs.
 
         Parameters
@@ -124,19 +101,20 @@ class StackedMLP(nn.Module):
             Input (E, B, in).
         rows_last
             Whether the output is (E, out, B) and not (E, B, out); the better one where ``out`` is small.
+        masks
+            Dropout of each hidden layer (E, B, width), see :meth:`AfterLinear.apply`; empty without.
         """
-        trace, last = self._hidden(x), self._stack[-1]
+        trace, last = self._hidden(x, masks), self._stack[-1]
         if rows_last:
             return torch.baddbmm(last.bias.mT, last.weight.mT, trace.inputs[-1].mT), trace
         return last(trace.inputs[-1]), trace
 
-    def _hidden(self, x: Tensor) -> Trace:
+    def _hidden(self, x: Tensor, masks: Sequence[Tensor] = ()) -> Trace:
         trace = Trace([x], [])
-        for layer in self._stack[:-1]:
-            z = layer(x)
-            x = self.activation.apply(z)
+        for i, layer in enumerate(self._stack[:-1]):
+            x, kept = self.hidden.apply(layer(x), masks[i] if masks else None)
             trace.inputs.append(x)
-            trace.kept.append(z if self.activation.keeps_input else x)
+            trace.kept.append(kept)
         return trace
 
     def pull(
@@ -173,7 +151,7 @@ class StackedMLP(nn.Module):
                 torch.sum(part, 1, keepdim=True, out=bias)
             if i > 0:
                 gradient = torch.bmm(gradient, self._stack[i].weight.mT)
-                gradient = self.activation.pull(gradient, trace.kept[i - 1])
+                gradient = self.hidden.pull(gradient, trace.kept[i - 1])
         return torch.bmm(self._stack[0].weight, gradient.mT) if to_input else None
 
     def places(self, views: Mapping[str, Tensor], name: str) -> LayerGradients:
@@ -189,6 +167,16 @@ def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     columns = out.shape[-1]
     # Not by `out=`: for what is not contiguous, torch then goes member by member.
     out.copy_(torch.bmm(b.mT, a.mT).mT if columns < NARROW and columns % 16 else torch.bmm(a, b))
+
+
+def weight_mask(module: nn.Module) -> Tensor:
+    """Which of a member's parameters (P,) are weights of linear layers: 1, and 0 for biases and others."""
+    return torch.cat(
+        [
+            p.new_full((p[0].numel(),), float(name.endswith(".weight")))
+            for name, p in module.named_parameters()
+        ]
+    )
 
 
 def flatten_parameters(module: nn.Module, n_members: int) -> Tensor:

@@ -4,7 +4,8 @@
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 # Steps whose random numbers are drawn at once; it changes the speed, never the numbers.
 CHUNK = 16
+
+Key = TypeVar("Key")
 
 
 def shuffled_indices(generators: Sequence[np.random.Generator], n: int, batch_size: int) -> Iterator[Tensor]:
@@ -50,14 +53,66 @@ def standard_normals(
     device
         Where they go; they are drawn on the CPU, so that every device sees the same.
     """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    return _drawn(generators, dims, rows, draw, dtype, device)
+
+
+def dropout_masks(
+    generators: Mapping[tuple[str, int], Sequence[Sequence[np.random.Generator]]],
+    widths: Mapping[tuple[str, int], int],
+    rate: float,
+    rows: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+) -> Iterator[dict[str, list[Tensor]]]:
+    """Endless masks for the hidden layers of networks: 0 for what is dropped, ``1 / (1 - rate)`` else.
+
+    Parameters
+    ----------
+    generators
+        For each (network, hidden layer), for each source whose rows the network sees, one generator a
+        member (E).
+    widths
+        Width of each.
+    rate
+        Probability that a unit is dropped.
+    rows, dtype, device
+        As in :func:`standard_normals`.
+
+    Yields
+    ------
+    dict
+        Network to the masks (E, sources x rows, width) of its hidden layers, first to last.
+    """
+    kept = np.float32(1 / (1 - rate))
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return kept * (rng.random(shape, dtype=np.float32) >= rate)
+
+    for masks in _drawn(generators, widths, rows, draw, dtype, device):
+        networks: dict[str, list[Tensor]] = {}
+        for (network, _), mask in masks.items():
+            networks.setdefault(network, []).append(mask)
+        yield networks
+
+
+def _drawn(
+    generators: Mapping[Key, Sequence[Sequence[np.random.Generator]]],
+    widths: Mapping[Key, int],
+    rows: int,
+    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Iterator[dict[Key, Tensor]]:
+    """Endless numbers, key to (E, sources x rows, width)."""
     while True:
-        chunks: dict[str, Tensor] = {}
-        for block, of_sources in generators.items():
-            shape = (CHUNK, rows, dims[block])
-            drawn = [
-                np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in members])
-                for members in of_sources
-            ]
-            chunks[block] = torch.from_numpy(np.concatenate(drawn, axis=2)).to(device, dtype)
+        chunks: dict[Key, Tensor] = {}
+        for key, of_sources in generators.items():
+            shape = (CHUNK, rows, widths[key])
+            drawn = [np.stack([draw(rng, shape) for rng in members]) for members in of_sources]
+            chunks[key] = torch.from_numpy(np.concatenate(drawn, axis=2)).to(device, dtype)
         for step in range(CHUNK):
-            yield {block: chunk[:, step] for block, chunk in chunks.items()}
+            yield {key: chunk[:, step] for key, chunk in chunks.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import torch
 from cdgm.config.fit import FitSpec
 from cdgm.models.comparative_vae import ComparativeVAE
 from cdgm.models.source_data import SourceData, assemble
-from cdgm.models.stacks import flatten_parameters
+from cdgm.models.stacks import flatten_parameters, weight_mask
 from cdgm.objectives.context import ObjectiveContext
 from cdgm.objectives.lagrangian import Drawn, Lagrangian
-from cdgm.training.batches import shuffled_indices, standard_normals
+from cdgm.training.batches import dropout_masks, shuffled_indices, standard_normals
 from cdgm.training.device import device_of
 from cdgm.training.heap import keep_freed_memory
 from cdgm.training.history import History
@@ -71,6 +71,29 @@ def noise_streams(
     return {
         block: [member_streams(spec, "noise", *names, s, block, dim) for s in model.encoded(block, inactive)]
         for block, dim in spec.model.dims.items()
+    }
+
+
+def dropout_streams(
+    spec: FitSpec, model: ComparativeVAE, inactive: bool, *names: str
+) -> dict[tuple[str, int], tuple[int, list[list[np.random.Generator]]]]:
+    """Width and streams (sources x E) of the dropout of each (network, hidden layer); empty without dropout.
+
+    The rate is no part of a stream's name: what a small one drops, a larger one drops too.
+    """
+    if not spec.model.dropout:
+        return {}
+    networks = {
+        f"encoders.{block}": (model.encoded(block, inactive), spec.model.encoder_hidden)
+        for block in spec.model.dims
+    } | {"decoder": (spec.model.design.sources, spec.model.decoder_hidden)}
+    return {
+        (network, i): (
+            width,
+            [member_streams(spec, "dropout", *names, s, network, i, width) for s in sources],
+        )
+        for network, (sources, widths) in networks.items()
+        for i, width in enumerate(widths)
     }
 
 
@@ -130,7 +153,7 @@ def train(
     objective = Lagrangian(
         model, flat, spec.variant, _contexts(spec, {s: d.n for s, d in data.items()}, device)
     )
-    optimiser = FrozenAwareAdam(flat, training)
+    optimiser = FrozenAwareAdam(flat, training, weight_mask(model))
     history = History(design, training)
 
     batches = _batches(spec, model, data, objective.inactive, training.batch_size)
@@ -173,17 +196,19 @@ def _batches(
         source: shuffled_indices(member_streams(spec, "batches", *names, source), of_source.n, rows)
         for source, of_source in data.items()
     }
-    device = next(model.parameters()).device
-    noise = standard_normals(
-        noise_streams(spec, model, inactive, *names),
-        spec.model.dims,
+    like = getattr(torch, spec.training.precision), next(model.parameters()).device
+    noise = standard_normals(noise_streams(spec, model, inactive, *names), spec.model.dims, rows, *like)
+    layers = dropout_streams(spec, model, inactive, *names)
+    masks = dropout_masks(
+        {layer: streams for layer, (_, streams) in layers.items()},
+        {layer: width for layer, (width, _) in layers.items()},
+        spec.model.dropout,
         rows,
-        getattr(torch, spec.training.precision),
-        device,
+        *like,
     )
     while True:
         batch = assemble(data, {source: next(index) for source, index in indices.items()})
-        yield batch, next(noise)
+        yield replace(batch, masks=next(masks)) if layers else batch, next(noise)
 
 
 def _contexts(

@@ -19,10 +19,20 @@ class FrozenAwareAdam:
     A member whose loss or gradient is not finite is frozen at its last finite parameters for good:
     a gradient of zero would not hold it, since Adam's momentum goes on. This does not change the
     numbers of other members.
+
+    Parameters
+    ----------
+    flat
+        The parameters (E, P), which steps change in place.
+    training
+        Its schedule and options.
+    decaying
+        1 for each parameter of a member that weight decay is for, else 0 (P,); None for all.
     """
 
-    def __init__(self, flat: Tensor, training: TrainingSpec) -> None:
+    def __init__(self, flat: Tensor, training: TrainingSpec, decaying: Tensor | None = None) -> None:
         self.flat, self.clip = flat, training.clip
+        self._decaying = torch.ones_like(flat[0]) if decaying is None else decaying
         self.alive: Tensor = torch.ones(flat.shape[0], dtype=torch.bool, device=flat.device)
         self._options = training.optimiser
         self._averages = torch.zeros_like(flat), torch.zeros_like(flat)
@@ -60,6 +70,9 @@ class FrozenAwareAdam:
             gradient[~self.alive] = 0.0
         self.learning_rate = self._rates[self._next]
         self._next += 1
+        if self._options.weight_decay:
+            lost = self.learning_rate * self._options.weight_decay
+            self.flat.addcmul_(self.flat, self._decaying, value=-lost)
         # The function and not the class: `torch.optim.Adam` spends more time on itself than on small stacks.
         adam(
             [self.flat], [gradient], [self._averages[0]], [self._averages[1]], [], [self._steps],

@@ -8,9 +8,10 @@ import torch
 
 from cdgm.models.block_posterior import LOG_VARIANCE_RANGE
 from cdgm.models.elbo_gradient import ElboGradient
+from cdgm.models.hidden_layers import ACTIVATIONS
 from cdgm.models.likelihoods.base import Likelihood
 from cdgm.models.source_data import SourceData, assemble
-from cdgm.models.stacks import ACTIVATIONS, flatten_parameters
+from cdgm.models.stacks import flatten_parameters
 from cdgm.objectives.lagrangian import Lagrangian
 from cdgm.training.loop import _contexts, build_model
 from tests.unit.autograd_pass import autograd_pass, flat_gradient

@@ -57,6 +57,8 @@ class Truth(Start):
             raise ValueError(
                 f"start 'truth' needs decoder_activation leaky_relu, got {model.decoder_activation!r}"
             )
+        if model.hidden_norm is not None:
+            raise ValueError(f"start 'truth' needs a model without hidden_norm, got {model.hidden_norm!r}")
         for block, d in self.simulation.dims.items():
             if model.dims[block] < d:
                 raise ValueError(f"start 'truth' needs dims.{block} of at least {d}, got {model.dims[block]}")
