@@ -54,7 +54,8 @@ class ComparativeModel(Queries):
     seed
         Seed of the first member; the others count up from it. It also draws the held-out cells.
     model
-        Changes to the architecture, as in ``config.yaml``: ``{"decoder_hidden": [128]}``. Covariates of
+        Changes to the architecture, as in ``config.yaml``: ``{"decoder_hidden": [128]}``, or
+        ``{"hidden_norm": "layer", "dropout": 0.1}`` to keep wide networks upright. Covariates of
         :meth:`setup_anndata` enter the decoder; with ``{"encode_covariates": True}`` the encoders too.
     standardise
         For real values only: scale each feature to mean 0 and standard deviation 1 before fitting, the size
@@ -264,6 +265,7 @@ class ComparativeModel(Queries):
         early_stopping_share: float | None = None,
         device: str = "cpu",
         n_starts: int = 1,
+        weight_decay: float | None = None,
     ) -> None:
         """Fit all members, side by side on the cores of this machine.
 
@@ -300,6 +302,9 @@ class ComparativeModel(Queries):
             Fit each member from so many starts, and keep the one whose validation ELBO is highest (mean over
             sources). More than one sets training rows aside as early stopping does. See
             :attr:`Ensemble.starts` of :attr:`ensemble` for the ELBO of each.
+        weight_decay
+            Share times the learning rate that weights lose in each step (AdamW); none by default. For small
+            sets: see ``docs/own_data.md``.
 
         Raises
         ------
@@ -330,6 +335,7 @@ class ComparativeModel(Queries):
             batch_size,
             learning_rate,
             device,
+            weight_decay,
         )
         spec = specification.fit_spec(self.model_spec, self.variant, training, self.seeds)
         # The scale is that of training rows: validation rows have no part in it.

@@ -133,6 +133,7 @@ def training_values(
     batch_size: int | None,
     learning_rate: float | None,
     device: str = "cpu",
+    weight_decay: float | None = None,
 ) -> dict[str, Any]:
     """Settings of a training: those of a :func:`protocol`, with the arguments that are given.
 
@@ -143,7 +144,7 @@ def training_values(
     rows
         Training rows of each source. A batch holds no more than the fewest, unless ``batch_size`` is given;
         an epoch is a pass over the most.
-    max_steps, max_epochs, batch_size, learning_rate, device
+    max_steps, max_epochs, batch_size, learning_rate, device, weight_decay
         As in ``ComparativeModel.train``.
     """
     devices = get_args(TrainingSpec.model_fields["device"].annotation)
@@ -159,6 +160,8 @@ def training_values(
         )
     if learning_rate is not None:
         training["learning_rate"] = learning_rate
+    if weight_decay is not None:
+        training["optimiser"] = training["optimiser"] | {"weight_decay": weight_decay}
     if max_steps is not None and max_epochs is not None:
         raise UserError("train: got max_steps and max_epochs, expected one of them")
     if max_epochs is not None:

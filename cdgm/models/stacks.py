@@ -171,12 +171,8 @@ def _multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 
 def weight_mask(module: nn.Module) -> Tensor:
     """Which of a member's parameters (P,) are weights of linear layers: 1, and 0 for biases and others."""
-    return torch.cat(
-        [
-            p.new_full((p[0].numel(),), float(name.endswith(".weight")))
-            for name, p in module.named_parameters()
-        ]
-    )
+    named = module.named_parameters()
+    return torch.cat([p.new_full((p[0].numel(),), float(name.endswith(".weight"))) for name, p in named])
 
 
 def flatten_parameters(module: nn.Module, n_members: int) -> Tensor:
