@@ -7,9 +7,9 @@ Files are those of ``cdgm datasets get``. Each split draws the cells to train on
 seeds of three members; all else is the estimator's default. docs/own_data.md holds what was measured.
 
 The rule by which the default may change was written before any of it was run: a regulariser becomes the
-default if, with early stopping and beside the decoder that is the default at that size, it raises the held-out
-ELBO (mean over sources and members) in every split of at least three real sets both at 450 + 450 training
-cells and on whole sets, and if its steps take less than 1.2 times as long.
+default if, with early stopping and beside the decoder that is the default at that size, it raises the
+held-out ELBO (mean over sources and members) in every split of at least three real sets both at 450 + 450
+training cells and on whole sets, and if its steps take less than 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ def measure(
     model.train(progress_bar=False, early_stopping=early, **options)
     seconds = time.process_time() - before
     steps = int(model.history["step"].max())
-    of_rows = {part: model.get_elbo(part).groupby("member")["elbo"].mean() for part in ("test", "train")}
+    of_rows = {part: model.get_elbo(part).groupby("member")["elbo"].mean() for part in ("held_out", "train")}
     return {
-        "elbo": of_rows["test"].mean(),
-        "worst_member": of_rows["test"].min(),
+        "elbo": of_rows["held_out"].mean(),
+        "worst_member": of_rows["held_out"].min(),
         "elbo_train": of_rows["train"].mean(),
-        "finite": int(of_rows["test"].notna().sum()),
+        "finite": int(of_rows["held_out"].notna().sum()),
         "steps": steps,
         "step_seconds": seconds / steps,
     }
@@ -93,9 +93,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path, help=".h5ad with the column `source` in obs")
-    parser.add_argument(
-        "--cells", type=int, help="cells of each source to train on (default: all but a tenth)"
-    )
+    parser.add_argument("--cells", type=int, help="cells of each source to train on (all but a tenth)")
     parser.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--decoders", nargs="+", default=["log-linear", "128"])
     parser.add_argument("--settings", nargs="+", default=SHORT, choices=list(SETTINGS))
