@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cdgm.cli.data_options import COVARIATES, add_data_options, add_options, opened
 from cdgm.cli.inputs import present, results_folder, variant
+from cdgm.config.model import HiddenNorm
 from cdgm.utils.command_line import log, positive
 from cdgm.utils.errors import UserError
 
@@ -57,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare cells for HSIC and MMD, and shuffle them for levels, only within their batch",
     )
+    model.add_argument(
+        "--hidden-norm", choices=get_args(HiddenNorm), help="layer norm in hidden layers (default: none)"
+    )
+    model.add_argument(
+        "--dropout", type=float, metavar="P", help="share of the units of hidden layers that training drops"
+    )
     train = parser.add_argument_group("training")
     add_options(train, "--max-steps")
     train.add_argument(
@@ -64,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--batch-size", type=positive, metavar="N", help="rows of each group in a step")
     train.add_argument("--learning-rate", type=float, metavar="X", help="peak of the learning rate")
+    train.add_argument(
+        "--weight-decay", type=float, metavar="X", help="decay of weights, as of AdamW (default: 0)"
+    )
     add_options(train, "--early-stopping")
     train.add_argument(
         "--patience", type=positive, metavar="N",
@@ -102,6 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
             **present(
                 batch_size=arguments.batch_size,
                 learning_rate=arguments.learning_rate,
+                weight_decay=arguments.weight_decay,
                 early_stopping_patience=arguments.patience,
             ),
         )
@@ -124,9 +135,13 @@ def make_model(arguments: argparse.Namespace):
     if arguments.encode_covariates:
         if not any(getattr(arguments, name) for name in COVARIATES):
             raise UserError("--encode-covariates: is about covariates, and none is named: see --batch-key")
-        options["model"] = {"encode_covariates": True}
     if arguments.within_batches:
         options["within_batches"] = True
+    changes = present(
+        encode_covariates=arguments.encode_covariates or None,
+        hidden_norm=arguments.hidden_norm,
+        dropout=arguments.dropout,
+    )
     make: Any = ComparativeModel.from_arrays if isinstance(data, dict) else ComparativeModel
     return make(
         data,
@@ -134,6 +149,7 @@ def make_model(arguments: argparse.Namespace):
         n_background=arguments.n_background,
         n_salient=arguments.n_salient,
         n_members=arguments.members,
+        model=changes,
         **options,
     )
 

@@ -10,6 +10,7 @@ from cdgm.models.full_posterior import earlier_blocks
 def autograd_pass(model, batch, noise, inactive=False):
     """What ``model(batch, noise, inactive)`` gives, with its graph."""
     design, h = model.design, model.likelihood.encoder_input(batch.x)
+    masks = batch.masks or {}
     if model.spec.encode_covariates:
         h = torch.cat([h, batch.covariates], dim=-1)
     posteriors, kl, latents = {}, {}, {}
@@ -18,8 +19,11 @@ def autograd_pass(model, batch, noise, inactive=False):
         for source in model.encoded(block, inactive):
             rows = batch.rows[source]
             size = rows.stop - rows.start
-            output = model.encoders[block](h[:, rows])
-            own = noise[block][:, start : start + size]
+            seen = slice(start, start + size)
+            output, _ = model.encoders[block].traced(
+                h[:, rows], masks=[m[:, seen] for m in masks.get(f"encoders.{block}", ())]
+            )
+            own = noise[block][:, seen]
             start += size
             if model.spec.posterior == "full_covariance":
                 beside = [
@@ -45,9 +49,9 @@ def autograd_pass(model, batch, noise, inactive=False):
         )
     if model.spec.posterior == "twisted":
         latents = model.spec.twist.apply(latents, torch)
-    log_prob = model.likelihood.log_prob(
-        batch.x, model.decode(latents, batch.covariates), batch.library, dict(model.likelihood_parameters)
-    )
+    entered = model._decoder_input(model._joined(latents), batch.covariates)
+    decoded, _ = model.decoder.traced(entered, masks=masks.get("decoder", ()))
+    log_prob = model.likelihood.log_prob(batch.x, decoded, batch.library, dict(model.likelihood_parameters))
     log_prob = log_prob + batch.constant
     elbo = torch.stack(
         [

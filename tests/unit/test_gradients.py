@@ -1,6 +1,7 @@
 """The gradients by hand are those of autograd, for all that a fit can be made of."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,12 +63,19 @@ def case(spec, rows=5, inactive=False, unequal=False):
     }
     index = {s: torch.arange(rows + unequal * 2 * k).expand(3, -1) for k, s in enumerate(data)}
     batch = assemble(data, index)
+    seen = {b: sum(index[s].shape[1] for s in model.encoded(b, inactive)) for b in spec.model.dims}
     noise = {
-        block: torch.from_numpy(
-            rng.standard_normal((3, sum(index[s].shape[1] for s in model.encoded(block, inactive)), d))
-        )
+        block: torch.from_numpy(rng.standard_normal((3, seen[block], d)))
         for block, d in spec.model.dims.items()
     }
+    if spec.model.dropout:
+        rows = {f"encoders.{b}": (n, spec.model.encoder_hidden) for b, n in seen.items()}
+        rows["decoder"] = batch.x.shape[1], spec.model.decoder_hidden
+        masks = {
+            network: [torch.from_numpy(2.0 * (rng.random((3, n, width)) < 0.5)) for width in widths]
+            for network, (n, widths) in rows.items()
+        }
+        batch = replace(batch, masks=masks)
     return model, flat, batch, noise
 
 
@@ -171,6 +179,41 @@ def test_covariates(likelihood, encode, decoder):
         gradient.backward()
         total = gradient.together + (gradient.apart.sum(1) if apart else 0.0)
         torch.testing.assert_close(total, expected, **ELSEWHERE)
+
+
+REGULARISERS = {
+    "norm": {"hidden_norm": "layer"},
+    "dropout": {"dropout": 0.5},
+    "both": {"hidden_norm": "layer", "dropout": 0.5},
+}
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS.values(), ids=REGULARISERS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("design", ["contrastive", "unordered"])
+def test_layer_norm_and_dropout(design, activation, regulariser):
+    """Sources together and apart, inactive blocks, sources of unequal size."""
+    changes = {"encoder_hidden": [7, 5], "decoder_hidden": [4, 9], "encoder_activation": activation}
+    spec = fit_spec(
+        design=DESIGNS[design],
+        model=changes | {"decoder_activation": activation} | regulariser,
+        training=DOUBLE,
+    )
+    for inactive in (False, True):
+        model, flat, batch, noise = case(spec, inactive=inactive, unequal=True)
+        oracle = autograd_pass(model, batch, noise, inactive)
+        expected = torch.stack([flat_gradient(-elbo, model) for elbo in oracle.elbo], dim=1)
+        for apart in (False, True):
+            gradient = ElboGradient(model, flat, apart)
+            check_pass(gradient.forward(batch, noise, inactive), oracle)
+            gradient.backward()
+            total = gradient.together + (gradient.apart.sum(1) if apart else 0.0)
+            torch.testing.assert_close(total, expected.sum(1), **ELSEWHERE)
+
+
+@pytest.mark.parametrize("variant", ["mo-co-cvae", "hsic-mmd-cvae", "wasserstein-cvae"])
+def test_a_step_with_layer_norm_and_dropout(variant):
+    check_step(fit_spec(model=REGULARISERS["both"], variant=VARIANTS[variant], training=DOUBLE))
 
 
 PENALTY = {"kind": "hsic", "weight": 3.0, "estimator": "unbiased", "of": "means"}
