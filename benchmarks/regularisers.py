@@ -4,7 +4,8 @@
     python -m benchmarks.regularisers papalexi2021.h5ad ... --decoders 128 --splits 3     # whole sets
 
 Files are those of ``cdgm datasets get``. Each split draws the cells to train on, the held-out cells and the
-seeds of three members; all else is the estimator's default. docs/own_data.md holds what was measured.
+seeds of two members. The variant is the plain sum of ELBOs, which costs least; all else is the estimator's
+default. docs/own_data.md holds what was measured.
 
 The rule by which the default may change was written before any of it was run: a regulariser becomes the
 default if, with early stopping and beside the decoder that is the default at that size, it raises the
@@ -32,22 +33,22 @@ from cdgm.utils.command_line import log, run
 from cdgm.utils.random_streams import stream
 
 OUT = Path("results/benchmarks/regularisers.csv")
-MEMBERS, HELD_OUT, MOST_HELD_OUT = 3, 0.1, 500
+MEMBERS, HELD_OUT, MOST_HELD_OUT = 2, 0.1, 500
 NORM = {"hidden_norm": "layer"}
 #: Changes of the model, and arguments of the training.
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "none": ({}, {}),
     "weight decay 0.0001": ({}, {"weight_decay": 1e-4}),
     "weight decay 0.01": ({}, {"weight_decay": 1e-2}),
+    "weight decay 0.1": ({}, {"weight_decay": 0.1}),
     "weight decay 1": ({}, {"weight_decay": 1.0}),
     "layer norm": (NORM, {}),
     "dropout 0.1": ({"dropout": 0.1}, {}),
     "dropout 0.2": ({"dropout": 0.2}, {}),
     "layer norm, dropout 0.1": (NORM | {"dropout": 0.1}, {}),
-    "layer norm, dropout 0.1, weight decay 1": (NORM | {"dropout": 0.1}, {"weight_decay": 1.0}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
 }
-SHORT = ["none", "weight decay 1", "layer norm", "dropout 0.1", "layer norm, dropout 0.1"]
+SHORT = ["none", "weight decay 0.1", "layer norm", "dropout 0.1", "layer norm, dropout 0.1"]
 
 
 def subset(cells: anndata.AnnData, train: int | None, split: int) -> tuple[anndata.AnnData, float]:
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--decoders", nargs="+", default=["log-linear", "128"])
     parser.add_argument("--settings", nargs="+", default=SHORT, choices=list(SETTINGS))
     parser.add_argument("--early", nargs="+", type=int, default=[1, 0], help="1: with early stopping")
-    parser.add_argument("--variant", default="mo-co-cvae")
+    parser.add_argument("--variant", default="cvae")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
