@@ -203,6 +203,12 @@ bench-memory: env ## memory and time against the number of cells, up to 310,000
 bench-genes: env ## differential expression of known genes: power, false discoveries and the null, beside scanpy's
 	$(BIN)/python -m benchmarks.differential_expression
 
+.PHONY: bench-regularisers
+bench-regularisers: env ## layer norm, dropout and weight decay on small sets of real cells
+	for set in kang2018 papalexi2021 glioblastoma; do \
+		[ -e .bench-$$set.h5ad ] || $(BIN)/cdgm datasets get $$set --out .bench-$$set.h5ad || exit 1; done
+	$(BIN)/python -m benchmarks.regularisers .bench-kang2018.h5ad .bench-papalexi2021.h5ad .bench-glioblastoma.h5ad --cells 450
+
 .PHONY: bench-choosing
 bench-choosing: env ## how often `cdgm choose` picks the true sizes, and what a recommended level does
 	$(BIN)/python -m benchmarks.choosing
