@@ -55,7 +55,8 @@ def subset(cells: anndata.AnnData, train: int | None, split: int) -> tuple[annda
     """Cells of a split, and the share of them to hold out; all cells if there is no number to train on."""
     if train is None:
         return cells, HELD_OUT
-    groups = list(cells.obs.groupby("source", observed=True).indices.values())
+    source = np.asarray(cells.obs["source"]).astype(str)
+    groups = [np.flatnonzero(source == value) for value in np.unique(source)]
     size = min(train + MOST_HELD_OUT, *map(len, groups))
     rng = stream("benchmark", "regularisers", split, root=0)
     rows = np.concatenate([rng.permutation(group)[:size] for group in groups])

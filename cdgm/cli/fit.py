@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from cdgm.cli.data_options import COVARIATES, add_data_options, add_options, opened
 from cdgm.cli.inputs import present, results_folder, variant
-from cdgm.config.model import HiddenNorm
 from cdgm.utils.command_line import log, positive
 from cdgm.utils.errors import UserError
 
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare cells for HSIC and MMD, and shuffle them for levels, only within their batch",
     )
     model.add_argument(
-        "--hidden-norm", choices=get_args(HiddenNorm), help="layer norm in hidden layers (default: none)"
+        "--hidden-norm", choices=("layer",), help="layer norm in hidden layers (default: none)"
     )
     model.add_argument(
         "--dropout", type=float, metavar="P", help="share of the units of hidden layers that training drops"
