@@ -58,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare cells for HSIC and MMD, and shuffle them for levels, only within their batch",
     )
     model.add_argument(
+        "--decoder-hidden", type=positive, nargs="*", metavar="N",
+        help="widths of the decoder's hidden layers; no number for none (default: by the number of cells)",
+    )  # fmt: skip
+    model.add_argument(
         "--hidden-norm", choices=("layer",), help="layer norm in hidden layers (default: none)"
     )
     model.add_argument(
@@ -138,6 +142,7 @@ def make_model(arguments: argparse.Namespace):
         options["within_batches"] = True
     changes = present(
         encode_covariates=arguments.encode_covariates or None,
+        decoder_hidden=arguments.decoder_hidden,
         hidden_norm=arguments.hidden_norm,
         dropout=arguments.dropout,
     )

@@ -237,10 +237,12 @@ def test_the_estimator_takes_saves_and_loads_them(arrays, tmp_path):
 
 def test_the_command_line_takes_them(arrays, tmp_path):
     np.savez(tmp_path / "arrays.npz", **arrays)
-    words = "--hidden-norm layer --dropout 0.3 --weight-decay 0.5 --max-steps 5 --members 1 --map pca"
+    words = "--decoder-hidden 8 --hidden-norm layer --dropout 0.3 --weight-decay 0.5"
+    words += " --max-steps 5 --members 1 --map pca"
     data, out = str(tmp_path / "arrays.npz"), str(tmp_path / "fit")
     main(["fit", data, "--background", "healthy", "--variant", "cvae", *words.split(), "--out", out])
     loaded = cdgm.ComparativeModel.load(tmp_path / "fit" / "model", arrays)
+    assert loaded.model_spec.decoder_hidden == (8,)
     assert (loaded.model_spec.hidden_norm, loaded.model_spec.dropout) == ("layer", 0.3)
     assert loaded.ensemble.spec.training.optimiser.weight_decay == 0.5
 
