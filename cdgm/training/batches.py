@@ -57,7 +57,7 @@ def standard_normals(
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)
 
-    return _drawn(generators, dims, rows, draw, dtype, device)
+    return _drawn(generators, dims, rows, draw, CHUNK, dtype, device)
 
 
 def dropout_masks(
@@ -92,7 +92,8 @@ def dropout_masks(
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return kept * (rng.random(shape, dtype=np.float32) >= rate)
 
-    for masks in _drawn(generators, widths, rows, draw, dtype, device):
+    # Step by step: those of one step are many enough, and those of several would fill the memory.
+    for masks in _drawn(generators, widths, rows, draw, 1, dtype, device):
         networks: dict[str, list[Tensor]] = {}
         for (network, _), mask in masks.items():
             networks.setdefault(network, []).append(mask)
@@ -104,15 +105,16 @@ def _drawn(
     widths: Mapping[Key, int],
     rows: int,
     draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
+    steps: int,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Iterator[dict[Key, Tensor]]:
-    """Endless numbers, key to (E, sources x rows, width)."""
+    """Endless numbers, key to (E, sources x rows, width), drawn for so many ``steps`` at once."""
     while True:
         chunks: dict[Key, Tensor] = {}
         for key, of_sources in generators.items():
-            shape = (CHUNK, rows, widths[key])
+            shape = (steps, rows, widths[key])
             drawn = [np.stack([draw(rng, shape) for rng in members]) for members in of_sources]
             chunks[key] = torch.from_numpy(np.concatenate(drawn, axis=2)).to(device, dtype)
-        for step in range(CHUNK):
+        for step in range(steps):
             yield {key: chunk[:, step] for key, chunk in chunks.items()}

@@ -14,6 +14,7 @@ from cdgm.config.fit import FitSpec
 from cdgm.config.model import LEAKY_RELU_SLOPE
 from cdgm.models.checkpoint import load_stack, save_stack
 from cdgm.models.inference import held_out_bounds, posterior_means
+from cdgm.models.source_data import SourceData
 from cdgm.models.stacks import StackedMLP, flatten_parameters, weight_mask
 from cdgm.training import loop
 from cdgm.training.batches import dropout_masks
@@ -22,6 +23,7 @@ from cdgm.training.optimiser import FrozenAwareAdam, learning_rates
 from cdgm.utils.errors import UserError
 from cdgm.workflow.plan import dump
 from tests.unit.builders import CONTRASTIVE, THREE_SOURCES, fit_spec, observations, simulation
+from tests.unit.test_variants import VARIANTS
 
 BOTH = {"hidden_norm": "layer", "dropout": 0.3}
 DECAY = {"optimiser": {"kind": "adam", "weight_decay": 0.5}}
@@ -176,6 +178,22 @@ def test_nothing_is_dropped_outside_of_training():
     ]
     for source in x:
         np.testing.assert_array_equal(bounds[0][source], bounds[1][source])
+
+
+def test_a_second_batch_for_weights_has_masks_of_its_own():
+    spec = fit_spec(model=BOTH, variant=VARIANTS["mo-cvae-512-rows"], training={"steps": 3})
+    x = observations(spec)
+    model = build_model(spec, 6)
+    data = {s: SourceData(x[s], [0, 1, 2], model.likelihood, torch.float32) for s in x}
+    first, second = (
+        next(loop._batches(spec, model, data, False, rows, *names))[0].masks
+        for rows, *names in ((16,), (512, "weights"))
+    )
+    for network in ("encoders.background", "decoder"):
+        assert first[network][0].shape == (3, 32, 8)
+        assert second[network][0].shape == (3, 1024, 8)
+        assert not torch.equal(first[network][0][:, :16], second[network][0][:, :16])
+    assert train(spec, x, [0, 1, 2]).finite.all()
 
 
 def test_a_layer_norm_does_not_notice_the_scale_of_a_hidden_layer():
