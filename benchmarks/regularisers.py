@@ -1,7 +1,7 @@
 """What layer norm, dropout and weight decay do to the ELBO of held-out cells, on small and on whole sets.
 
-    python -m benchmarks.regularisers immune.h5ad kang2018.h5ad ... --cells 450 --splits 3
-    python -m benchmarks.regularisers papalexi2021.h5ad ... --decoders 128 --splits 3     # whole sets
+    python -m benchmarks.regularisers immune.h5ad kang2018.h5ad ... --cells 450
+    python -m benchmarks.regularisers papalexi2021.h5ad ... --decoders default --settings none "dropout 0.2"
 
 Files are those of ``cdgm datasets get``. Each split draws the cells to train on, the held-out cells and the
 seeds of two members. The variant is the plain sum of ELBOs, which costs least; all else is the estimator's
@@ -48,7 +48,14 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "layer norm, dropout 0.1": (NORM | {"dropout": 0.1}, {}),
     "learning rate 0.002": ({}, {"learning_rate": 2e-3}),
 }
-SHORT = ["none", "weight decay 0.1", "layer norm", "dropout 0.1", "layer norm, dropout 0.1"]
+SHORT = [
+    "none",
+    "weight decay 0.1",
+    "layer norm",
+    "dropout 0.1",
+    "dropout 0.2",
+    "layer norm, dropout 0.1",
+]
 
 
 def subset(cells: anndata.AnnData, train: int | None, split: int) -> tuple[anndata.AnnData, float]:
