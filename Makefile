@@ -181,6 +181,10 @@ docs-images: env ## the guide's pictures, from real runs of some minutes (docs/i
 		--background background --labels-key label --members 2 --max-steps 1500 --out fit --overwrite
 	$(BIN)/python docs/figures/images.py build/images docs/images
 
+.PHONY: tutorials
+tutorials: env ## run docs/tutorials; writes their outputs and pictures (some minutes; one picture needs Chromium)
+	$(BIN)/python -m docs.figures.tutorials build/tutorials docs/tutorials/*.md
+
 #### Benchmarks
 
 .PHONY: bench

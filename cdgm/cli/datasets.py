@@ -80,7 +80,10 @@ def get(name: str, out: Path) -> None:
     with atomic(out) as temporary:
         adata.write_h5ad(temporary)
     print(f"{out}: {adata.n_obs:,} cells, {adata.n_vars:,} genes. To fit a model:")
-    print(f"  cdgm fit {out} --source-key source --background {spec.sources[0]} --labels-key label --out fit")
+    options = f"--source-key source --background {spec.sources[0]} --labels-key label"
+    batch = next((name for name, kind in spec.covariates.items() if kind == "categorical"), None)
+    options += "" if batch is None else f" --batch-key {batch}"
+    print(f"  cdgm fit {out} {options} --out fit")
 
 
 def as_anndata(prepared: Any):

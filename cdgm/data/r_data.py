@@ -19,9 +19,12 @@ def read_r_object(path: Path, name: str) -> Any:
     Raises
     ------
     UserError
-        If the file is missing or damaged, or does not hold the object.
+        If the file is missing or damaged, or does not hold the object, or rdata is not installed.
     """
-    import rdata
+    try:
+        import rdata
+    except ImportError:
+        raise UserError(f"{path}: R data: reading them needs rdata: pip install rdata") from None
 
     with reading(path, "R data (.rda)"):
         content = rdata.read_rda(path)

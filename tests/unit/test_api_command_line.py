@@ -86,7 +86,8 @@ def test_fit_of_arrays(tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "two.npz", ill=rng.standard_normal((40, 6)), healthy=rng.standard_normal((50, 6)))
     out = tmp_path / "fit"
-    main(["fit", str(tmp_path / "two.npz"), "--background", "healthy", "--out", str(out), *QUICK])
+    wide = ["--decoder-hidden", "7", "5"]
+    main(["fit", str(tmp_path / "two.npz"), "--background", "healthy", "--out", str(out), *QUICK, *wide])
     shown = capsys.readouterr().out
     assert "stability of the salient block" in shown
     assert f"results: {out}/report.html" in shown
@@ -96,6 +97,7 @@ def test_fit_of_arrays(tmp_path, capsys):
     spec = json.loads((out / "model" / "model.json").read_text())["spec"]
     assert spec["model"]["design"]["blocks"] == {"background": ["healthy", "ill"], "salient": ["ill"]}
     assert spec["model"]["likelihood"]["kind"] == "gaussian"
+    assert spec["model"]["decoder_hidden"] == [7, 5]
     assert not (out / "cells.h5ad").exists()
     again = tmp_path / "again"
     main(
@@ -216,6 +218,20 @@ def test_a_prepared_data_set_keeps_its_cells():
     for i in range(len(PARTS)):
         assert (adata[adata.obs["label"] == f"l{i}"].X.toarray() == i).all()
     assert adata.n_obs == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"), [("kang2018", "label"), ("glioblastoma", "label --batch-key patient")]
+)
+def test_the_next_command_names_the_batches(name, ends, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("cdgm.data.fetch.fetch", lambda *_: None)
+    monkeypatch.setattr("cdgm.data.preprocess.preprocess", lambda *_: None)
+    monkeypatch.setattr("cdgm.cli.datasets.as_anndata", lambda _: small_cells.cells())
+    out = tmp_path / "cells.h5ad"
+    main(["datasets", "get", name, "--out", str(out)])
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.endswith(f"--labels-key {ends} --out fit")
+    parser().parse_args(command.split()[1:])
 
 
 PARTS = [("train", "a", 2), ("train", "b", 3), ("test", "a", 1), ("test", "b", 1)]

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import struct
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,6 +177,13 @@ def rda(tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("rda") / "toy.rda"
     rdata.write_rda(path, {"other": np.arange(1000.0)}, compression="gzip")
     return gzip.decompress(path.read_bytes())
+
+
+def test_r_data_without_its_reader_are_one_line(rda, tmp_path, monkeypatch):
+    path: Path = tmp_path / "screen.rda"
+    path.write_bytes(rda)
+    monkeypatch.setitem(sys.modules, "rdata", None)
+    refused(lambda: SCREEN.read(path), "screen.rda", "R data", "pip install rdata")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])

@@ -29,7 +29,12 @@ from tests.unit import small_cells
 
 CONFIG = parse_config(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 #: Pages whose Python is run by another module of these tests.
-RUN_ELSEWHERE = {"docs/own_data.md": "test_api_docs.py", "docs/extending.md": "test_extending.py"}
+RUN_ELSEWHERE = {
+    "docs/own_data.md": "test_api_docs.py",
+    "docs/extending.md": "test_extending.py",
+    "docs/tutorials/glioblastoma.md": "test_tutorials.py",
+    "docs/tutorials/kang2018.md": "test_tutorials.py",
+}
 RUN_HERE = {"docs/api.md", "docs/first_run.md", "docs/results.md", "docs/variants.md"}
 
 
