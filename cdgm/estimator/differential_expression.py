@@ -17,6 +17,7 @@ from cdgm.estimator.gene_ranking import private_block
 from cdgm.estimator.specification import LARGEST_SEED, MOST_DRAWS, whole_number
 from cdgm.evaluation.effect_posterior import bulk_p_values, effect_table, label_p_values
 from cdgm.evaluation.metrics.independence import spread_rows
+from cdgm.training.spread import one_thread
 from cdgm.utils.errors import bad_input
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Comparison:
         )
 
 
+@one_thread()  # numba and others leave torch with more threads, which wait for each other at each chunk
 def differential_expression_table(model: Queries, what: Comparison) -> pd.DataFrame:
     """See ``ComparativeModel.differential_expression``."""
     if model.model_spec.posterior == "full_covariance":

@@ -13,6 +13,7 @@ import torch
 from cdgm.evaluation.group_comparison import compare_groups
 from cdgm.evaluation.metrics.independence import spread_rows
 from cdgm.models.likelihoods._counts import CountLikelihood
+from cdgm.training.spread import one_thread
 from cdgm.utils.errors import UserError, bad_input
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 512
 
 
+@one_thread()
 def ranking_table(model: Queries, block: str | None, label: str | None, cells: int) -> pd.DataFrame:
     """Rank features by how far a private block moves them, strongest first.
 

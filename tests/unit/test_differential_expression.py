@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 import cdgm
 from benchmarks.differential_expression import TARGET, simulate, wilcoxon
-from cdgm.estimator import decoded_samples
+from cdgm.estimator import decoded_samples, gene_ranking
 from cdgm.evaluation.effect_posterior import bulk_p_values, effect_table, expected_fdr, label_p_values
 from tests.unit import small_cells
 from tests.unit.data_helpers import refused
@@ -195,3 +196,26 @@ def test_calls_are_right_and_shuffled_labels_call_nothing():
     # Genes of one data set share latents, so their p values go together: the mean over labels counts.
     assert np.mean(low) == pytest.approx(0.05, abs=0.04)
     assert np.mean(sure) < 0.01
+
+
+def test_genes_are_decoded_on_one_thread(monkeypatch):
+    """Other libraries leave torch with more: threads that wait for each other at each small operation."""
+    model, seen = small_cells.trained(steps=2), []
+    for module in (decoded_samples, gene_ranking):
+        real = module.decoded
+
+        def spy(*arguments, real=real):
+            seen.append(torch.get_num_threads())
+            return real(*arguments)
+
+        monkeypatch.setattr(module, "decoded", spy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        model.differential_expression(n_samples=2)
+        model.rank_genes()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) > 2
+    assert set(seen) == {1}
