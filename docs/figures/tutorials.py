@@ -30,7 +30,7 @@ COLUMNS = 90
 #: A fenced block, or a picture in a line of its own.
 PART = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$|^!\[[^\]]*\]\((?P<picture>\S+)\)$", re.M | re.S)
 #: The sentence of a page that tells its cost.
-SECONDS = re.compile(r"(?<=took )\d+(?=\sseconds of processor time)")
+SECONDS = re.compile(r"(?<=took )\d+(?=\s+seconds\s+of\s+processor\s+time)")
 DPI = 110
 
 
