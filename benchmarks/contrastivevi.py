@@ -45,6 +45,9 @@ class ContrastiveVI:
         Share of hidden units of the encoders that are dropped in training.
     batch_size
         Rows of each source a step; None for that of our fit.
+    batches
+        Whether it is told the first covariate of the data that has categories, as ``batch_key``. Encoders and
+        decoder then both take it; the class has no way to keep it from the encoders.
     """
 
     epochs: int | None = None
@@ -54,6 +57,7 @@ class ContrastiveVI:
     zero_inflated: bool = True
     dropout: float = 0.1
     batch_size: int | None = None
+    batches: bool = False
     #: Each seed is a fit of its own: see :class:`Method`.
     stacked = False
 
@@ -62,8 +66,9 @@ class ContrastiveVI:
         from importlib.metadata import version
 
         own = asdict(self)
-        if not self.private_only:
-            del own["private_only"]  # so that fits which were kept before there was this option are found
+        for name in ("private_only", "batches"):
+            if not own[name]:
+                del own[name]  # so that fits which were kept before there was this option are found
         return {"scvi-tools": version("scvi-tools")} | own
 
     def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
@@ -75,14 +80,23 @@ class ContrastiveVI:
         means: Means = {}
         for split, sources in bundle.x.items():
             for source in SOURCES:
-                cells = _annotated(sources[source][0])
+                cells = _annotated(sources[source][0], self._batches(bundle, split, source))
                 for block in BLOCKS:
                     mean = model.get_latent_representation(cells, representation_kind=block, batch_size=CHUNK)
                     means[split, source, block] = mean
-        bounds = {s: held_out_bound(model, bundle.x["test"][s][0], s, seed, draws) for s in SOURCES}
+        bounds = {
+            s: held_out_bound(model, bundle.x["test"][s][0], s, seed, draws, self._batches(bundle, "test", s))
+            for s in SOURCES
+        }
         kl = {(s, b): v for s, (_, terms) in bounds.items() for b, v in terms.items()}
         finite = all(np.isfinite(mean).all() for mean in means.values())
         return Fitted(means, {s: elbo for s, (elbo, _) in bounds.items()}, kl, finite, sum(seconds))
+
+    def _batches(self, bundle: Bundle, split: str, source: str) -> np.ndarray | None:
+        """Number of each row's batch (n,); None where the model is not told."""
+        if not self.batches:
+            return None
+        return bundle.covariates[split][source][bundle.batches[0]][0].argmax(axis=1)
 
     def train(self, ours: FitSpec, bundle: Bundle, seed: int) -> tuple[Any, list[float]]:
         """A trained model, and the processor seconds of each epoch."""
@@ -95,8 +109,11 @@ class ContrastiveVI:
         (width,) = set(spec.encoder_hidden)
         kind = _model(self.zero_inflated, self.private_only)
         x = bundle.x["train"]
-        cells = _annotated(np.concatenate([x[s][0] for s in SOURCES]))
-        kind.setup_anndata(cells)
+        told = [self._batches(bundle, "train", s) for s in SOURCES]
+        cells = _annotated(
+            np.concatenate([x[s][0] for s in SOURCES]), np.concatenate(told) if self.batches else None
+        )
+        kind.setup_anndata(cells, batch_key="batch" if self.batches else None)
         model = kind(
             cells,
             n_hidden=width,
@@ -125,7 +142,7 @@ class ContrastiveVI:
 
 
 def held_out_bound(
-    model: Any, x: np.ndarray, source: str, seed: int, draws: int
+    model: Any, x: np.ndarray, source: str, seed: int, draws: int, batches: np.ndarray | None = None
 ) -> tuple[float, dict[str, float]]:
     """Mean ELBO of a source's cells and its KL terms by block: nats a cell, all constants in.
 
@@ -142,6 +159,8 @@ def held_out_bound(
             for start in range(0, len(x), CHUNK):
                 rows = torch.from_numpy(x[start : start + CHUNK].astype(np.float32))
                 batch = torch.zeros(len(rows), 1)
+                if batches is not None:
+                    batch[:, 0] = torch.from_numpy(batches[start : start + CHUNK])
                 inferred = module._generic_inference(x=rows, batch_index=batch)
                 if source == "background":
                     inferred["s"] = torch.zeros_like(inferred["s"])
@@ -160,11 +179,14 @@ def held_out_bound(
     return elbo / n, {block: kl[block] / n for block in active}
 
 
-def _annotated(x: np.ndarray) -> Any:
+def _annotated(x: np.ndarray, batches: np.ndarray | None = None) -> Any:
     # Dense, so that no batch has to be unpacked: the faster of the two ways at these sizes.
     import anndata
 
-    return anndata.AnnData(np.ascontiguousarray(x, dtype=np.float32))
+    cells = anndata.AnnData(np.ascontiguousarray(x, dtype=np.float32))
+    if batches is not None:
+        cells.obs["batch"] = batches  # scvi-tools numbers sorted values, and every batch has training rows
+    return cells
 
 
 def _model(zero_inflated: bool, private_only: bool) -> type:

@@ -76,6 +76,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("cases", nargs="+", metavar="FILE KEY BACKGROUND")
+    parser.add_argument(
+        "--beside", nargs="+", type=int, choices=(0, 1), default=[0, 1], help="busy processes beside it"
+    )
     parser.add_argument("--check", action="store_true", help="fail when the promised ratio is missed")
     arguments = parser.parse_args()
     if len(arguments.cases) % 3:
@@ -85,7 +88,7 @@ def main() -> None:
     columns += ["processor seconds, all cores", "one core", "ELBO"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for file, key, background in zip(*[iter(arguments.cases)] * 3, strict=True):
-        for beside in (0, 1):
+        for beside in arguments.beside:
             for method, command in methods(file, key, background).items():
                 with busy(beside):
                     wall, processor, elbo = cost(command, one_core=False)

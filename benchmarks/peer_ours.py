@@ -27,18 +27,26 @@ class Ours:
 
     variant: str = "cvae"
     equal_widths: bool = False
+    #: Whether the decoder, and whether the encoders too, are told the batches of the data.
+    batches: bool = False
+    encode_batches: bool = False
     #: Whether all seeds are fitted together, as members of one stack.
     stacked = True
 
     def settings(self) -> dict[str, Any]:
         """See :class:`Method`."""
-        return {"variant": dump(parse_variant(self.variant)), "equal_widths": self.equal_widths}
+        own = {"variant": dump(parse_variant(self.variant)), "equal_widths": self.equal_widths}
+        # Added only where it is used, so that fits which were kept before there was this option are found.
+        return own | ({"batches": True, "encoders": self.encode_batches} if self.batches else {})
 
-    def spec(self, ours: FitSpec, seeds: Sequence[int]) -> FitSpec:
-        """The fit of these seeds."""
+    def spec(self, ours: FitSpec, seeds: Sequence[int], batches: Sequence[str] = ()) -> FitSpec:
+        """The fit of these seeds, which is told these covariates if it is told batches."""
         values = dump(ours) | {"seeds": list(seeds), "variant": dump(parse_variant(self.variant))}
         if self.equal_widths:
             values["model"] = values["model"] | {"decoder_hidden": list(ours.model.encoder_hidden)}
+        if self.batches:
+            told = {"covariates": list(batches), "encode_covariates": self.encode_batches}
+            values["model"] = values["model"] | told
         return FitSpec.model_validate(values)
 
     def fit(self, ours: FitSpec, bundle: Bundle, seeds: Sequence[int], draws: int) -> list[Fitted]:
@@ -50,12 +58,14 @@ class Ours:
         from cdgm.training.loop import train
 
         torch.set_num_threads(1)
-        spec, members = self.spec(ours, seeds), [0] * len(seeds)
+        spec, members = self.spec(ours, seeds, bundle.batches), [0] * len(seeds)
+        known = {split: bundle.covariates_of(split, spec.model.covariates) for split in bundle.x}
         before = time.process_time()
-        trained = train(spec, bundle.x["train"], members)
+        trained = train(spec, bundle.x["train"], members, covariates=known["train"])
         seconds = (time.process_time() - before) / len(seeds)
         generators = [stream("evaluate", "bounds", spec.dataset, seed, root=spec.root_seed) for seed in seeds]
-        elbo, kl = held_out_bounds(trained.model, bundle.x["test"], members, generators, draws)
+        x = bundle.x["test"]
+        elbo, kl = held_out_bounds(trained.model, x, members, generators, draws, known["test"])
         means = embed(trained.model, bundle, members)
         return [
             Fitted(
@@ -82,7 +92,8 @@ def our_fit(dataset: str) -> FitSpec:
 
 def our_methods(ours: FitSpec) -> dict[str, Method]:
     """Our rows, by name."""
-    methods: dict[str, Method] = {name: Ours(name) for name in ("cvae", "wasserstein-cvae", "mo-co-cvae")}
+    names = ("cvae", "wasserstein-cvae", "mo-co-cvae", "both-warm-up", "private-warm-up")
+    methods: dict[str, Method] = {name: Ours(name) for name in names}
     if ours.model.decoder_hidden != ours.model.encoder_hidden:
         methods["cvae-equal-widths"] = Ours(equal_widths=True)
     return methods

@@ -13,7 +13,7 @@ import pandas as pd
 from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle
 from cdgm.data.cell_table import CellTable
-from cdgm.evaluation.metrics.latent_space_scores import score_baselines, score_space
+from cdgm.evaluation.metrics.latent_space_scores import batch_rows, score_baselines, score_space
 from cdgm.evaluation.metrics.nulls import row
 from cdgm.evaluation.study_tables import SCORE_COLUMNS, summarise, with_study
 from cdgm.utils.command_line import log
@@ -86,11 +86,18 @@ class Method(Protocol):
 
 
 def fitted_rows(
-    fitted: Fitted, cells: CellTable, dataset: str, seed: int, draws: int, root: int
+    fitted: Fitted,
+    cells: CellTable,
+    dataset: str,
+    seed: int,
+    draws: int,
+    root: int,
+    batches: Sequence[str] = (),
 ) -> list[dict[str, object]]:
     """Bounds, and the scores of each block's space, on all cells of both splits as the workflow scores them.
 
-    The streams do not know the method: every method meets the same permutations and tie-breaks.
+    Columns of ``batches`` are scored whether or not the method was told them. The streams do not know the
+    method: every method meets the same permutations and tie-breaks.
     """
     rows = [row(source, "", "", "elbo", value) for source, value in fitted.elbo.items()]
     rows += [row(source, block, "", "kl", value) for (source, block), value in fitted.kl.items()]
@@ -103,6 +110,10 @@ def fitted_rows(
         rows += score_space(
             latent, cells.source, cells.label, block, strata=cells.strata, rng=rng, draws=draws
         )
+        for name in batches:
+            rng = stream("evaluate", "batches", dataset, block, name, seed, root=root)
+            batch = cells.table[name].to_numpy(dtype=str)
+            rows += batch_rows(latent, cells.source, batch, block, name, rng, draws)
     return [{"point": "", "seed": seed, "member": 0, "finite": fitted.finite, **r} for r in rows]
 
 
