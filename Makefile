@@ -227,12 +227,13 @@ $(PEERS)/lock.stamp: requirements.lock requirements-peers.lock | $(VENV)/lock.st
 # Fits of single methods: 400 epochs of scvi-tools' defaults cost as much as 30 of our fits.
 FEWER_SEEDS := scvi-default=3 scvi-matched-wasserstein=3 scvi-matched-nb=3
 .PHONY: bench-peers
-bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores, stability and speed
-	$(SNAKEMAKE) results/data/papalexi2021/cells.npz results/data/immune_spikein/cells.npz $(SNAKEMAKE_ARGS)
+bench-peers: env $(PEERS)/lock.stamp ## our model beside scvi-tools' ContrastiveVI: scores, stability, batches and speed
+	$(SNAKEMAKE) $(foreach name,papalexi2021 immune_spikein glioblastoma,results/data/$(name)/cells.npz) $(SNAKEMAKE_ARGS)
 	$(PEERS)/bin/python -m benchmarks.peers speed
 	[ -e .bench-immune.h5ad ] || $(BIN)/cdgm datasets get immune_spikein --out .bench-immune.h5ad
 	$(PEERS)/bin/python -m benchmarks.own_data .bench-immune.h5ad source background
 	$(PEERS)/bin/python -m benchmarks.peers scores --seeds 8 --seeds-of $(FEWER_SEEDS)
+	$(PEERS)/bin/python -m benchmarks.batches
 
 #### Tidy
 

@@ -158,7 +158,7 @@ def held_out_bound(
         for _ in range(draws):
             for start in range(0, len(x), CHUNK):
                 rows = torch.from_numpy(x[start : start + CHUNK].astype(np.float32))
-                batch = torch.zeros(len(rows), 1)
+                batch = torch.zeros(len(rows), 1, dtype=torch.long)
                 if batches is not None:
                     batch[:, 0] = torch.from_numpy(batches[start : start + CHUNK])
                 inferred = module._generic_inference(x=rows, batch_index=batch)
