@@ -91,10 +91,16 @@ def floor_rows(
     return [{"point": "", "seed": -1, "member": 0, "finite": True, **r} for r in rows]
 
 
-def chance_row(summary: pd.DataFrame) -> str:
+def columns_of(cells: CellTable, batches: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Columns of the Markdown table; without those of labels where the labels are the batches."""
+    same = (cells.label == cells.table[batches[0]].to_numpy(dtype=str)).all()
+    return {name: column for name, column in COLUMNS.items() if not (same and column[0] == "knn_accuracy")}
+
+
+def chance_row(summary: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> str:
     """A row of the Markdown table: 95 % quantiles of scores with shuffled batches, labels or sources."""
     texts = []
-    for metric, source, block in COLUMNS.values():
+    for metric, source, block in columns.values():
         of = summary[
             (summary["metric"] == metric) & (summary["source"] == source) & (summary["block"] == block)
         ]["null_high"].dropna()
@@ -105,6 +111,10 @@ def chance_row(summary: pd.DataFrame) -> str:
 def measure(dataset: str, arguments: argparse.Namespace) -> str:
     """Fit, score and write the tables of one data set; gives a summary in Markdown."""
     ours, results = our_fit(dataset), arguments.results
+    if arguments.steps is not None:
+        ours = ours.model_copy(
+            update={"training": ours.training.model_copy(update={"steps": arguments.steps})}
+        )
     folder = results / "data" / dataset
     bundle = first_division(read_bundle(folder / "cells.npz", support="counts"))
     cells = read_cell_table(folder / "cells.csv").of(0)
@@ -120,7 +130,8 @@ def measure(dataset: str, arguments: argparse.Namespace) -> str:
             )
     rows[FLOOR, ""] = floor_rows(bundle, cells, dataset, draws, root)
     summary = write_tables(long_table(dataset, rows), results / "peers" / f"{dataset}_batches")
-    return f"{wide(summary, COLUMNS, [*fits, FLOOR])}\n{chance_row(summary)}"
+    columns = columns_of(cells, bundle.batches)
+    return f"{wide(summary, columns, [*fits, FLOOR])}\n{chance_row(summary, columns)}"
 
 
 def main() -> None:
@@ -135,6 +146,7 @@ def main() -> None:
         "--seeds-of", nargs="+", default=[], metavar="NAME=N", help="other numbers for single methods"
     )
     parser.add_argument("--first-seed", type=int, default=200)
+    parser.add_argument("--steps", type=int, help="steps of each fit but those of the peer's defaults")
     parser.add_argument("--null-draws", type=int, default=50)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()

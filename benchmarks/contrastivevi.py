@@ -6,6 +6,7 @@ version is pinned.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,7 @@ class ContrastiveVI:
 
         torch.set_num_threads(1)
         scvi.settings.seed = seed
+        scvi.settings.verbosity = logging.WARNING  # else a line for each space and source
         spec = ours.model
         (width,) = set(spec.encoder_hidden)
         kind = _model(self.zero_inflated, self.private_only)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.batches import FLOOR, chance_row, first_division, floor_rows
+from benchmarks.batches import COLUMNS, FLOOR, chance_row, columns_of, first_division, floor_rows
 from benchmarks.peer_ours import Ours, our_fit
 from benchmarks.peer_tables import fitted_rows, long_table, write_tables
 from cdgm.config.fit import FitSpec
@@ -22,7 +22,7 @@ SOURCES = ("background", "target")
 @pytest.fixture(scope="module")
 def ours() -> FitSpec:
     values = our_fit("glioblastoma").model_dump(mode="json")
-    values["training"] |= {"steps": 300, "batch_size": 16, "log_every": 300}
+    values["training"] |= {"steps": 200, "batch_size": 16, "log_every": 200}
     return FitSpec.model_validate(values)
 
 
@@ -83,9 +83,12 @@ def test_the_floor_and_chance_stand_in_the_table(bundle: Bundle, cells: CellTabl
     assert len(accuracy) == 4  # two sources, under the name of each of two blocks
     assert min(accuracy) > 0.9  # cells of the second batch hold twice as many counts
     summary = write_tables(long_table("glioblastoma", {(FLOOR, ""): rows}), tmp_path / "batches")
-    texts = chance_row(summary).split("|")
+    texts = chance_row(summary, COLUMNS).split("|")
     assert texts[1].strip() == "shuffled, 95 %"
     assert 0.45 < float(texts[2]) < 0.75
+    assert columns_of(cells, ["patient"]) == COLUMNS
+    labelled = CellTable(cells.table.assign(label=cells.table["patient"]))
+    assert len(columns_of(labelled, ["patient"])) == len(COLUMNS) - 2
 
 
 @pytest.mark.soak
