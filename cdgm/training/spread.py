@@ -8,6 +8,7 @@ members instead, and every operation runs on one core.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -97,6 +98,9 @@ def train_spread(
     with one_thread():
         if len(parts) == 1:
             return [work(parts[0], watches[0])]
+        # What libraries left in cycles goes now: files of h5py that a collection closes on another thread wait
+        # for h5py's lock, and were seen to wait for ever.
+        gc.collect()
         pool = ThreadPoolExecutor(min(len(parts), cores()))
         try:
             running = [pool.submit(work, *each) for each in zip(parts, watches, strict=True)]

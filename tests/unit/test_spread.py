@@ -1,5 +1,6 @@
 """Parts of a stack on threads of their own: the same members, whatever the number of cores."""
 
+import gc
 import threading
 
 import numpy as np
@@ -75,3 +76,28 @@ def test_torch_gets_its_threads_back():
     with one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_no_part_tidies_up_what_others_left(x, pairs, monkeypatch):
+    """An open file of h5py in a cycle, collected by a thread that trains, waited for h5py's lock for ever."""
+    ended_by = []
+
+    class Left:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            ended_by.append(threading.current_thread())
+
+    def collects(*arguments):
+        gc.collect()
+        return train(*arguments)
+
+    monkeypatch.setattr(spread, "train", collects)
+    gc.disable()
+    try:
+        Left()
+        spread_over(x, 2, monkeypatch)
+    finally:
+        gc.enable()
+    assert ended_by == [threading.main_thread()]
