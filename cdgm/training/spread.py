@@ -98,8 +98,8 @@ def train_spread(
     with one_thread():
         if len(parts) == 1:
             return [work(parts[0], watches[0])]
-        # What libraries left in cycles goes now: files of h5py that a collection closes on another thread wait
-        # for h5py's lock, and were seen to wait for ever.
+        # What libraries left in cycles goes now: a file of h5py that is closed on another thread waits for
+        # h5py's lock, and was seen to wait for ever.
         gc.collect()
         pool = ThreadPoolExecutor(min(len(parts), cores()))
         try:
