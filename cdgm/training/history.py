@@ -18,6 +18,8 @@ class History:
     def __init__(self, design: Design, training: TrainingSpec) -> None:
         self.design, self.training = design, training
         self._rows: dict[str, list[Any]] = {}
+        self._weights: np.ndarray | None = None
+        self._steps = 0
 
     def due(self, step: int) -> bool:
         """Whether to record this step (0-based)."""
@@ -39,9 +41,17 @@ class History:
     def every_step(self, result: Step) -> None:
         """Keep the weights of this step, whether or not it is recorded."""
         weights = result.weights.cpu().numpy()
-        for source, weight in zip(self.design.sources, weights, strict=True):
-            self._rows.setdefault(f"each/weight/{source}", []).append(weight.copy())
+        # One array for all steps: small ones of each step's own would lie between what steps free, and the
+        # process would grow to several times what it uses.
+        if self._weights is None:
+            self._weights = np.empty((self.training.steps, *weights.shape), weights.dtype)
+        self._weights[self._steps] = weights
+        self._steps += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All records as arrays, time first."""
-        return {name: np.asarray(values) for name, values in self._rows.items()}
+        found = {name: np.asarray(values) for name, values in self._rows.items()}
+        if self._weights is not None:
+            for k, source in enumerate(self.design.sources):
+                found[f"each/weight/{source}"] = self._weights[: self._steps, k]
+        return found
