@@ -26,7 +26,7 @@ import scanpy as sc
 from cdgm.cli.main import main as cdgm_main
 
 #: Columns of a printed line that a page shows in full.
-COLUMNS = 96
+COLUMNS = 90
 #: A fenced block, or a picture in a line of its own.
 PART = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$|^!\[[^\]]*\]\((?P<picture>\S+)\)$", re.M | re.S)
 #: The sentence of a page that tells its cost.
