@@ -25,7 +25,7 @@ import pandas as pd
 
 from benchmarks.peer_ours import Ours, our_fit
 from benchmarks.peer_tables import Kept, Method, fitted_rows, long_table, wide, write_tables
-from benchmarks.peers import chosen, fit_all, peer_methods, seeds_of
+from benchmarks.peers import add_fit_options, chosen, fit_all, peer_methods, seeds_of
 from cdgm.config.fit import FitSpec
 from cdgm.data.bundle import Bundle, read_bundle
 from cdgm.data.cell_table import CellTable, read_cell_table
@@ -139,15 +139,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME")
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--seeds", type=int, default=3, help="fits of each method")
-    parser.add_argument(
-        "--seeds-of", nargs="+", default=[], metavar="NAME=N", help="other numbers for single methods"
-    )
-    parser.add_argument("--first-seed", type=int, default=200)
+    add_fit_options(parser, DATASETS, 3)
     parser.add_argument("--steps", type=int, help="steps of each fit but those of the peer's defaults")
-    parser.add_argument("--null-draws", type=int, default=50)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # Lightning advises on workers and loggers in every fit.

@@ -144,6 +144,18 @@ def seeds_of(methods: Iterable[str], count: int, first: int, fewer: Sequence[str
     return {name: list(range(first, first + n)) for name, n in counts.items()}
 
 
+def add_fit_options(parser: argparse.ArgumentParser, datasets: Sequence[str], seeds: int) -> None:
+    """What to fit, with these defaults."""
+    parser.add_argument("--datasets", nargs="+", default=list(datasets), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--seeds", type=int, default=seeds, help="fits of each method")
+    parser.add_argument(
+        "--seeds-of", nargs="+", default=[], metavar="NAME=N", help="other numbers for single methods"
+    )
+    parser.add_argument("--first-seed", type=int, default=200)
+    parser.add_argument("--null-draws", type=int, default=50)
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
@@ -151,14 +163,7 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     scores = commands.add_parser("scores", help="scores and stability over seeds, on real cells")
-    scores.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME")
-    scores.add_argument("--methods", nargs="+", metavar="NAME", help="only these")
-    scores.add_argument("--seeds", type=int, default=8, help="fits of each method")
-    scores.add_argument(
-        "--seeds-of", nargs="+", default=[], metavar="NAME=N", help="other numbers for single methods"
-    )
-    scores.add_argument("--first-seed", type=int, default=200)
-    scores.add_argument("--null-draws", type=int, default=50)
+    add_fit_options(scores, DATASETS, 8)
     speed = commands.add_parser("speed", help="processor seconds an epoch")
     speed.add_argument("--rounds", type=int, default=3, help="rounds, each measuring everything once")
     speed.add_argument("--epochs", type=int, default=3, help="measured epochs of each fit")

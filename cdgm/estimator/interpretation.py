@@ -93,7 +93,6 @@ def check_training(history: pd.DataFrame, usual_steps: int, ended: Collection[in
     late, error, share = rise
     rising, short = share > RISING and late > ERRORS * error, steps < SHORT * usual_steps
     course = f"the last third still brought {late:.2g} nats per cell, {share:.0%} of the rise of the ELBO"
-    flat = "the ELBO was flat at the end"
     size = f"{late:+.2g} nats" if rising else "flat"
     if rising and short:
         reason = f"training was short ({steps:,} of the usual {usual_steps:,} steps) and has not settled"
@@ -103,10 +102,14 @@ def check_training(history: pd.DataFrame, usual_steps: int, ended: Collection[in
         reason = f"training has not settled ({size})"
         return [Check("training", f"{course}. Train longer.", "minor", "settled", (), reason, size)]
     if short:
-        text = f"{length}. T{flat[1:]}, as it is wherever the learning rate has fallen."
+        text = f"{length}. The ELBO was flat at the end, as it is wherever the learning rate has fallen."
         reason = f"training was short ({steps:,} steps)"
         return [Check("training", text, "minor", "settled", (), reason, f"{steps:,} steps")]
-    return [Check("training", f"{flat}.", "good", "settled", (), "training has settled", size)]
+    return [
+        Check(
+            "training", "the ELBO was flat at the end.", "good", "settled", (), "training has settled", size
+        )
+    ]
 
 
 def _late_rise(curves: pd.DataFrame) -> tuple[float, float, float] | None:

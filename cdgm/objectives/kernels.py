@@ -186,14 +186,14 @@ def sum_of_kernels(
     return kernel, derivative
 
 
-def _and_ones(x: Tensor) -> Tensor:
+def and_ones(x: Tensor) -> Tensor:
     """Rows x (E, n, d) as columns over a row of ones, (E, d + 1, n)."""
     columns = x.new_ones(x.shape[0], x.shape[2] + 1, x.shape[1])
     columns[:, :-1] = x.mT
     return columns
 
 
-def _pull(weights: Tensor, x: Tensor, y: Tensor, factor: float) -> Tensor:
+def pull_rows(weights: Tensor, x: Tensor, y: Tensor, factor: float) -> Tensor:
     """``factor`` times the sum over j of weights_ji (x_i - y_j), (E, d, n).
 
     Rows x and y come as columns over ones, (E, d + 1, n) and (E, d + 1, m), so that one product gives the
@@ -203,7 +203,7 @@ def _pull(weights: Tensor, x: Tensor, y: Tensor, factor: float) -> Tensor:
     return torch.addcmul(-sums[:, :-1], x[:, :-1], sums[:, -1:])
 
 
-def _scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
+def scaled(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
     """Gradients by rows (E, n, d): those by columns that the forward pass saved, times that of its result."""
     gradient = gradient[:, None, None]
     return [None if saved is None else (gradient * saved).mT for saved in ctx.saved_tensors]
@@ -235,7 +235,7 @@ class _HSIC(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_scaled(ctx, grad_outputs[0]), None, None, None)
+        return (*scaled(ctx, grad_outputs[0]), None, None, None)
 
 
 def _hsic_gradient(
@@ -249,8 +249,8 @@ def _hsic_gradient(
     weights = torch.add(sides[:, :, None], other, alpha=a, out=space)
     weights += sides[:, None, :]
     weights.addcmul_(weights, own)  # K is the shifted kernel plus 1
-    columns = _and_ones(x)
-    return _pull(weights, columns, columns, -4.0 * gamma)
+    columns = and_ones(x)
+    return pull_rows(weights, columns, columns, -4.0 * gamma)
 
 
 def _pairs(
@@ -274,14 +274,14 @@ def _pairs(
         value, factor = kernel.sum((1, 2)).mul_(weight), -2.0 * weight
     if slope is None or not (needs_x or needs_y):
         return value, None, None
-    columns = _and_ones(x)
+    columns = and_ones(x)
     if y is None:  # a pair within x stands twice in the sum
         # A row pulls itself by nothing times the steepest slope: rounding, 1e6 times the other slopes.
         slope.diagonal(dim1=1, dim2=2).zero_()
-        return value, _pull(slope, columns, columns, 2.0 * factor), None
-    others = _and_ones(y)
-    by_x = _pull(slope.mT, columns, others, factor) if needs_x else None
-    by_y = _pull(slope, others, columns, factor) if needs_y else None
+        return value, pull_rows(slope, columns, columns, 2.0 * factor), None
+    others = and_ones(y)
+    by_x = pull_rows(slope.mT, columns, others, factor) if needs_x else None
+    by_y = pull_rows(slope, others, columns, factor) if needs_y else None
     return value, by_x, by_y
 
 
@@ -297,7 +297,7 @@ class _Pairs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_scaled(ctx, grad_outputs[0]), None, None)
+        return (*scaled(ctx, grad_outputs[0]), None, None)
 
 
 class _MMD(torch.autograd.Function):
@@ -323,4 +323,4 @@ class _MMD(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_scaled(ctx, grad_outputs[0]), None, None)
+        return (*scaled(ctx, grad_outputs[0]), None, None)

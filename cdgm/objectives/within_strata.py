@@ -27,9 +27,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cdgm.objectives.kernels import (
+    and_ones,
     centred_rows,
     negative_squared_distances,
     prior_gamma,
+    pull_rows,
+    scaled,
     sum_of_kernels,
 )
 from cdgm.objectives.null_quantiles import NullMoments, hsic_null, mmd_null
@@ -195,8 +198,9 @@ class _HSICWithin(torch.autograd.Function):
         ) -> Tensor:
             side = (c * rows + b * total) / 2.0
             weights = (a.unsqueeze(2) * other + side.unsqueeze(2) + side.unsqueeze(1)) * same
-            weights = torch.addcmul(weights, weights, own)  # the kernel is the shifted one plus 1
-            return (weights.sum(-1, keepdim=True) * u - weights @ u).mul_(-4.0 * gamma)
+            weights.addcmul_(weights, own)  # the kernel is the shifted one plus 1
+            columns = and_ones(u)
+            return pull_rows(weights, columns, columns, -4.0 * gamma)
 
         needs_x, needs_y = ctx.needs_input_grad[:2]
         ctx.save_for_backward(
@@ -208,8 +212,7 @@ class _HSICWithin(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        by_x, by_y = (None if s is None else grad_outputs[0][:, None, None] * s for s in ctx.saved_tensors)
-        return by_x, by_y, None
+        return (*scaled(ctx, grad_outputs[0]), None)
 
 
 class _WeightedPairs(torch.autograd.Function):
@@ -218,16 +221,16 @@ class _WeightedPairs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, weights: Tensor, gammas: Sequence[float]) -> Tensor:
         needed = ctx.needs_input_grad[0]
-        kernel, slope = sum_of_kernels(negative_squared_distances(centred_rows(u)), gammas, slope=needed)
+        u = centred_rows(u)
+        kernel, slope = sum_of_kernels(negative_squared_distances(u), gammas, slope=needed)
         by_u = None
         if slope is not None:
-            slope = slope * weights
-            by_u = (slope.sum(-1, keepdim=True) * u - slope @ u).mul_(-4.0)
+            columns = and_ones(u)
+            by_u = pull_rows(slope.mul_(weights), columns, columns, -4.0)
         ctx.save_for_backward(by_u)
         return (kernel * weights).sum((1, 2))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (by_u,) = ctx.saved_tensors
-        return None if by_u is None else grad_outputs[0][:, None, None] * by_u, None, None
+        return (*scaled(ctx, grad_outputs[0]), None, None)
