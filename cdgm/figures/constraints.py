@@ -33,7 +33,9 @@ from cdgm.plotting.theme import GOOD_COLOUR, GOOD_EDGE, Look, new_figure, theme
 #: A constraint whose name ends so is a lower bound of its value; all others are upper bounds.
 FLOOR = "floor"
 SPLITS = {"_train": ("training rows", Look("#222222")), "": ("held-out rows", Look("#AA3377", "^"))}
-WIDTH = 10.0
+WIDTH = 11.5
+#: Characters of a line of a label: rows are as high as the label of most lines, so lines are long.
+LABEL = 56
 #: What a setting shows, in the order of panels.
 METRICS = ("leakage_r2", "recovery_cc", "kl", "elbo_difference")
 
@@ -54,7 +56,7 @@ def draw(tables: Tables, study: str) -> tuple[Figure, pd.DataFrame]:
     settings = list(dict.fromkeys(scores["setting"]))
     variants = swept_variants(scores)
     labels = {
-        s: [with_missing(swept_label(v, 24), of_swept(pick(scores, setting=s), v)) for v in variants]
+        s: [with_missing(swept_label(v, LABEL), of_swept(pick(scores, setting=s), v)) for v in variants]
         for s in settings
     }
     constrained = pick(scores, metric="constraint_value")
